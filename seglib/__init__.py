@@ -1,0 +1,1 @@
+"""Semantic segmentation with the DeepLab family: models, data sets, metrics and training for the course."""
