@@ -1,0 +1,475 @@
+"""The metrics against brute-force loops, torchmetrics, segmentation_models_pytorch and scipy."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+
+import numpy as np
+import pytest
+import segmentation_models_pytorch as smp
+import torch
+import torchmetrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import binary_dilation
+from torchmetrics.segmentation import MeanIoU
+
+import seglib.metrics
+from seglib.metrics import ConfusionMatrix, boundary_band, update_trimap
+
+torch.set_num_threads(2)
+VOID = 255
+
+
+def brute_matrix(labels: np.ndarray, predictions: np.ndarray, k: int) -> np.ndarray:
+    matrix = np.zeros((k, k), np.int64)
+    for label, prediction in zip(labels.ravel().tolist(), predictions.ravel().tolist(), strict=True):
+        if label != VOID:
+            matrix[label, prediction] += 1
+    return matrix
+
+
+def brute_scores(matrix: list[list[int]]) -> dict[str, list[float] | float]:
+    """FCN section 5 in plain Python, a class at a time, counting true and false positives and false negatives."""
+    k, nan = len(matrix), math.nan
+    iou, accuracy, dice, weighted = [], [], [], 0.0
+    for c in range(k):
+        tp = matrix[c][c]
+        fn = sum(matrix[c][j] for j in range(k) if j != c)
+        fp = sum(matrix[i][c] for i in range(k) if i != c)
+        iou.append(tp / (tp + fp + fn) if tp + fp + fn else nan)
+        accuracy.append(tp / (tp + fn) if tp + fn else nan)
+        dice.append(2 * tp / (2 * tp + fp + fn) if tp + fp + fn else nan)
+        weighted += (tp + fn) * iou[-1] if tp + fn else 0.0
+
+    def mean(values: list[float]) -> float:
+        present = [v for v in values if v == v]
+        return sum(present) / len(present) if present else nan
+
+    total = sum(map(sum, matrix))
+    return {
+        "iou": iou,
+        "accuracy": accuracy,
+        "dice": dice,
+        "miou": mean(iou),
+        "mean_accuracy": mean(accuracy),
+        "mean_dice": mean(dice),
+        "pixel_accuracy": sum(matrix[c][c] for c in range(k)) / total if total else nan,
+        "fwiou": weighted / total if total else nan,
+    }
+
+
+def assert_scores(scores: seglib.metrics.Scores, expected: dict) -> None:
+    assert set(vars(scores)) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(getattr(scores, name), value, rtol=1e-12, err_msg=name)
+
+
+@st.composite
+def label_maps(draw: st.DrawFn, max_classes: int = 6) -> tuple[int, np.ndarray, np.ndarray]:
+    """(K, labels with some void, predictions); classes are often absent, and predictions at void may be anything."""
+    k = draw(st.integers(1, max_classes))
+    shape = draw(st.sampled_from([(1,), (7,), (3, 4), (2, 5, 6), (0, 3)]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    used = rng.integers(0, k, draw(st.integers(1, k)))
+    labels = rng.choice(used, shape).astype(np.uint8)
+    predictions = rng.integers(0, k, shape).astype(np.uint8)
+    void = rng.random(shape) < draw(st.sampled_from([0.0, 0.3, 1.0]))
+    labels[void] = VOID
+    predictions[void] = rng.choice([0, k - 1, 200, VOID], int(void.sum()))
+    return k, labels, predictions
+
+
+def counted(labels, predictions, k: int, **options) -> ConfusionMatrix:
+    cm = ConfusionMatrix(k, **options)
+    cm.update(labels, predictions)
+    return cm
+
+
+def random_pair(k: int = 5, shape: tuple[int, ...] = (3, 17, 23), seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels, predictions = rng.integers(0, k, shape).astype(np.uint8), rng.integers(0, k, shape).astype(np.uint8)
+    labels[rng.random(shape) < 0.2] = VOID
+    return labels, predictions
+
+
+# --- the counts ------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=80, deadline=None)
+@given(label_maps())
+def test_matrix_and_scores_equal_plain_loops(maps):
+    k, labels, predictions = maps
+    cm = counted(labels, predictions, k)
+    expected = brute_matrix(labels, predictions, k)
+    assert cm.matrix.dtype == torch.int64
+    assert cm.matrix.tolist() == expected.tolist()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_scores(cm.compute(), brute_scores(expected.tolist()))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 40), st.integers(0, 2**32 - 1))
+def test_equals_torchmetrics(k, seed):
+    labels, predictions = (torch.from_numpy(x) for x in random_pair(k, (2, 30, 31), seed))
+    cm, scores = counted(labels, predictions, k), counted(labels, predictions, k).compute()
+    options = {"num_classes": k, "ignore_index": VOID}
+    theirs = torchmetrics.classification.MulticlassConfusionMatrix(**options)(predictions, labels)
+    assert torch.equal(cm.matrix, theirs)
+    pairs = {
+        "miou": torchmetrics.classification.MulticlassJaccardIndex(**options),
+        "pixel_accuracy": torchmetrics.classification.MulticlassAccuracy(**options, average="micro"),
+        "mean_accuracy": torchmetrics.classification.MulticlassAccuracy(**options, average="macro"),
+        "mean_dice": torchmetrics.classification.MulticlassF1Score(**options),
+        "fwiou": torchmetrics.classification.MulticlassJaccardIndex(**options, average="weighted"),
+    }
+    for name, metric in pairs.items():
+        assert getattr(scores, name) == pytest.approx(metric(predictions, labels).item(), abs=1e-6), name
+
+
+@pytest.mark.parametrize("label_type", [np.uint8, np.int16, np.uint16, np.int32, np.int64])
+@pytest.mark.parametrize("prediction_type", [np.uint8, np.int32, np.uint16, np.int64])
+def test_every_integer_type_counts_the_same(label_type, prediction_type):
+    labels, predictions = random_pair()
+    expected = brute_matrix(labels, predictions, 5)
+    labels, predictions = labels.astype(label_type), predictions.astype(prediction_type)
+    assert counted(labels, predictions, 5).matrix.tolist() == expected.tolist()
+    if np.uint16 not in (label_type, prediction_type):
+        as_tensors = counted(torch.from_numpy(labels), torch.from_numpy(predictions), 5)
+        assert as_tensors.matrix.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("k", [1, 2, 21, 181, 182, 255, 300])
+def test_any_number_of_classes(k):
+    """Joint codes leave 16 bits above 181 classes."""
+    rng = np.random.default_rng(k)
+    labels, predictions = rng.integers(0, k, (2, 4000))
+    labels[:2], predictions[:2] = k - 1, (0, k - 1)
+    expected = np.zeros((k, k), np.int64)
+    np.add.at(expected, (labels, predictions), 1)
+    assert np.array_equal(counted(labels, predictions, k, ignore_index=None).matrix.numpy(), expected)
+
+
+def test_images_larger_than_one_cache_piece(monkeypatch):
+    labels, predictions = random_pair()
+    monkeypatch.setattr(seglib.metrics, "CACHE_PIXELS", 100)
+    assert counted(labels, predictions, 5).matrix.tolist() == brute_matrix(labels, predictions, 5).tolist()
+
+
+def test_views_and_read_only_arrays_count_without_a_warning():
+    labels, predictions = random_pair()
+    expected = brute_matrix(labels, predictions, 5).tolist()
+    locked = labels.copy()
+    locked.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert counted(locked, predictions, 5).matrix.tolist() == expected
+        assert counted(labels[..., ::-1], predictions[..., ::-1], 5).matrix.tolist() == expected
+    transposed = counted(torch.from_numpy(labels).mT, torch.from_numpy(predictions).mT, 5)
+    assert transposed.matrix.tolist() == expected
+
+
+def test_inputs_are_left_alone():
+    labels, predictions = random_pair()
+    kept = labels.copy(), predictions.copy()
+    cm = counted(labels, predictions, 5)
+    update_trimap({2: cm}, labels, predictions)
+    assert np.array_equal(labels, kept[0]) and np.array_equal(predictions, kept[1])
+
+
+def test_rows_are_labels():
+    assert counted(np.array([0, 0, 1]), np.array([1, 1, 1]), 2).matrix.tolist() == [[0, 2], [0, 1]]
+
+
+@pytest.mark.parametrize("ignore_index", [-1, -100, 256, 1000])
+def test_an_ignore_index_outside_the_label_type_does_not_wrap(ignore_index):
+    """-1 in uint8 is 255 and 256 is 0: both are real labels here."""
+    labels = np.array([0, 1, 255], np.uint8)
+    matrix = counted(labels, labels, 256, ignore_index=ignore_index).matrix
+    assert matrix.sum() == 3 and matrix[255, 255] == 1 and matrix[0, 0] == 1
+    wide = np.array([0, ignore_index, 1])
+    assert counted(wide, np.array([0, 0, 1]), 2, ignore_index=ignore_index).matrix.tolist() == [[1, 0], [0, 1]]
+
+
+def test_a_class_may_be_the_ignored_one():
+    labels, predictions = np.array([0, 0, 1, 2]), np.array([0, 1, 0, 2])
+    assert counted(labels, predictions, 3, ignore_index=0).matrix.tolist() == [[0, 0, 0], [1, 0, 0], [0, 0, 1]]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_counts_the_same():
+    labels, predictions = random_pair(21, (2, 300, 300))
+    expected = brute_matrix(labels, predictions, 21).tolist()
+    on_gpu = torch.from_numpy(predictions).cuda()
+    for device in ("cpu", "cuda"):
+        cm = counted(labels, on_gpu, 21, device=device)
+        assert cm.matrix.device.type == device and cm.matrix.tolist() == expected
+        cm.merge(counted(labels, predictions, 21))
+        assert cm.matrix.sum() == 2 * np.sum(expected)
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("labels", "predictions", "message"),
+    [
+        ([0, 5], [0, 0], r"labels: .*0\.\.3 \(num_classes = 4\).*found 5"),
+        ([0, 4], [0, 0], r"labels: .*num_classes = 4.*found 4"),
+        ([0, -1], [0, 0], r"labels: .*num_classes = 4.*found -1"),
+        ([0, 1], [0, 4], r"predictions: .*num_classes = 4.*found 4"),
+        ([0, 1], [0, 255], r"predictions: .*found 255"),
+        ([0, 1], [0, -7], r"predictions: .*found -7"),
+        ([0, 1], [0, 65536], r"predictions: .*found 65536"),
+        ([0, 65536], [0, 1], r"labels: .*found 65536"),
+    ],
+)
+def test_values_outside_the_classes_are_named_and_nothing_is_counted(labels, predictions, message):
+    cm = ConfusionMatrix(4)
+    with pytest.raises(ValueError, match=message):
+        cm.update(np.array(labels), np.array(predictions))
+    assert cm.matrix.sum() == 0
+
+
+def test_a_late_bad_value_counts_nothing(monkeypatch):
+    monkeypatch.setattr(seglib.metrics, "CACHE_PIXELS", 2)
+    cm = ConfusionMatrix(2)
+    with pytest.raises(ValueError, match="found 2"):
+        cm.update(np.array([0, 1, 0, 1]), np.array([0, 1, 0, 2]))
+    assert cm.matrix.sum() == 0
+
+
+def test_void_is_an_error_when_nothing_is_ignored():
+    with pytest.raises(ValueError, match=r"labels: .*found 255"):
+        counted(np.array([0, VOID], np.uint8), np.array([0, 0], np.uint8), 21, ignore_index=None)
+
+
+def test_shapes_types_and_sizes_are_named():
+    with pytest.raises(ValueError, match=r"labels \(2, 4, 4\) and predictions \(2, 21, 4, 4\).*argmax"):
+        counted(torch.zeros(2, 4, 4, dtype=torch.uint8), torch.zeros(2, 21, 4, 4, dtype=torch.int64), 21)
+    with pytest.raises(ValueError, match=r"labels \(6,\) and predictions \(2, 3\)"):
+        counted(np.zeros(6, int), np.zeros((2, 3), int), 2)
+    for wrong in (np.zeros(3), torch.zeros(3)):
+        with pytest.raises(TypeError, match=r"predictions: expected integers, found .*float"):
+            counted(np.zeros(3, int), wrong, 2)
+    with pytest.raises(ValueError, match="num_classes: expected at least 1, found 0"):
+        ConfusionMatrix(0)
+    with pytest.raises(ValueError, match=r"matrix: expected \(K, K\).*\(2, 3\)"):
+        ConfusionMatrix.from_matrix(np.zeros((2, 3), int))
+    with pytest.raises(ValueError, match="negative"):
+        ConfusionMatrix.from_matrix(np.array([[1, -1], [0, 0]]))
+
+
+# --- sums of matrices ------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(label_maps(), st.integers(1, 4))
+def test_streaming_and_merging_equal_one_pass(maps, parts):
+    k, labels, predictions = maps
+    once = counted(labels, predictions, k)
+    streamed, merged = ConfusionMatrix(k), ConfusionMatrix(k)
+    for part in zip(np.array_split(labels.ravel(), parts), np.array_split(predictions.ravel(), parts), strict=True):
+        streamed.update(*part)
+        merged.merge(counted(*part, k))
+    assert torch.equal(once.matrix, streamed.matrix) and torch.equal(once.matrix, merged.matrix)
+    np.testing.assert_equal(once.compute().to_dict(), merged.compute().to_dict())
+
+
+def test_merge_refuses_another_kind_of_matrix():
+    with pytest.raises(ValueError, match="num_classes = 3, found 4"):
+        ConfusionMatrix(3).merge(ConfusionMatrix(4))
+    with pytest.raises(ValueError, match="ignore_index = 255, found None"):
+        ConfusionMatrix(3).merge(ConfusionMatrix(3, ignore_index=None))
+
+
+def test_state_survives_a_file_and_is_a_copy(tmp_path):
+    cm = counted(*random_pair(), 5)
+    state = cm.state_dict()
+    torch.save(state, tmp_path / "cm.pt")
+    again = ConfusionMatrix.from_matrix(**torch.load(tmp_path / "cm.pt", weights_only=True))
+    assert torch.equal(again.matrix, cm.matrix) and again.ignore_index == 255 and again.num_classes == 5
+    again.update(*random_pair())
+    cm.reset()
+    assert cm.matrix.sum() == 0 and state["matrix"].sum() > 0
+    assert again.matrix.tolist() == (2 * state["matrix"]).tolist()
+
+
+def test_from_matrix_does_not_share_memory():
+    counts = np.eye(3, dtype=np.int64)
+    ConfusionMatrix.from_matrix(counts).update(np.array([0]), np.array([0]))
+    assert counts[0, 0] == 1
+
+
+# --- the scores ------------------------------------------------------------------------------------------------------
+
+
+def test_absent_is_nan_and_predicted_only_is_zero():
+    # class 0 right, class 1 predicted but never labelled, class 2 absent
+    scores = ConfusionMatrix.from_matrix(np.array([[3, 1, 0], [0, 0, 0], [0, 0, 0]])).compute()
+    np.testing.assert_equal(scores.iou, [0.75, 0.0, math.nan])
+    np.testing.assert_equal(scores.accuracy, [0.75, math.nan, math.nan])
+    assert scores.miou == 0.375 and scores.mean_accuracy == 0.75
+    assert scores.fwiou == 0.75 and scores.pixel_accuracy == 0.75
+    assert scores.iou.dtype == scores.dice.dtype == scores.accuracy.dtype == np.float64
+
+
+def test_an_empty_matrix_is_nan_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = ConfusionMatrix(3).compute()
+        all_void = counted(np.full((2, 2), VOID, np.uint8), np.zeros((2, 2), np.uint8), 3).compute()
+        assert math.isnan(scores.mean_iou_over([0, 1]))
+    for value in (*vars(scores).values(), *vars(all_void).values()):
+        assert np.isnan(value).all()
+
+
+def test_counts_beyond_32_bits():
+    scores = ConfusionMatrix.from_matrix(np.array([[3 * 10**12, 10**12], [0, 4 * 10**12]])).compute()
+    np.testing.assert_allclose(scores.iou, [0.75, 0.8])
+
+
+def test_mean_over_a_subset_of_classes():
+    scores = ConfusionMatrix.from_matrix(np.diag([1, 2, 0, 4]) + np.array([[0, 1, 0, 0]] + 3 * [[0] * 4])).compute()
+    assert scores.mean_iou_over([0, 1]) == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert scores.mean_iou_over([1, 2]) == pytest.approx(2 / 3)  # class 2 is absent
+    assert scores.mean_iou_over(range(4)) == scores.miou
+    assert math.isnan(scores.mean_iou_over([2]))
+    for wrong in (4, -1):
+        with pytest.raises(IndexError, match=rf"0\.\.3, found {wrong}"):
+            scores.mean_iou_over([wrong])
+
+
+def test_to_dict_is_json():
+    values = ConfusionMatrix.from_matrix(np.array([[3, 1], [0, 0]])).compute().to_dict()
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    assert values["accuracy"] == [0.75, None] and values["miou"] == 0.375
+    assert ConfusionMatrix(2).compute().to_dict()["fwiou"] is None
+
+
+def test_scores_are_frozen():
+    with pytest.raises(AttributeError):
+        ConfusionMatrix(2).compute().miou = 1.0
+
+
+# --- what others call mIoU -------------------------------------------------------------------------------------------
+# Two images, four classes, class 3 absent from both.
+IMAGE_LABELS = np.array([[[0, 0, 0, 0, 0, 0, 1, 1, 1, 1, VOID]], [[0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 2]]])  # (2, 1, 11)
+IMAGE_PREDICTIONS = np.array([[[0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 0]], [[0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2]]])
+
+
+def per_image(labels: np.ndarray, predictions: np.ndarray, k: int) -> list[seglib.metrics.Scores]:
+    return [counted(*pair, k).compute() for pair in zip(labels, predictions, strict=True)]
+
+
+def test_the_global_matrix_and_what_others_report():
+    """One data set, and as many numbers as tools: only the global one is the benchmark's."""
+    scores = counted(IMAGE_LABELS, IMAGE_PREDICTIONS, 4).compute()
+    expected = [9 / 11, 2 / 6, 6 / 8]  # by hand: intersection over union of classes 0, 1, 2
+    np.testing.assert_allclose(scores.iou, [*expected, math.nan])
+    assert scores.miou == pytest.approx(sum(expected) / 3)
+
+    labels, predictions = torch.from_numpy(IMAGE_LABELS), torch.from_numpy(IMAGE_PREDICTIONS)
+    jaccard = torchmetrics.classification.MulticlassJaccardIndex(4, ignore_index=VOID)
+    assert jaccard(predictions, labels).item() == pytest.approx(scores.miou, abs=1e-6)
+    by_class = torchmetrics.classification.MulticlassJaccardIndex(4, ignore_index=VOID, average="none")
+    assert by_class(predictions, labels)[3] == 0 and math.isnan(scores.iou[3])
+
+    tp, fp, fn, tn = smp.metrics.get_stats(predictions, labels, mode="multiclass", num_classes=4, ignore_index=VOID)
+    summed = [x.sum(0, keepdim=True) for x in (tp, fp, fn, tn)]
+    others = {
+        "nan counted as 0": np.nan_to_num(scores.iou).mean(),
+        "nan counted as 1 (SMP's default)": smp.metrics.iou_score(*summed, reduction="macro").item(),
+        "pixels pooled over classes (SMP micro)": smp.metrics.iou_score(tp, fp, fn, tn, reduction="micro").item(),
+        "mean of per-image means": np.mean([s.miou for s in per_image(IMAGE_LABELS, IMAGE_PREDICTIONS, 4)]),
+        "void as background": counted(np.where(IMAGE_LABELS == VOID, 0, IMAGE_LABELS), IMAGE_PREDICTIONS, 4)
+        .compute()
+        .miou,
+        "torchmetrics MeanIoU": MeanIoU(4, input_format="index")(predictions, labels.where(labels != VOID, 0)).item(),
+        "a plain mean": np.mean(scores.iou),
+    }
+    assert others["nan counted as 0"] == pytest.approx(sum(expected) / 4)
+    assert others["nan counted as 1 (SMP's default)"] == pytest.approx((sum(expected) + 1) / 4)
+    assert others["pixels pooled over classes (SMP micro)"] == pytest.approx(17 / 25)
+    assert others["void as background"] == pytest.approx((10 / 12 + 2 / 6 + 6 / 8) / 3)
+    assert math.isnan(others["a plain mean"])
+    for name, value in others.items():
+        assert value != pytest.approx(scores.miou, abs=1e-3), name
+    values = [v for v in others.values() if not math.isnan(v)]
+    assert len({round(v, 4) for v in values}) == len(values), others
+
+
+def test_two_thirds_when_an_absent_class_is_left_out():
+    """IoU 1/2, 1/2, 1 and an absent class: 0.6667, and 0.5 or 0.75 when the absent class is given a value."""
+    labels = np.array([[0, 0, 0, 1], [1, 1, VOID, VOID], [2, 2, 2, VOID]])
+    predictions = np.array([[0, 0, 1, 1], [1, 0, 2, 2], [2, 2, 2, 2]])
+    exact = counted(labels, predictions, 4).compute()
+    np.testing.assert_allclose(exact.iou, [0.5, 0.5, 1, math.nan])
+    assert round(exact.miou, 4) == 0.6667
+    assert np.nan_to_num(exact.iou, nan=0.0).mean() == 0.5
+    assert np.nan_to_num(exact.iou, nan=1.0).mean() == 0.75
+
+
+def test_batches_of_unequal_content_do_not_average_to_the_data_set():
+    labels, predictions = random_pair(4, (6, 8, 8), seed=3)
+    labels[0][:] = 0  # one easy image
+    predictions[0][:] = 0
+    whole = counted(labels, predictions, 4).compute().miou
+    over_batches = np.mean([counted(labels[i : i + 2], predictions[i : i + 2], 4).compute().miou for i in (0, 2, 4)])
+    assert abs(whole - over_batches) > 0.01
+
+
+def test_a_class_without_labels_still_counts_if_predicted():
+    """Dropping every class that has no labelled pixel hides what is predicted there."""
+    labels, predictions = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 0, 2, 1, 1, 2])
+    scores = counted(labels, predictions, 3).compute()
+    labelled_only = scores.iou[np.unique(labels)].mean()
+    np.testing.assert_allclose(scores.iou, [2 / 3, 2 / 3, 0])
+    assert labelled_only == pytest.approx(2 / 3) and scores.miou == pytest.approx(4 / 9)
+
+
+# --- the trimap ------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 15), st.integers(1, 15), st.integers(0, 2**32 - 1))
+def test_band_equals_scipy(width, height, columns, seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, (2, height, columns)).astype(np.uint8)
+    labels[rng.random(labels.shape) < 0.05] = VOID
+    band = boundary_band(torch.from_numpy(labels), width)
+    square = np.ones((2 * width + 1, 2 * width + 1), bool)
+    for image, ours in zip(labels, band.numpy(), strict=True):
+        void = image == VOID
+        np.testing.assert_array_equal(ours, binary_dilation(void, square) & ~void)
+    assert band.dtype == torch.bool
+    assert torch.equal(boundary_band(torch.from_numpy(labels[0]), width), band[0])
+    assert torch.equal(boundary_band(torch.from_numpy(labels).long(), width), band)
+
+
+def test_trimap_counts_only_the_band():
+    labels, predictions = random_pair(4, (2, 20, 30), seed=1)
+    labels[labels == VOID] = 0
+    labels[:, 8:10, 4:9] = VOID
+    matrices = {w: ConfusionMatrix(4) for w in (1, 3)}
+    update_trimap(matrices, labels, predictions)
+    update_trimap(matrices, torch.from_numpy(labels), torch.from_numpy(predictions))
+    for width, cm in matrices.items():
+        expected = np.zeros((4, 4), np.int64)
+        for image, guess in zip(labels, predictions, strict=True):
+            for y, x in np.ndindex(image.shape):
+                near = image[max(0, y - width) : y + width + 1, max(0, x - width) : x + width + 1]
+                if image[y, x] != VOID and (near == VOID).any():
+                    expected[image[y, x], guess[y, x]] += 2
+        assert cm.matrix.tolist() == expected.tolist()
+        assert expected.sum() == 2 * 2 * ((2 + 2 * width) * (5 + 2 * width) - 10)
+
+
+def test_trimap_refuses_what_it_cannot_do():
+    with pytest.raises(ValueError, match="width: expected at least 1 pixel, found 0"):
+        boundary_band(torch.zeros(2, 2, dtype=torch.uint8), 0)
+    with pytest.raises(ValueError, match=r"matrices\[2\]: expected an ignore_index"):
+        update_trimap({2: ConfusionMatrix(2, ignore_index=None)}, np.zeros((2, 2), int), np.zeros((2, 2), int))
