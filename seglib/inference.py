@@ -1,0 +1,129 @@
+"""Predictions and scores at the label's own resolution."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from seglib.data import SegmentationDataset
+from seglib.data.transforms import IMAGENET, Normalisation
+from seglib.metrics import ConfusionMatrix
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    images: Tensor,
+    normalisation: Normalisation = IMAGENET,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+) -> Tensor:
+    """Class probabilities, averaged over scales and mirror images (DeepLabv3 Table 6: the mean of the probabilities).
+
+    Args:
+        model: put into evaluation mode by the caller.
+        images: (B, 3, H, W) uint8 RGB on the model's device.
+        scales: of the input. The scaled side is (side - 1) * scale + 1, so that 513 becomes 512 * scale + 1.
+        flip: average with the prediction for the mirrored image.
+
+    Returns:
+        (B, K, H, W) float32, summing to 1 over K.
+    """
+    height, width = images.shape[-2:]
+    pixels = normalisation(images)  # (B, 3, H, W) float32
+    total: Tensor | None = None
+    for scale in scales:
+        size = (round((height - 1) * scale) + 1, round((width - 1) * scale) + 1)
+        scaled = pixels
+        if size != (height, width):
+            scaled = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
+        for mirrored in (False, True) if flip else (False,):
+            logits = model(scaled.flip(-1) if mirrored else scaled)
+            logits = F.interpolate(logits.float(), size=(height, width), mode="bilinear", align_corners=False)
+            probabilities = logits.softmax(dim=1)  # (B, K, H, W)
+            probabilities = probabilities.flip(-1) if mirrored else probabilities
+            total = probabilities if total is None else total + probabilities
+    if total is None:
+        raise ValueError("predict: scales is empty; expected at least one, such as (1.0,)")
+    return total / (len(scales) * (2 if flip else 1))
+
+
+def evaluate(
+    model: nn.Module,
+    dataset: SegmentationDataset,
+    normalisation: Normalisation = IMAGENET,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    output_stride: int | None = None,
+    batch_size: int = 8,
+    num_workers: int = 0,
+    progress: bool = False,
+) -> ConfusionMatrix:
+    """One confusion matrix over a whole data set, each image at its label's own resolution, void left out.
+
+    Args:
+        dataset: without a transform, so that images and labels are what is on the disk.
+        output_stride: evaluate at this stride and put the model's own back afterwards; None leaves it.
+        batch_size: images of equal size are predicted together, at most so many.
+
+    Returns:
+        The matrix; `.compute()` gives the scores. The model is left in the mode it came in.
+
+    Raises:
+        ValueError: the data set has a transform.
+    """
+    if dataset.transform is not None:
+        raise ValueError("evaluate: the data set has a transform; scores count on the labels as they are stored")
+    device = next(model.parameters()).device
+    matrix = ConfusionMatrix(dataset.num_classes, dataset.ignore_index, device=device)
+    training, stride = model.training, model.output_stride
+    model.eval()
+    if output_stride is not None:
+        model.set_output_stride(output_stride)
+    try:
+        samples = DataLoader(dataset, batch_size=None, num_workers=num_workers, generator=torch.Generator())
+        samples = tqdm(samples, desc="evaluate", unit="image", disable=not progress, leave=False)
+        for images, labels in equal_sizes(samples, batch_size):
+            pixels = torch.stack(images).to(device).permute(0, 3, 1, 2)  # (B, 3, H, W)
+            probabilities = predict(model, pixels, normalisation, scales, flip)
+            predictions = probabilities.argmax(dim=1).to(torch.uint8)  # (B, H, W)
+            matrix.update(torch.stack(labels).to(device), predictions)
+    finally:
+        model.train(training)
+        if output_stride is not None:
+            model.set_output_stride(stride)
+    return matrix
+
+
+def equal_sizes(
+    samples: Iterable[tuple[Tensor, Tensor]], batch_size: int
+) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+    """Groups samples of equal image size into batches of at most `batch_size`; every sample comes out once."""
+    waiting: dict[tuple[int, ...], tuple[list[Tensor], list[Tensor]]] = {}
+    for image, label in samples:
+        images, labels = waiting.setdefault(tuple(image.shape), ([], []))
+        images.append(image)
+        labels.append(label)
+        if len(images) == batch_size:
+            yield waiting.pop(tuple(image.shape))
+    yield from waiting.values()
+
+
+def predict_image(model: nn.Module, image: np.ndarray, normalisation: Normalisation = IMAGENET) -> np.ndarray:
+    """The label map of one image: (H, W, 3) uint8 RGB -> (H, W) uint8 class indices."""
+    device = next(model.parameters()).device
+    batch = torch.from_numpy(image).to(device).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    return predict(model, batch, normalisation).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+
+
+def save_mask(path: Path, labels: np.ndarray, palette: np.ndarray) -> None:
+    """Writes (H, W) uint8 class indices as a palette PNG, as Pascal VOC stores its labels."""
+    mask = Image.fromarray(labels)
+    mask.putpalette(palette.astype(np.uint8).tobytes())
+    mask.save(path)

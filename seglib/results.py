@@ -1,0 +1,94 @@
+"""What a finished run leaves behind: its recipe, its scores, and what they were measured with."""
+
+import hashlib
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torchvision
+
+from seglib.data import SegmentationDataset
+from seglib.metrics import ConfusionMatrix
+
+if TYPE_CHECKING:
+    from seglib.training import Trainer
+
+
+def result_of(trainer: "Trainer", matrix: ConfusionMatrix) -> dict[str, Any]:
+    """The JSON value of a finished run.
+
+    Returns:
+        name, recipe (its non-default fields), scores, confusion matrix (rows are labels), evaluation protocol, the image
+        lists with their hashes, seconds of training, peak memory in MiB, device, versions, hash of the seglib sources.
+    """
+    recipe = trainer.recipe
+    return {
+        "name": recipe.name,
+        "recipe": recipe.changes(),
+        "seed": recipe.seed,
+        "scores": matrix.compute().to_dict(),
+        "confusion": matrix.matrix.tolist(),
+        "classes": list(trainer.val_set.classes),
+        "evaluation": {
+            "split": recipe.val_split,
+            "resolution": "the label's own",
+            "output_stride": recipe.eval_output_stride or recipe.output_stride,
+            "scales": list(recipe.eval_scales),
+            "flip": recipe.eval_flip,
+        },
+        "data": {"train": _image_list(trainer.train_set), "val": _image_list(trainer.val_set)},
+        "history": json.loads(trainer.history.to_json(orient="records")),
+        "train_seconds": round(trainer.seconds, 1),
+        "peak_memory_mib": peak_memory_mib(trainer.device),
+        "device": device_name(trainer.device),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__},
+        "sources": sources_hash(),
+    }
+
+
+def load_result(path: str | Path) -> dict[str, Any]:
+    """Reads a result. Raises FileNotFoundError; ValueError where the file is no result."""
+    path = Path(path)
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not a result of a run ({error})") from error
+    if missing := {"name", "recipe", "scores"} - set(result):
+        raise ValueError(f"{path}: not a result of a run; lacks {sorted(missing)}")
+    return result
+
+
+def _image_list(dataset: SegmentationDataset) -> dict[str, Any]:
+    digest = hashlib.sha256("\n".join(dataset.names).encode()).hexdigest()
+    return {"images": len(dataset), "list_sha256": digest}
+
+
+def sources_hash() -> str:
+    """A hash over every Python source of seglib: two results with different ones were computed by different code."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's name, or the processor's architecture with the number of threads in use."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def peak_memory_mib(device: torch.device) -> int | None:
+    """Peak memory so far: allocated on the GPU, or resident in this process; None where it cannot be read (Windows)."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))

@@ -1,0 +1,290 @@
+"""The training loop: a recipe and a folder in, weights and a result out; killed at any moment, it goes on where it was."""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from seglib.data.sampling import EpochBatches, make_loader
+from seglib.inference import evaluate
+from seglib.losses import cross_entropy
+from seglib.metrics import ConfusionMatrix
+from seglib.recipe import Recipe, build_dataset, build_model, normalisation
+from seglib.results import result_of
+from seglib.schedules import poly
+from seglib.storage import load_state, save_state, write_json
+
+__all__ = ["Recipe", "Trainer"]
+
+LOG_EVERY = 10  # iterations whose mean loss is one row of the history
+
+
+class Trainer:
+    """Trains a recipe's model in a folder of its own.
+
+    A second call of `fit`, or a new process with the same recipe and folder, resumes from the last checkpoint; on the
+    CPU the weights it ends with equal those of an uninterrupted run bit for bit, whatever the number of workers.
+
+    Args:
+        recipe: what the result depends on.
+        run_dir: holds checkpoint.pt, its predecessor, and at the end result.json.
+        data_root, weights_root: where the data and the initial weights are; see `build_dataset`, `build_model`.
+        device: None takes CUDA where there is one.
+        num_workers: loader processes; 0 loads in this one.
+        eval_every: iterations between scores on the val list; None scores only at the end.
+        checkpoint_seconds: a kill loses at most about this much work.
+        progress: draw a progress bar.
+
+    Raises:
+        ValueError: run_dir holds a run of another recipe (names the fields that differ), or only damaged checkpoints.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        run_dir: str | Path,
+        *,
+        data_root: Path | None = None,
+        weights_root: Path | None = None,
+        device: str | torch.device | None = None,
+        num_workers: int = 0,
+        eval_every: int | None = None,
+        checkpoint_seconds: float = 30.0,
+        progress: bool = True,
+    ) -> None:
+        self.recipe, self.run_dir = recipe, Path(run_dir)
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.num_workers, self.eval_every, self.progress = num_workers, eval_every, progress
+        self.checkpoint_seconds, self.weights_root = checkpoint_seconds, weights_root
+        self.train_set = build_dataset(recipe, recipe.train_split, data_root, train=True)
+        self.val_set = build_dataset(recipe, recipe.val_split, data_root)
+        self.normalisation = normalisation(recipe)
+        self.iteration, self.seconds = 0, 0.0
+        self._log: list[dict[str, float]] = []
+        self._losses: list[Tensor] = []  # since the last row of the log
+        self._half_done = False
+
+        state = self._stored_state()
+        # a resumed run finds its weights in the checkpoint and does not need the file of the initial ones
+        initial = recipe if state is None else recipe.replace(weights="")
+        with torch.random.fork_rng(devices=self._cuda_devices):
+            torch.manual_seed(recipe.seed)
+            self.model = build_model(initial, self.train_set.num_classes, weights_root)
+            self._generators = self._generator_states()
+        self.model.to(self.device, memory_format=torch.channels_last)
+        self.optimizer = torch.optim.SGD(
+            _parameter_groups(self.model, recipe.weight_decay), lr=recipe.lr, momentum=recipe.momentum
+        )
+        self.autocast_dtype = _autocast_dtype(self.device) if recipe.mixed_precision else None
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast_dtype == torch.float16)
+        if state is not None:
+            self._restore(state)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that a run resumes from."""
+        return self.run_dir / "checkpoint.pt"
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row per ten iterations (iteration, loss, lr), and one per evaluation (iteration, miou, pixel_accuracy)."""
+        return pd.DataFrame(self._log, columns=["iteration", "loss", "lr", "miou", "pixel_accuracy"])
+
+    def fit(self, until: int | None = None) -> "Trainer":
+        """Trains to the recipe's last iteration, or only to `until`, and leaves a checkpoint there.
+
+        At the recipe's end the val list is scored and result.json written.
+
+        Raises:
+            FloatingPointError: the loss is no longer finite; the last checkpoint is from before that.
+            OSError: a checkpoint cannot be written; the last good one is kept.
+        """
+        if self._half_done and (state := self._stored_state()):
+            self._restore(state)  # an exception may have stopped a step between two parameters
+        end = min(until or self.recipe.iterations, self.recipe.iterations)
+        if self.iteration < end:
+            self._half_done = True
+            with torch.random.fork_rng(devices=self._cuda_devices):
+                self._set_generator_states(self._generators)
+                self._train(end)
+            self._half_done = False
+        if self.iteration == self.recipe.iterations and not (self.run_dir / "result.json").exists():
+            matrix = self.evaluate()
+            write_json(self.run_dir / "result.json", result_of(self, matrix))
+        return self
+
+    def evaluate(self, progress: bool | None = None) -> ConfusionMatrix:
+        """Scores the model as it is now on the recipe's val list, by the recipe's evaluation protocol."""
+        recipe = self.recipe
+        return evaluate(
+            self.model,
+            self.val_set,
+            self.normalisation,
+            scales=recipe.eval_scales,
+            flip=recipe.eval_flip,
+            output_stride=recipe.eval_output_stride,
+            num_workers=self.num_workers,
+            progress=self.progress if progress is None else progress,
+        )
+
+    def _train(self, end: int) -> None:
+        recipe = self.recipe
+        self.model.train()
+        if self.iteration == 0:
+            self._save(0.0)  # finds out before the work, not after it, whether the folder can be written
+        batches = EpochBatches(len(self.train_set), recipe.batch_size, end, recipe.seed, self.iteration)
+        loader = make_loader(self.train_set, batches, self.num_workers)
+        saved = logged = time.perf_counter()
+        bar = tqdm(total=recipe.iterations, initial=self.iteration, desc="train", disable=not self.progress)
+        with bar:
+            for images, labels in loader:
+                self._losses.append(self._step(images, labels))
+                self.iteration += 1
+                bar.update()
+                if self.iteration % LOG_EVERY == 0:
+                    row = self._log_losses()
+                    rate = LOG_EVERY * recipe.batch_size / (time.perf_counter() - logged)
+                    bar.set_postfix_str(f"loss {row['loss']:.3f}, lr {row['lr']:.4f}, {rate:.0f} images/s")
+                    logged = time.perf_counter()
+                if self.eval_every and self.iteration % self.eval_every == 0:
+                    self._log_scores()
+                    logged = time.perf_counter()
+                if time.perf_counter() - saved > self.checkpoint_seconds or self.iteration == end:
+                    self._save(time.perf_counter() - saved)
+                    saved = time.perf_counter()
+
+    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+        recipe = self.recipe
+        images = images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        labels = labels.to(self.device, non_blocking=True)
+        for group in self.optimizer.param_groups:
+            group["lr"] = poly(self.iteration, recipe.iterations, recipe.lr, recipe.power, recipe.end_lr)
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
+            logits = self.model(self.normalisation(images))  # (B, K, H, W)
+        loss = cross_entropy(logits, labels, self.train_set.ignore_index)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss.detach()
+
+    def _log_losses(self) -> dict[str, float]:
+        loss = self._mean_loss()
+        self._losses = []
+        self._log.append({"iteration": self.iteration, "loss": loss, "lr": self.optimizer.param_groups[0]["lr"]})
+        return self._log[-1]
+
+    def _mean_loss(self) -> float:
+        loss = float(torch.stack(self._losses).double().mean())
+        if not np.isfinite(loss):
+            raise FloatingPointError(
+                f"{self.run_dir}: the loss is {loss} at iteration {self.iteration}; expected a finite number. "
+                f"The last checkpoint is from before. A lower lr than {self.recipe.lr} is the usual cure."
+            )
+        return loss
+
+    def _log_scores(self) -> None:
+        scores = self.evaluate(progress=False).compute()
+        row = {"iteration": self.iteration, "miou": scores.miou, "pixel_accuracy": scores.pixel_accuracy}
+        self._log.append(row)
+
+    def _save(self, seconds: float) -> None:
+        if self._losses:
+            self._mean_loss()
+        self.seconds += seconds
+        state = {
+            "recipe": self.recipe.changes(),
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "generators": self._generator_states() if self.iteration else self._generators,
+            "log": self._log,
+            "losses": [float(loss) for loss in self._losses],
+        }
+        save_state(self.checkpoint, state)
+        self._generators = state["generators"]
+
+    def _stored_state(self) -> dict[str, Any] | None:
+        found = load_state(self.checkpoint)
+        if found is None:
+            return None
+        state, path = found
+        stored, mine = state.get("recipe"), self.recipe.changes()
+        if stored != mine:
+            stored = stored or {}
+            fields = [name for name in sorted({*stored, *mine}) if stored.get(name) != mine.get(name)]
+            differ = ", ".join(f"{n}: {stored.get(n, 'default')} there, {mine.get(n, 'default')} here" for n in fields)
+            raise ValueError(f"{path}: a run of another recipe ({differ}). Choose another run_dir.")
+        return state
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.iteration, self.seconds = state["iteration"], state["seconds"]
+        self._log, self._losses = list(state["log"]), [torch.tensor(loss) for loss in state["losses"]]
+        self._generators = state["generators"]
+        self._half_done = False
+
+    @property
+    def _cuda_devices(self) -> list[torch.device]:
+        return [self.device] if self.device.type == "cuda" else []
+
+    def _generator_states(self) -> list[Tensor]:
+        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self._cuda_devices)]
+
+    def _set_generator_states(self, states: list[Tensor]) -> None:
+        torch.set_rng_state(states[0])
+        for device, state in zip(self._cuda_devices, states[1:], strict=False):  # a CPU run may go on on a GPU
+            torch.cuda.set_rng_state(state, device)
+
+
+def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay on the convolutions' weights alone: the TF code regularises neither batch norm nor biases."""
+    weights = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _autocast_dtype(device: torch.device) -> torch.dtype | None:
+    if device.type != "cuda":
+        return None
+    # older GPUs, such as Colab's T4, only emulate bfloat16, slowly
+    return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line: `python -m seglib.training RECIPE.toml --run-dir DIR`."""
+    parser = argparse.ArgumentParser(prog="python -m seglib.training", description="Train a recipe; resumes by itself.")
+    parser.add_argument("recipe", help="a TOML file, or the name of one in seglib/recipes")
+    parser.add_argument("--run-dir", type=Path, help="default: runs/NAME, after the recipe's hash")
+    parser.add_argument("--data-root", type=Path, help="the VOCdevkit folder; default: bundled, or under SEGLIB_DATA")
+    parser.add_argument("--weights-root", type=Path, help="folder of the initial weights")
+    parser.add_argument("--workers", type=int, default=0, help="loader processes")
+    parser.add_argument("--eval-every", type=int, help="iterations between scores on the val list")
+    parser.add_argument("--seed", type=int, help="instead of the recipe's")
+    options = parser.parse_args(arguments)
+    recipe = Recipe.load(options.recipe)
+    if options.seed is not None:
+        recipe = recipe.replace(seed=options.seed)
+    trainer = Trainer(
+        recipe,
+        options.run_dir or Path("runs") / recipe.name,
+        data_root=options.data_root,
+        weights_root=options.weights_root,
+        num_workers=options.workers,
+        eval_every=options.eval_every,
+    ).fit()
+    print((trainer.run_dir / "result.json").read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
