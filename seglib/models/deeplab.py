@@ -1,0 +1,163 @@
+"""DeepLabv3 (arXiv 1706.05587) and DeepLabv3+ (arXiv 1802.02611)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seglib.models.aspp import ASPP, PAPER_HEAD, HeadVariant
+from seglib.models.blocks import OUTPUT_STRIDES, Features, check_choice, conv3x3_bn_relu, conv_bn_relu
+from seglib.models.mobilenet import MobileNetV2
+from seglib.models.resnet import UNITS, ResNet
+
+PAPER_RATES = (6, 12, 18)
+PAPER_OUTPUT_STRIDE = 16
+
+
+class DeepLabV3(nn.Module):
+    """Backbone, ASPP, 1x1 classifier, bilinear upsampling.
+
+    Args:
+        num_classes: number of classes K, background included.
+        backbone: "resnet18" to "resnet152" (the papers' network: multi-grid, stride in the last unit), "mobilenet_v2",
+            or a module that returns Features and has low_channels, high_channels, output_stride, set_output_stride.
+        output_stride: 8, 16 or 32; None is 16 for a backbone given by name, and a module's own.
+        atrous_rates: of ASPP at this output stride, any number of them; None is (6, 12, 18) at 16, doubled at 8 and
+            halved at 32.
+        image_pooling: with ASPP's image-level branch.
+        channels: of ASPP's branches and output, and of the decoder.
+        variant: what a public head does otherwise than the papers.
+
+    `model(images)` takes (B, 3, H, W) float32 of any size and returns (B, K, H, W) logits;
+    `model(images, upsample=False)` returns them at the head's own stride (the output stride here, 4 with the decoder).
+
+    Raises:
+        ValueError: unknown backbone; a module whose output stride is not the one asked for; rates that do not divide.
+        TypeError: a backbone that lacks one of the attributes above.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        backbone: str | nn.Module = "resnet101",
+        output_stride: int | None = None,
+        atrous_rates: Sequence[int] | None = None,
+        image_pooling: bool = True,
+        channels: int = 256,
+        variant: HeadVariant = PAPER_HEAD,
+    ):
+        super().__init__()
+        if num_classes < 1:
+            raise ValueError(f"num_classes = {num_classes!r}; expected at least 1")
+        self.backbone = _build_backbone(backbone, output_stride)
+        self.num_classes = num_classes
+        self.variant = variant
+        given_at = PAPER_OUTPUT_STRIDE if atrous_rates is None else self.output_stride
+        self._rates_at = (tuple(PAPER_RATES if atrous_rates is None else atrous_rates), given_at)
+        rates = _scaled_rates(*self._rates_at, self.output_stride)
+        self.aspp = ASPP(self.backbone.high_channels, rates, channels, image_pooling, variant)
+        self.post_aspp = nn.Identity()
+        if variant.post_aspp != "none":
+            separable = "plain" if variant.post_aspp == "separable" else "none"
+            self.post_aspp = conv3x3_bn_relu(channels, channels, separable=separable)
+        self.classifier = nn.Conv2d(channels, num_classes, 1)
+        self._init_head(self.aspp, self.post_aspp)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)
+
+    @property
+    def output_stride(self) -> int:
+        """Input size over the size of the backbone's last map: 8, 16 or 32."""
+        return self.backbone.output_stride
+
+    def set_output_stride(self, output_stride: int) -> None:
+        """Same weights, new dilations in the backbone and in ASPP: train at 16, evaluate at 8 (v3 Table 6).
+
+        Raises:
+            ValueError: output stride not offered, or rates that do not divide; nothing is changed then.
+        """
+        check_choice("output_stride", output_stride, OUTPUT_STRIDES)
+        rates = _scaled_rates(*self._rates_at, output_stride)
+        self.backbone.set_output_stride(output_stride)
+        self.aspp.set_rates(rates)
+
+    def forward(self, images: Tensor, upsample: bool = True) -> Tensor:
+        logits = self.head(self.backbone(images))
+        return self._resize(logits, images) if upsample else logits
+
+    def head(self, features: Features) -> Tensor:
+        """Logits at the head's own stride from a backbone's maps. -> (B, K, H/OS, W/OS)."""
+        return self.classifier(self.post_aspp(self.aspp(features.high)))
+
+    def _resize(self, x: Tensor, like: Tensor) -> Tensor:
+        return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=self.variant.align_corners)
+
+    def _init_head(self, *modules: nn.Module) -> None:
+        for module in modules:
+            for conv in module.modules():
+                if isinstance(conv, nn.Conv2d):
+                    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+
+
+class DeepLabV3Plus(DeepLabV3):
+    """DeepLabv3 with the decoder of v3+, section 3.1: low-level features at stride 4 refine the upsampled ASPP output.
+
+    Args:
+        decoder_channels: of the 1x1 convolution on the low-level features (v3+ Table 1: 48).
+        The others are DeepLabV3's.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        backbone: str | nn.Module = "resnet101",
+        output_stride: int | None = None,
+        atrous_rates: Sequence[int] | None = None,
+        image_pooling: bool = True,
+        channels: int = 256,
+        variant: HeadVariant = PAPER_HEAD,
+        decoder_channels: int = 48,
+    ):
+        super().__init__(num_classes, backbone, output_stride, atrous_rates, image_pooling, channels, variant)
+        self.low_projection = conv_bn_relu(self.backbone.low_channels, decoder_channels)
+        inputs = [channels + decoder_channels] + [channels] * (variant.decoder_depth - 1)
+        self.decoder = nn.Sequential(*(conv3x3_bn_relu(n, channels, separable=variant.separable) for n in inputs))
+        self._init_head(self.low_projection, self.decoder)
+
+    def head(self, features: Features) -> Tensor:
+        """Logits at stride 4 from a backbone's maps. -> (B, K, H/4, W/4)."""
+        low = self.low_projection(features.low)  # (B, 48, H/4, W/4)
+        high = self._resize(self.post_aspp(self.aspp(features.high)), low)  # (B, channels, H/4, W/4)
+        pair = (low, high) if self.variant.decoder_order == "low_first" else (high, low)
+        return self.classifier(self.decoder(torch.cat(pair, dim=1)))
+
+
+def _build_backbone(backbone: str | nn.Module, output_stride: int | None) -> nn.Module:
+    if isinstance(backbone, nn.Module):
+        needed = ("low_channels", "high_channels", "output_stride", "set_output_stride")
+        if missing := [name for name in needed if not hasattr(backbone, name)]:
+            raise TypeError(
+                f"backbone {type(backbone).__name__} lacks {missing}; expected ResNet, MobileNetV2 or their like"
+            )
+        if output_stride not in (None, backbone.output_stride):
+            raise ValueError(
+                f"output_stride = {output_stride}, but the backbone was built with {backbone.output_stride}; "
+                "build it with the same, or leave output_stride out"
+            )
+        return backbone
+    output_stride = PAPER_OUTPUT_STRIDE if output_stride is None else output_stride
+    if backbone == "mobilenet_v2":
+        return MobileNetV2(output_stride)
+    names = {f"resnet{depth}": depth for depth in UNITS}
+    if backbone not in names:
+        raise ValueError(f"backbone = {backbone!r}; expected one of {[*names, 'mobilenet_v2']} or a module")
+    return ResNet(names[backbone], output_stride)
+
+
+def _scaled_rates(rates: tuple[int, ...], given_at: int, output_stride: int) -> tuple[int, ...]:
+    if any(rate * given_at % output_stride for rate in rates):
+        raise ValueError(
+            f"atrous_rates = {rates} at output stride {given_at} are no whole numbers at output stride {output_stride}"
+        )
+    return tuple(rate * given_at // output_stride for rate in rates)

@@ -1,0 +1,51 @@
+"""MobileNetV2 as a DeepLab backbone: torchvision's inverted residuals under the papers' stride-to-dilation rule."""
+
+from torch import Tensor, nn
+from torchvision.models import mobilenet_v2
+from torchvision.models.mobilenetv2 import InvertedResidual
+
+from seglib.models.blocks import Features, atrous_plan, conv3x3_dilations, set_atrous
+
+STEM_STRIDE = 2
+LOW_UNIT = 3
+
+
+class MobileNetV2(nn.Module):
+    """MobileNetV2 up to its last inverted residual (v3+ code: `layer_18/output`; no 1280-channel convolution).
+
+    Args:
+        output_stride: 8, 16 or 32. A unit that loses its stride keeps the rate before it.
+        width_mult: factor on every number of channels.
+
+    Parameter names are torchvision's `features.0` to `features.17`. `forward` takes (B, 3, H, W) of any size and
+    returns Features(low, high): low is `features.3` (24 channels at stride 4), high is `features.17` (320 channels).
+
+    Raises:
+        ValueError: output stride not offered.
+    """
+
+    def __init__(self, output_stride: int = 16, width_mult: float = 1.0):
+        super().__init__()
+        self.features = mobilenet_v2(weights=None, width_mult=width_mult).features[:-1]
+        self.low_channels = self.features[LOW_UNIT].out_channels
+        self.high_channels = self.features[-1].out_channels
+        self.set_output_stride(output_stride)
+
+    def set_output_stride(self, output_stride: int) -> None:
+        """Gives every unit the stride and rate of another output stride, in place; weights stay. Raises ValueError."""
+        units: list[InvertedResidual] = list(self.features[1:])
+        plan = atrous_plan([unit.stride for unit in units], output_stride, STEM_STRIDE)
+        for unit, step in zip(units, plan, strict=True):
+            for conv in unit.modules():
+                if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
+                    set_atrous(conv, step.stride, step.rate)
+        self.output_stride = output_stride
+
+    def dilations(self) -> list[tuple[str, int, int]]:
+        """(name, stride, dilation) of every 3x3 convolution, in order."""
+        return conv3x3_dilations(self)
+
+    def forward(self, images: Tensor) -> Features:
+        low = self.features[: LOW_UNIT + 1](images)  # (B, 24, H/4, W/4)
+        high = self.features[LOW_UNIT + 1 :](low)  # (B, 320, H/OS, W/OS)
+        return Features(low, high)
