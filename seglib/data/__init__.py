@@ -1,0 +1,15 @@
+"""Data sets, joint transforms, and the order of samples."""
+
+from seglib.data.dataset import SegmentationDataset, sample_rng
+from seglib.data.sampling import EpochBatches, make_loader
+from seglib.data.voc import VOC_CLASSES, VOCSegmentation, voc_palette
+
+__all__ = [
+    "VOC_CLASSES",
+    "EpochBatches",
+    "SegmentationDataset",
+    "VOCSegmentation",
+    "make_loader",
+    "sample_rng",
+    "voc_palette",
+]

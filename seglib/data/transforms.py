@@ -1,0 +1,292 @@
+"""Joint transforms of an image and its label map, and the step from uint8 to what a network takes.
+
+Every transform is a frozen dataclass called as `(image, label, rng) -> (image, label)`: image (H, W, 3) uint8 RGB,
+label (H, W) uint8 with 255 = void. The image is interpolated; the label never is, it takes the nearest pixel. A random
+transform draws the same number of values whatever the image, so that one step never shifts the next step's draws.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as photometric
+
+from seglib.data.dataset import Transform
+
+Sample = tuple[np.ndarray, np.ndarray]
+IMAGE_MEAN = (124, 116, 104)  # ImageNet's mean colour, which normalises to 0
+
+
+@dataclass(frozen=True)
+class Compose:
+    """The steps one after the other, sharing one generator."""
+
+    steps: tuple[Transform, ...]
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
+        for step in self.steps:
+            image, label = step(image, label, rng)
+        return image, label
+
+
+@dataclass(frozen=True)
+class RandomScaleCrop:
+    """Scales image and label at random and takes a random window (DeepLabv3 sec. 4.1: scale 0.5 to 2.0, crop 513).
+
+    The same as resizing everything and cropping then, up to rounding, but only the window's pixels are computed. An
+    image smaller than the window is padded at the bottom and the right, as in the authors' code, with `fill` and
+    `ignore_index`. Pillow's bilinear filter widens when it shrinks (antialiasing); the authors' TensorFlow resize
+    does not.
+
+    Args:
+        crop_size: side of the square window, or (height, width), in pixels.
+        scale_range: smallest and largest scale, > 0.
+        scale_step: None draws the scale continuously; 0.25 takes one of 0.5, 0.75 ... 2.0, as the authors' code does.
+        fill: RGB of padded pixels, 0 to 255. ignore_index: their label.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    crop_size: int | tuple[int, int]
+    scale_range: tuple[float, float] = (0.5, 2.0)
+    scale_step: float | None = None
+    fill: tuple[int, int, int] = IMAGE_MEAN
+    ignore_index: int = 255
+
+    def __post_init__(self) -> None:
+        low, high = self.scale_range
+        if min(self.window) < 1:
+            raise ValueError(f"crop_size: expected at least 1 pixel, found {self.crop_size}")
+        if not 0 < low <= high:
+            raise ValueError(f"scale_range: expected 0 < smallest <= largest, found {self.scale_range}")
+        if self.scale_step is not None and self.scale_step <= 0:
+            raise ValueError(f"scale_step: expected None or more than 0, found {self.scale_step}")
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """(height, width) of every result."""
+        return (self.crop_size, self.crop_size) if isinstance(self.crop_size, int) else self.crop_size
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
+        draws = rng.random(3)
+        scale = self.scale(draws[0])
+        size = tuple(max(1, int(side * scale)) for side in label.shape)  # truncated, as the authors' code does
+        extent = tuple(min(side, window) for side, window in zip(size, self.window, strict=True))
+        corner = tuple(int(u * (s - e + 1)) for u, s, e in zip(draws[1:], size, extent, strict=True))
+        image = resample_image(image, size, corner, extent)
+        label = resample_label(label, size, corner, extent)
+        return pad(image, label, self.window, self.fill, self.ignore_index)
+
+    def scale(self, draw: float) -> float:
+        """The scale that a uniform draw in [0, 1) stands for."""
+        low, high = self.scale_range
+        if self.scale_step is None:
+            return low + draw * (high - low)
+        steps = math.floor((high - low) / self.scale_step + 1e-9) + 1
+        return low + int(draw * steps) * self.scale_step
+
+
+@dataclass(frozen=True)
+class RandomFlip:
+    """Mirrors image and label left to right with probability `p`."""
+
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.p <= 1:
+            raise ValueError(f"p: expected a probability, 0 to 1, found {self.p}")
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
+        if rng.random() >= self.p:
+            return image, label
+        return np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(label[:, ::-1])
+
+
+@dataclass(frozen=True)
+class ColorJitter:
+    """Changes brightness, contrast, saturation and hue at random, in this order; the label is left alone.
+
+    Args:
+        brightness, contrast, saturation: a factor is drawn from [max(0, 1 - value), 1 + value]; >= 0.
+        hue: a turn is drawn from [-value, value] of the colour circle; 0 to 0.5.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("brightness", "contrast", "saturation"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected 0 or more, found {getattr(self, name)}")
+        if not 0 <= self.hue <= 0.5:
+            raise ValueError(f"hue: expected 0 to 0.5, found {self.hue}")
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
+        draws = rng.random(4)
+        pixels = torch.from_numpy(image).permute(2, 0, 1)  # (3, H, W)
+        adjustments = (photometric.adjust_brightness, photometric.adjust_contrast, photometric.adjust_saturation)
+        strengths = (self.brightness, self.contrast, self.saturation)
+        for adjust, strength, draw in zip(adjustments, strengths, draws[:3], strict=True):
+            if strength:
+                low = max(0.0, 1 - strength)
+                pixels = adjust(pixels, low + draw * (1 + strength - low))
+        if self.hue:
+            pixels = photometric.adjust_hue(pixels, (2 * draws[3] - 1) * self.hue)
+        return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()), label
+
+
+@dataclass(frozen=True)
+class ResizeKeepAspect:
+    """Resizes the longer side to `size` pixels and pads to a square of `size` at the bottom and the right."""
+
+    size: int
+    fill: tuple[int, int, int] = IMAGE_MEAN
+    ignore_index: int = 255
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator | None = None) -> Sample:
+        scale = self.size / max(label.shape)
+        size = tuple(max(1, round(side * scale)) for side in label.shape)
+        image, label = resample_image(image, size, (0, 0), size), resample_label(label, size, (0, 0), size)
+        return pad(image, label, (self.size, self.size), self.fill, self.ignore_index)
+
+
+@dataclass(frozen=True)
+class PadTo:
+    """Pads to (height, width) at the bottom and the right. Raises ValueError where the image is larger."""
+
+    height: int
+    width: int
+    fill: tuple[int, int, int] = IMAGE_MEAN
+    ignore_index: int = 255
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator | None = None) -> Sample:
+        return pad(image, label, (self.height, self.width), self.fill, self.ignore_index)
+
+
+def resample_image(
+    image: np.ndarray, size: tuple[int, int], corner: tuple[int, int], extent: tuple[int, int]
+) -> np.ndarray:
+    """A window of the bilinearly resized image, computed from the pixels it depends on alone.
+
+    Args:
+        image: (H, W, 3) uint8. size: (height, width) after resizing.
+        corner: (top, left) of the window in the resized image. extent: (height, width) of the window.
+
+    Returns:
+        (*extent, 3) uint8.
+    """
+    (top, left), (height, width) = corner, extent
+    if image.shape[:2] == size:
+        return image[top : top + height, left : left + width]
+    rows, above, below = _source_span(image.shape[0], size[0], top, height)
+    columns, before, after = _source_span(image.shape[1], size[1], left, width)
+    patch = Image.fromarray(image[rows, columns])
+    window = patch.resize((width, height), Image.Resampling.BILINEAR, box=(before, above, after, below))
+    return np.asarray(window)
+
+
+def _source_span(side: int, resized: int, first: int, count: int) -> tuple[slice, float, float]:
+    """The source pixels that `count` resized ones from `first` on depend on; where those begin and end among them."""
+    ratio = side / resized
+    start, stop = first * ratio, min((first + count) * ratio, side)
+    reach = math.ceil(max(ratio, 1.0)) + 1  # the triangle filter's half width, in source pixels
+    low, high = max(0, math.floor(start) - reach), min(side, math.ceil(stop) + reach)
+    return slice(low, high), start - low, min(stop - low, high - low)
+
+
+def resample_label(
+    label: np.ndarray, size: tuple[int, int], corner: tuple[int, int], extent: tuple[int, int]
+) -> np.ndarray:
+    """The same window of the label map by nearest pixel: no new value appears. Arguments as `resample_image`."""
+    rows, columns = (
+        (2 * np.arange(first, first + count) + 1) * side // (2 * resized)  # pixel centres, in exact integers
+        for side, resized, first, count in zip(label.shape, size, corner, extent, strict=True)
+    )
+    return label[rows[:, None], columns]
+
+
+def pad(
+    image: np.ndarray, label: np.ndarray, size: tuple[int, int], fill: tuple[int, int, int], ignore_index: int
+) -> Sample:
+    """Image and label at the top left of new arrays of `size`, the rest `fill` and `ignore_index`.
+
+    Raises:
+        ValueError: the image is larger than `size`.
+    """
+    height, width = label.shape
+    if height > size[0] or width > size[1]:
+        raise ValueError(
+            f"pad: the image is {width} x {height} (width x height); expected at most {size[1]} x {size[0]}"
+        )
+    padded_image = np.empty((*size, 3), dtype=np.uint8)
+    padded_label = np.empty(size, dtype=np.uint8)
+    for padded, content, value in ((padded_image, image, fill), (padded_label, label, ignore_index)):
+        padded[:height, :width] = content
+        padded[:height, width:] = value
+        padded[height:] = value
+    return padded_image, padded_label
+
+
+def to_batch(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+    """Stacks samples: images (B, 3, H, W) uint8 in channels_last order, labels (B, H, W) uint8.
+
+    Raises:
+        ValueError: the samples differ in size, or there are none.
+    """
+    sizes = {label.shape for _, label in samples}
+    if len(sizes) != 1:
+        found = ", ".join(f"{width} x {height}" for height, width in sorted(sizes)) or "no sample"
+        raise ValueError(f"to_batch: expected samples of one size, found {found}; crop or pad them first")
+    images = torch.from_numpy(np.stack([image for image, _ in samples]))
+    labels = torch.from_numpy(np.stack([label for _, label in samples]))
+    return images.permute(0, 3, 1, 2), labels  # (B, H, W, 3) -> (B, 3, H, W)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """The pixel convention that a network's weights expect: (RGB / 255 - mean) / std, one value per channel."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @staticmethod
+    def named(convention: str) -> "Normalisation":
+        """The convention called "imagenet" (mean and deviation) or "unit" (RGB / 127.5 - 1). Raises ValueError."""
+        known = {"imagenet": IMAGENET, "unit": UNIT}
+        if convention not in known:
+            raise ValueError(f"normalisation: expected one of {sorted(known)}, found {convention!r}")
+        return known[convention]
+
+    @property
+    def fill(self) -> tuple[int, int, int]:
+        """The uint8 RGB colour nearest to the mean: what padding should be."""
+        red, green, blue = (round(255 * value) for value in self.mean)
+        return red, green, blue
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 -> float32 on the same device, in the same memory format. Raises ValueError otherwise."""
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(
+                f"normalise: expected images (B, 3, H, W) uint8, found {tuple(images.shape)} {images.dtype}"
+            )
+        mean, std = (torch.tensor(v).view(3, 1, 1).to(images.device, non_blocking=True) for v in (self.mean, self.std))
+        return images.to(torch.float32).sub_(255 * mean).div_(255 * std)
+
+
+IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+UNIT = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+
+def normalise(images: Tensor, convention: str) -> Tensor:
+    """(B, 3, H, W) uint8 -> float32 by the named convention, "imagenet" or "unit"; raises as `Normalisation` does."""
+    return Normalisation.named(convention)(images)
