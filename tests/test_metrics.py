@@ -473,3 +473,5 @@ def test_trimap_refuses_what_it_cannot_do():
         boundary_band(torch.zeros(2, 2, dtype=torch.uint8), 0)
     with pytest.raises(ValueError, match=r"matrices\[2\]: expected an ignore_index"):
         update_trimap({2: ConfusionMatrix(2, ignore_index=None)}, np.zeros((2, 2), int), np.zeros((2, 2), int))
+    with pytest.raises(ValueError, match=r"ignore_index: expected a value that torch.uint8 labels can hold, found -1"):
+        boundary_band(torch.full((2, 2), 255, dtype=torch.uint8), 1, ignore_index=-1)
