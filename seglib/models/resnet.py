@@ -140,6 +140,10 @@ class ResNet(nn.Module):
         check_choice("depth", depth, tuple(UNITS))
         check_choice("stem", stem, ("7x7", "3x3"))
         check_choice("stride_unit", stride_unit, ("last", "first"))
+        if dilate_first_unit and stride_unit != "first":
+            raise ValueError(
+                'dilate_first_unit=True; expected stride_unit="first", where a block starts with its stride'
+            )
         if width < 1:
             raise ValueError(f"width = {width!r}; expected a positive number of channels")
         unit, counts = UNITS[depth]
