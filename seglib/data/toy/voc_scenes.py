@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seglib.data import toy_objects as things
-from seglib.data.toy_canvas import (
+from seglib.data.toy import voc_objects as things
+from seglib.data.toy.canvas import (
     SUPERSAMPLING,
     Canvas,
     chance,
@@ -37,7 +37,7 @@ ROCKS = [(128, 124, 120), (106, 104, 108), (150, 136, 120)]
 
 
 @dataclass(frozen=True)
-class Scene:
+class VOCScene:
     """One picture: `image` uint8 (H, W, 3), `label` and the coarser `label_sbd` uint8 (H, W), `owners` int32 (H, W)."""
 
     kind: str
@@ -47,7 +47,7 @@ class Scene:
     owners: np.ndarray
 
 
-def voc_scene(rng: np.random.Generator, kind: str | None = None, size: tuple[int, int] | None = None) -> Scene:
+def voc_scene(rng: np.random.Generator, kind: str | None = None, size: tuple[int, int] | None = None) -> VOCScene:
     """Paint one scene.
 
     `kind`: "land", "lake" or "sea floor"; `size`: (height, width); each drawn from `rng` when None.
@@ -63,7 +63,7 @@ def voc_scene(rng: np.random.Generator, kind: str | None = None, size: tuple[int
     painters[kind](canvas, rng, night)
     owners, labels = canvas.sample(canvas.owners), canvas.sample(canvas.labels)
     shift = _unsteady_hand(rng, height, width)
-    return Scene(
+    return VOCScene(
         kind=kind,
         image=_develop(canvas, rng, night),
         label=void_border(labels, owners),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seglib.data.toy_canvas import Canvas, Colour, chance, direction, mix, pick, shade, turned, uniform, vary
+from seglib.data.toy.canvas import Canvas, Colour, chance, direction, mix, pick, shade, turned, uniform, vary
 
 WALLS = [(238, 220, 186), (196, 92, 70), (240, 240, 232), (150, 176, 196), (226, 178, 96), (206, 190, 170)]
 ROOFS = [(156, 56, 44), (104, 72, 56), (78, 84, 96), (44, 104, 108), (176, 96, 60)]
