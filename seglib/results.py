@@ -45,7 +45,7 @@ def result_of(trainer: "Trainer", matrix: ConfusionMatrix) -> dict[str, Any]:
         "peak_memory_mib": peak_memory_mib(trainer.device),
         "device": device_name(trainer.device),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__},
-        "sources": sources_hash(),
+        "sources": trainer.sources,
     }
 
 

@@ -16,7 +16,7 @@ from seglib.inference import evaluate
 from seglib.losses import cross_entropy
 from seglib.metrics import ConfusionMatrix
 from seglib.recipe import Recipe, build_dataset, build_model, normalisation
-from seglib.results import result_of
+from seglib.results import result_of, sources_hash
 from seglib.schedules import poly
 from seglib.storage import load_state, save_state, write_json
 
@@ -65,6 +65,7 @@ class Trainer:
         self.train_set = build_dataset(recipe, recipe.train_split, data_root, train=True)
         self.val_set = build_dataset(recipe, recipe.val_split, data_root)
         self.normalisation = normalisation(recipe)
+        self.sources = sources_hash()  # now: the files may change while a long run trains
         self.iteration, self.seconds = 0, 0.0
         self._log: list[dict[str, float]] = []
         self._losses: list[Tensor] = []  # since the last row of the log
