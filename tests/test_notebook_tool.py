@@ -17,6 +17,9 @@ from tools import notebooks as tool
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = "/" + "home"
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 def write(path: Path, *cells: nbformat.NotebookNode) -> Path:
@@ -26,6 +29,11 @@ def write(path: Path, *cells: nbformat.NotebookNode) -> Path:
 
 def code(source: str, *tags: str, outputs: tuple = (), count: int | None = 1) -> nbformat.NotebookNode:
     return new_code_cell(source, metadata={"tags": list(tags)}, outputs=list(outputs), execution_count=count)
+
+
+def picture(size: int, alt: str = "A street") -> nbformat.NotebookNode:
+    data = {"image/png": base64.b64encode(bytes(size)).decode()}
+    return new_output("display_data", data=data, metadata={"image/png": {"alt": alt}})
 
 
 def found(*cells: nbformat.NotebookNode, user: str | None = None) -> str:
@@ -38,9 +46,9 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = write(
         tmp_path_factory.mktemp("nb") / "tiny.ipynb",
         new_markdown_cell("# Title", metadata={"editable": True}),
-        code("import os\nimport matplotlib.pyplot as plt\nfrom IPython.display import display", count=7),
+        code("import os\nimport matplotlib\nfrom IPython.display import Image, display", count=7),
         code("os.environ.get('SEGLIB_DATA', 'bundled')", count=None),
-        code("plt.figure(figsize=(1, 1))\nplt.plot([0, 1])\nplt.show()", count=3),
+        code(f"display(Image(data=bytes.fromhex('{PNG.hex()}'), alt='One dot'))\nmatplotlib.get_backend()", count=3),
         code("import ipywidgets\ndisplay(ipywidgets.IntSlider(value=3))"),
         code("from seglib.papers import published\npublished('fcn', 9)", "nbval-raises-exception"),
         code("print(1 + 1)"),
@@ -56,7 +64,8 @@ def test_execution_stores_outputs(executed: Path) -> None:
     cells = [c for c in nbformat.read(executed, as_version=4).cells if c.cell_type == "code"]
     assert [c.execution_count for c in cells] == [1, 2, 3, 4, 5, 6]
     assert cells[1].outputs[0].data["text/plain"] == "'bundled'"
-    assert cells[2].outputs[0].data["image/png"]
+    assert base64.b64decode(cells[2].outputs[0].data["image/png"]) == PNG
+    assert "inline" in cells[2].outputs[1].data["text/plain"]
     assert cells[5].outputs[0].text == "2\n"
 
 
@@ -170,15 +179,13 @@ def test_kernel_that_never_starts_is_an_error(tmp_path: Path, monkeypatch: pytes
             new_output("stream", name="stdout", text=f"saved to {HOME}/jane/x.pt"),
             f"absolute path {HOME}/jane in an out",
         ),
-        (new_output("stream", name="stdout", text="C:\\Users\\jane"), "absolute path C:\\Users"),
+        (new_output("stream", name="stdout", text="D:\\data\\jane"), "absolute path D:\\data"),
         (new_output("execute_result", data={"text/html": f"<b>{HOME}/jane</b>"}), "absolute path"),
         (new_output("execute_result", data={"text/plain": "<A at 0x7f3a10e4>"}), "memory address 0x7f3a10e4"),
         (new_output("stream", name="stdout", text="made by jane."), "user name jane"),
         (new_output("error", ename="ValueError", evalue="no", traceback=[]), "raised ValueError: no"),
-        (
-            new_output("display_data", data={"image/png": base64.b64encode(bytes(150_001)).decode()}),
-            "picture of 150 KB, at most 150 KB",
-        ),
+        (picture(150_001), "picture of 150 KB, at most 150 KB"),
+        (picture(9, alt=""), "picture without alt text"),
     ],
 )
 def test_bad_output_is_reported(output: nbformat.NotebookNode, said: str) -> None:
@@ -190,7 +197,7 @@ def test_bad_output_is_reported(output: nbformat.NotebookNode, said: str) -> Non
     [
         new_output("stream", name="stdout", text="output stride 16/8, data/toy_voc, ~0.5, and/or, janes"),
         new_output("execute_result", data={"text/html": "<td>a</td>"}, execution_count=1),
-        new_output("display_data", data={"image/png": base64.b64encode(bytes(150_000)).decode()}),
+        picture(150_000),
     ],
 )
 def test_good_output_is_not_reported(output: nbformat.NotebookNode) -> None:

@@ -209,6 +209,8 @@ def _output_problems(output: NotebookNode, tags: list[str], user: str | None) ->
         for kind, data in output.data.items():
             if kind in ("image/png", "image/jpeg") and (size := len(base64.b64decode(data))) > MAX_IMAGE_BYTES:
                 said.append(f"picture of {size / 1000:.0f} KB, at most {MAX_IMAGE_BYTES // 1000} KB")
+            if kind.startswith("image/") and not {**output.metadata, **output.metadata.get(kind, {})}.get("alt"):
+                said.append("picture without alt text: show it with seglib.plots.png(figure, alt)")
     for text in texts:
         if path := ANY_PATH.search(text):
             said.append(f"absolute path {path.group()} in an output")

@@ -1,0 +1,259 @@
+"""The project as a whole: what its files may hold, who may import whom, and that its commands and documents agree."""
+
+import ast
+import graphlib
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from packaging.requirements import Requirement
+
+from seglib.papers import cite, load_papers, published
+from tools import notebooks as tool
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = sorted((ROOT / "seglib").rglob("*.py"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+FOUNDATIONS = {"models", "losses", "metrics", "data"}  # know nothing of each other
+UTILITIES = {"storage"}  # what a foundation may import besides
+LEAVES = {"plots", "widgets", "checks"}  # only notebooks import them
+DRAWING = {"matplotlib", "ipywidgets"}  # and only plots and widgets import these
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def tracked_texts() -> Iterator[tuple[str, str]]:
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a git checkout: which files belong to the project is not known")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    for name in listed.split("\0"):
+        path = ROOT / name
+        if name and path.is_file() and path.suffix not in (".png", ".jpg", ".jpeg", ".pth"):
+            yield name, path.read_text(encoding="utf-8")
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names that a module imports when it runs, inside functions too; not what only type checkers read."""
+    found: set[str] = set()
+    package = list(path.relative_to(ROOT).with_suffix("").parts[:-1])
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found.update({module, *(f"{module}.{alias.name}" for alias in node.names)})
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")))
+    return found
+
+
+def part(dotted: str) -> str | None:
+    """seglib.models.aspp -> models; None outside seglib and for the package itself."""
+    pieces = dotted.split(".")
+    return pieces[1] if pieces[0] == "seglib" and len(pieces) > 1 else None
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(ROOT / "seglib").with_suffix("").parts[0]
+
+
+def dependencies() -> dict[str, set[str]]:
+    there = {part_of(path) for path in MODULES}
+    found: dict[str, set[str]] = {name: set() for name in there}
+    for path in MODULES:
+        found[part_of(path)] |= ({part(name) for name in imports(path)} & there) - {part_of(path)}
+    return found
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_no_absolute_path_in_any_file() -> None:
+    found = [f"{name}: {match.group()}" for name, text in tracked_texts() for match in tool.HOME_PATH.finditer(text)]
+    assert found == []
+
+
+def test_no_large_file_is_tracked() -> None:
+    large = [name for name, _ in tracked_texts() if (ROOT / name).stat().st_size > 2_000_000]
+    assert large == []
+
+
+@pytest.mark.parametrize("path", [*MODULES, *sorted((ROOT / "tools").glob("*.py"))], ids=name_of)
+def test_module_has_one_subject(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= 330, "a module that long has two subjects"
+
+
+# --- who imports whom ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if part_of(p) not in ("plots", "widgets")], ids=name_of)
+def test_nothing_else_draws(path: Path) -> None:
+    assert {name.split(".")[0] for name in imports(path)} & DRAWING == set()
+
+
+def test_foundations_know_nothing_of_each_other() -> None:
+    found = dependencies()
+    assert found.keys() >= FOUNDATIONS
+    assert {name: found[name] - UTILITIES for name in FOUNDATIONS} == {name: set() for name in FOUNDATIONS}
+
+
+def test_only_notebooks_import_the_leaves() -> None:
+    assert {name: used & LEAVES for name, used in dependencies().items() if used & LEAVES} == {}
+
+
+def test_dependencies_point_one_way() -> None:
+    list(graphlib.TopologicalSorter(dependencies()).static_order())  # raises CycleError, which names the cycle
+
+
+def test_imports_are_found_wherever_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader of imports itself: relative ones, those in functions, and those that never run."""
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    module = tmp_path / "seglib" / "models" / "a.py"
+    module.parent.mkdir(parents=True)
+    module.write_text(
+        "from ..data import voc\nfrom . import b\nif TYPE_CHECKING:\n    import seglib.training\n"
+        "def f():\n    import matplotlib.pyplot as plt\n"
+    )
+    found = imports(module)
+    assert {"seglib.data", "seglib.data.voc", "seglib.models.b", "matplotlib.pyplot"} <= found
+    assert "seglib.training" not in found
+
+
+# --- notebooks -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_is_stored_as_make_notebooks_stores_it(path: Path) -> None:
+    """In normal form, executed from top to bottom, silent on stderr, no cell or picture too large."""
+    assert tool.check(path) == []
+
+
+def code_cells(path: Path) -> Iterator[str]:
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            yield "\n".join(line for line in cell.source.splitlines() if not line.lstrip().startswith(("%", "!")))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_calls_for_published_numbers_find_one(path: Path) -> None:
+    for source in code_cells(path):
+        for node in ast.walk(ast.parse(source)):
+            function = getattr(node, "func", None)
+            called = getattr(function, "id", getattr(function, "attr", None))
+            if called not in ("published", "cite"):
+                continue
+            try:
+                arguments = [ast.literal_eval(argument) for argument in node.args]
+                row = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords}
+            except ValueError:
+                continue  # arguments computed in the cell: running the notebook checks them
+            {"published": published, "cite": cite}[called](*arguments, **row)
+
+
+CITED = re.compile(r"(\d+(?:\.\d+)?) \((DeepLab ?v[123]\+?|FCN), (?:Table )?(\d+(?:\([ab]\))?|Figure 5\(a\))\)")
+
+
+def cited_but_not_published(text: str) -> list[str]:
+    """Numbers that `text` cites in the form of `cite` and that the table named does not hold."""
+    tables = {(p["name"], name): table for p in load_papers().values() for name, table in p["tables"].items()}
+    found = []
+    for match in CITED.finditer(text):
+        number, paper, name = match.groups()
+        rows = tables.get((paper, name), {"rows": []})["rows"]
+        if number not in {str(entry) for row in rows for entry in row.values()}:
+            found.append(match.group())
+    return found
+
+
+def test_numbers_cited_in_text_are_the_papers() -> None:
+    for name, text in tracked_texts():
+        if name.endswith((".ipynb", ".md")):
+            assert cited_but_not_published(text) == [], name
+
+
+def test_wrong_citations_are_seen() -> None:
+    right = "77.21 (DeepLabv3, Table 9), 79.55 (DeepLabv3+, Table 7(a)), 4.8 (DeepLabv3+, Figure 5(a))"
+    wrong = ["77.12 (DeepLabv3, Table 9)", "77.21 (DeepLabv3, Table 14)", "62.70 (FCN, Table 2)"]
+    assert cited_but_not_published(right) == []
+    assert cited_but_not_published(", ".join(wrong)) == wrong
+
+
+# --- packaging and documents -----------------------------------------------------------------------------------------
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    found = [Requirement(line) for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    assert all(len(r.specifier) == 1 and str(r.specifier).startswith("==") for r in found), "every version is pinned"
+    return {r.name.lower().replace("_", "-"): str(r.specifier).removeprefix("==") for r in found}
+
+
+def test_requirements_fit_pyproject() -> None:
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    wanted = [*PYPROJECT["project"]["dependencies"], *extras["lab"], *extras["test"]]
+    pinned = pins()
+    for requirement in map(Requirement, wanted):
+        version = pinned.get(requirement.name.lower().replace("_", "-"))
+        assert version and requirement.specifier.contains(version), f"{requirement}: run make requirements"
+    for constraint in map(Requirement, PYPROJECT["tool"]["uv"]["constraint-dependencies"]):
+        assert constraint.specifier.contains(pinned[constraint.name]), f"{constraint}: run make requirements"
+
+
+def test_requirements_name_no_host_and_no_folder() -> None:
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    assert not re.search(r"https?://|file:|--(?:extra-)?index-url|--find-links", text)
+
+
+def test_a_hosted_runtime_keeps_what_it_ships() -> None:
+    """torch, torchvision and numpy are ranges without a pin, wide enough for older and newer releases."""
+    ranges = {r.name: r.specifier for r in map(Requirement, PYPROJECT["project"]["dependencies"])}
+    for name, versions in {
+        "torch": ("2.6.0", "2.11.0"),
+        "torchvision": ("0.21.0", "0.26.0"),
+        "numpy": ("2.0.2",),
+    }.items():
+        assert all(ranges[name].contains(version) for version in versions)
+        assert all(s.operator in (">=", "<") for s in ranges[name])
+
+
+def test_the_address_and_version_stand_everywhere_alike() -> None:
+    address = PYPROJECT["project"]["urls"]["Repository"]
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f'repository-code: "{address}"' in citation
+    assert f"version: {PYPROJECT['project']['version']}\n" in citation
+    repository = address.removeprefix("https://github.com/")
+    for name, text in tracked_texts():
+        for found in re.findall(r"colab\.research\.google\.com/github/([\w.-]+/[\w.-]+)", text):
+            assert found == repository, f"{name}: Colab badge of {found}"
+
+
+def test_readme_shows_both_commands_and_every_notebook() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for command in ("make lab", "make test"):
+        assert re.search(rf"^\s*{command}\b", readme, re.MULTILINE), f"README.md: {command} is not shown"
+    for path in NOTEBOOKS:
+        assert name_of(path) in readme, f"README.md does not list {path.stem}"
+
+
+def test_links_between_files_lead_somewhere() -> None:
+    for name, text in tracked_texts():
+        if name.endswith(".md"):
+            for target in re.findall(r"\]\(([^)#\s]+)", text):
+                if not re.match(r"\w+:", target):
+                    assert ((ROOT / name).parent / target).exists(), f"{name}: link to {target}"
