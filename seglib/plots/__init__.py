@@ -1,0 +1,21 @@
+"""The course's figures: samples with their errors, training curves, per-class bars, confusion matrices.
+
+Label maps are drawn in the palette of their data set. All other colours are Okabe and Ito's, which colour-blind readers
+can tell apart; the background is white with dark text, so that a figure reads the same on a dark theme. Every function
+returns a Figure that pyplot no longer holds: a notebook shows it once, as the last expression of a cell or by `png`.
+"""
+
+from seglib.plots.charts import class_share_bars, confusion_heatmap, iou_bars, training_curves
+from seglib.plots.samples import error_map, show_label, show_samples
+from seglib.plots.style import png
+
+__all__ = [
+    "class_share_bars",
+    "confusion_heatmap",
+    "error_map",
+    "iou_bars",
+    "png",
+    "show_label",
+    "show_samples",
+    "training_curves",
+]
