@@ -55,7 +55,7 @@ lab: $(STAMP) ## open JupyterLab on the first notebook (LAB_ARGS="--port=9999" p
 	[ "$$(id -u 2>/dev/null)" = 0 ] && root=--allow-root; \
 	[ "$$(uname -s)" = Linux ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ] && browser=--no-browser; \
 	[ -z "$$browser" ] || echo "No display here: open the address that JupyterLab prints below in a browser."; \
-	exec $(PY) -m jupyter lab --ServerApp.ip=localhost --LabApp.default_url=/lab/tree/notebooks/$(NOTEBOOK) \
+	exec $(PY) -m jupyter lab --LabApp.default_url=/lab/tree/notebooks/$(NOTEBOOK) \
 		--LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $$root $$browser $(LAB_ARGS)
 
 # The notebooks run on this interpreter (--nbval-current-env), not on whatever kernel is registered as python3 elsewhere;
