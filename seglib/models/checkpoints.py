@@ -152,19 +152,21 @@ def load_checkpoint(
         if key not in state:
             raise ValueError(f"{what}: no DeepLab of {source}; it has {_first(list(state_dict))}")
     output_stride = layout.output_stride if output_stride is None else output_stride
-    model = layout.model(
-        num_classes=state["classifier.weight"].shape[0],
-        backbone=ResNet(
-            _resnet_depth(state, what),
-            output_stride,
-            multi_grid=(1,) * _units(state, "layer4"),
-            stride_unit="first",
-            dilate_first_unit=layout.dilate_first_unit,
-        ),
-        atrous_rates=layout.atrous_rates,
-        channels=state["aspp.point.0.weight"].shape[0],
-        variant=layout.variant,
-    )
+    with torch.device("meta"):  # no initial weights: they would cost seconds and move the caller's random generator
+        model = layout.model(
+            num_classes=state["classifier.weight"].shape[0],
+            backbone=ResNet(
+                _resnet_depth(state, what),
+                output_stride,
+                multi_grid=(1,) * _units(state, "layer4"),
+                stride_unit="first",
+                dilate_first_unit=layout.dilate_first_unit,
+            ),
+            atrous_rates=layout.atrous_rates,
+            channels=state["aspp.point.0.weight"].shape[0],
+            variant=layout.variant,
+        )
+    model.to_empty(device="cpu")
     load_exactly(model, state, what)
     return model.eval()
 
@@ -189,7 +191,7 @@ def load_exactly(model: nn.Module, state_dict: Mapping[str, Tensor], what: str) 
     """`load_state_dict` with one message that names the keys and shapes that differ. Raises ValueError."""
     own = model.state_dict()
     # Files older than this counter lack it; torch's own loader accepts that too.
-    counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
+    counters = {key: torch.zeros_like(own[key]) for key in own if key.endswith("num_batches_tracked")}
     state = {**counters, **state_dict}
     shapes = [key for key in own if key in state and own[key].shape != state[key].shape]
     problems = {

@@ -1,0 +1,325 @@
+"""Dilations, sizes, settings and errors of the networks; the head computed a second time by hand."""
+
+from itertools import accumulate
+from operator import mul
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seglib.models import ASPP, DeepLabV3, DeepLabV3Plus, HeadVariant, MobileNetV2, ResNet, atrous_plan
+
+
+def rates(network: nn.Module, prefix: str) -> list[int]:
+    return [dilation for name, _, dilation in network.dilations() if name.startswith(prefix)]
+
+
+def strided(network: nn.Module) -> list[str]:
+    return [name for name, stride, _ in network.dilations() if stride == 2]
+
+
+def small(head: type[DeepLabV3] = DeepLabV3Plus, output_stride: int = 16, **settings: object) -> DeepLabV3:
+    return head(4, backbone=ResNet(18, output_stride, width=8), channels=8, **settings)
+
+
+def meta_resnet(*arguments: object, **settings: object) -> ResNet:
+    with torch.device("meta"):
+        return ResNet(*arguments, **settings)
+
+
+@given(st.lists(st.sampled_from([1, 2]), max_size=12), st.sampled_from([2, 4]), st.sampled_from([8, 16, 32]))
+def test_atrous_plan_keeps_the_distance_between_taps(strides: list[int], stem: int, output_stride: int) -> None:
+    """Stride so far times rate is what the strides alone would have reached, before and behind every unit."""
+    nominal = list(accumulate([stem, *strides], mul))
+    if nominal[-1] < output_stride:
+        with pytest.raises(ValueError, match="the units' strides reach"):
+            atrous_plan(strides, output_stride, stem)
+        return
+    plan = atrous_plan(strides, output_stride, stem)
+    actual = list(accumulate([stem, *(step.stride for step in plan)], mul))
+    assert actual[-1] == output_stride
+    for i, step in enumerate(plan):
+        assert actual[i] * step.rate == nominal[i]
+        assert actual[i + 1] * step.next_rate == nominal[i + 1]
+
+
+@pytest.mark.parametrize("depth", [50, 101, 152])
+def test_dilations_of_the_papers_network(depth: int) -> None:
+    sixteen = meta_resnet(depth, 16)
+    assert rates(sixteen, "layer4") == [2, 4, 8]
+    assert set(rates(sixteen, "layer3")) == {1}
+    assert strided(sixteen) == ["layer1.2.conv2", f"layer2.{len(sixteen.layer2) - 1}.conv2"]
+    eight = meta_resnet(depth, 8)
+    assert rates(eight, "layer4") == [4, 8, 16]
+    assert rates(eight, "layer3") == [2] * len(eight.layer3)
+    assert set(rates(eight, "layer2")) == {1}
+    thirty_two = meta_resnet(depth, 32, multi_grid=(1, 1, 1))
+    assert {dilation for *_, dilation in thirty_two.dilations()} == {1}
+    assert len(strided(thirty_two)) == 3
+
+
+def test_dilations_with_the_stride_first() -> None:
+    """torchvision's: its first dilated unit keeps the rate before it; multi-grid multiplies what is there."""
+    plain = (1, 1, 1)
+    sixteen = meta_resnet(50, 16, plain, stride_unit="first")
+    assert rates(sixteen, "layer4") == [1, 2, 2]
+    assert strided(sixteen) == ["layer2.0.conv2", "layer3.0.conv2"]
+    eight = meta_resnet(50, 8, plain, stride_unit="first")
+    assert rates(eight, "layer3") == [1, 2, 2, 2, 2, 2]
+    assert rates(eight, "layer4") == [2, 4, 4]
+    assert rates(meta_resnet(50, 16, stride_unit="first"), "layer4") == [1, 4, 8]
+    jfzhang95 = meta_resnet(50, 8, stride_unit="first", dilate_first_unit=True)
+    assert rates(jfzhang95, "layer3") == [2] * 6
+    assert rates(jfzhang95, "layer4") == [4, 8, 16]
+
+
+def test_dilations_of_basic_units() -> None:
+    """Both 3x3 convolutions of a unit; behind a removed stride, the second one already has the next rate."""
+    last = meta_resnet(34, 16)
+    assert rates(last, "layer4") == [2, 2, 4, 4, 8, 8]
+    assert rates(last, "layer3") == [1] * 11 + [2]
+    assert strided(last) == ["layer1.2.conv1", "layer2.3.conv1"]
+    assert rates(meta_resnet(18, 16), "layer4") == [2, 2, 2, 2]
+    assert rates(meta_resnet(18, 8), "layer3") == [2, 2, 2, 4]
+    assert rates(meta_resnet(18, 8), "layer4") == [4, 4, 4, 4]
+    assert rates(meta_resnet(18, 16, (1, 1), stride_unit="first"), "layer4") == [1, 2, 2, 2]
+
+
+def test_dilations_of_mobilenet() -> None:
+    sixteen = [dilation for *_, dilation in MobileNetV2(16).dilations()]
+    assert sixteen == [1] * 15 + [2, 2, 2]
+    eight = [dilation for *_, dilation in MobileNetV2(8).dilations()]
+    assert eight == [1] * 8 + [2] * 7 + [4, 4, 4]
+
+
+@pytest.mark.parametrize("head", [DeepLabV3, DeepLabV3Plus])
+@pytest.mark.parametrize(("start", "end"), [(16, 8), (8, 32), (32, 16)])
+def test_set_output_stride_equals_a_new_network(head: type[DeepLabV3], start: int, end: int) -> None:
+    moved, fresh = small(head, start).eval(), small(head, end).eval()
+    before = {name: value.clone() for name, value in moved.state_dict().items()}
+    moved.set_output_stride(end)
+    assert all(torch.equal(value, before[name]) for name, value in moved.state_dict().items())
+    fresh.load_state_dict(before)
+    assert moved.output_stride == fresh.output_stride == end
+    assert [(m.stride, m.dilation, m.padding) for m in moved.modules() if isinstance(m, nn.Conv2d)] == [
+        (m.stride, m.dilation, m.padding) for m in fresh.modules() if isinstance(m, nn.Conv2d)
+    ]
+    x = torch.randn(2, 3, 65, 49)
+    with torch.inference_mode():
+        assert torch.equal(moved(x), fresh(x))
+
+
+def test_atrous_rates_follow_the_output_stride() -> None:
+    assert small(output_stride=8).aspp.atrous_rates == (12, 24, 36)
+    assert small(output_stride=32).aspp.atrous_rates == (3, 6, 9)
+    model = small()
+    assert [branch[0].dilation for branch in model.aspp.atrous] == [(6, 6), (12, 12), (18, 18)]
+    for output_stride, expected in ((8, (12, 24, 36)), (32, (3, 6, 9)), (16, (6, 12, 18))):
+        model.set_output_stride(output_stride)
+        assert model.aspp.atrous_rates == expected
+        assert [branch[0].dilation[0] for branch in model.aspp.atrous] == list(expected)
+        assert [branch[0].padding[0] for branch in model.aspp.atrous] == list(expected)
+    given_at_8 = small(output_stride=8, atrous_rates=(2, 4, 6, 8))
+    given_at_8.set_output_stride(16)
+    assert given_at_8.aspp.atrous_rates == (1, 2, 3, 4)
+
+
+def test_rates_that_do_not_divide_change_nothing() -> None:
+    model = small(atrous_rates=(3, 6))
+    with pytest.raises(ValueError, match=r"\(3, 6\) at output stride 16 are no whole numbers at output stride 32"):
+        model.set_output_stride(32)
+    with pytest.raises(ValueError, match=r"output_stride = 12; expected one of \(8, 16, 32\)"):
+        model.set_output_stride(12)
+    assert model.output_stride == 16 and model.aspp.atrous_rates == (3, 6)
+
+
+@pytest.mark.parametrize("size", [(513, 513), (512, 512), (375, 500), (65, 49), (31, 33)])
+@pytest.mark.parametrize("head", [DeepLabV3, DeepLabV3Plus])
+def test_outputs_have_the_inputs_size(head: type[DeepLabV3], size: tuple[int, int]) -> None:
+    model = small(head).eval()
+    stride = 4 if head is DeepLabV3Plus else 16
+    x = torch.randn(1, 3, *size)
+    with torch.inference_mode():
+        assert model(x).shape == (1, 4, *size)
+        assert model(x, upsample=False).shape == (1, 4, *(-(-side // stride) for side in size))
+
+
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+@pytest.mark.parametrize("build", [lambda s: ResNet(50, s, width=8), lambda s: MobileNetV2(s, width_mult=0.25)])
+def test_features_have_the_promised_shapes(build: object, output_stride: int) -> None:
+    network = build(output_stride).eval()
+    with torch.inference_mode():
+        low, high = network(torch.randn(1, 3, 65, 97))
+    assert low.shape == (1, network.low_channels, 17, 25)
+    assert high.shape == (1, network.high_channels, *((side - 1) // output_stride + 1 for side in (65, 97)))
+
+
+def test_low_features_are_the_last_map_before_striding() -> None:
+    network = ResNet(50, width=8).eval()
+    maps: list[Tensor] = []
+    network.layer1[1].register_forward_hook(lambda unit, inputs, output: maps.append(output))
+    with torch.inference_mode():
+        assert torch.equal(network(torch.randn(1, 3, 65, 65)).low, maps[0])
+
+
+def test_stems() -> None:
+    beta = ResNet(18, width=16, stem="3x3")
+    assert [(conv.in_channels, conv.out_channels, conv.stride[0]) for conv, *_ in beta.stem] == [
+        (3, 16, 2),
+        (16, 16, 1),
+        (16, 32, 1),
+    ]
+    assert beta.layer1[0].conv1.in_channels == 32
+    assert ResNet(18).conv1.kernel_size == (7, 7)
+    assert meta_resnet(101).high_channels == 2048 and meta_resnet(101).low_channels == 256
+
+
+def test_every_rate_trains() -> None:
+    """One step at each output stride reaches every parameter."""
+    model = small(DeepLabV3Plus).train()
+    for output_stride in (8, 16, 32):
+        model.set_output_stride(output_stride)
+        model.zero_grad()
+        F.cross_entropy(model(torch.randn(2, 3, 65, 65)), torch.randint(0, 4, (2, 65, 65))).backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+        assert all(p.grad.abs().sum() > 0 for name, p in model.named_parameters() if name.endswith("weight"))
+
+
+@pytest.mark.parametrize("head", [DeepLabV3, DeepLabV3Plus])
+def test_a_batch_of_one_cannot_train_image_pooling(head: type[DeepLabV3]) -> None:
+    x = torch.randn(1, 3, 65, 65)
+    with pytest.raises(ValueError, match=r"batch of one image.*drop_last=True"):
+        small(head).train()(x)
+    small(head).eval()(x)
+    small(head, image_pooling=False).train()(x)
+    frozen = small(head).train()
+    for module in frozen.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    frozen(x)
+
+
+def test_wrong_settings_are_named() -> None:
+    for build, message in [
+        (lambda: ResNet(20), r"depth = 20; expected one of \(18, 34, 50, 101, 152\)"),
+        (lambda: ResNet(18, 4), r"output_stride = 4; expected one of \(8, 16, 32\)"),
+        (lambda: ResNet(18, 64), "output_stride = 64"),
+        (lambda: ResNet(18, stem="5x5"), "stem = '5x5'"),
+        (lambda: ResNet(18, stride_unit="middle"), "stride_unit = 'middle'"),
+        (lambda: ResNet(18, width=0), "width = 0"),
+        (lambda: ResNet(18, dilate_first_unit=True), 'expected stride_unit="first"'),
+        (lambda: ResNet(18, multi_grid=(1, 2, 4)), r"multi_grid = \(1, 2, 4\); expected 2 factors"),
+        (lambda: meta_resnet(50, multi_grid=(1, 2)), r"multi_grid = \(1, 2\); expected 3 factors"),
+        (lambda: meta_resnet(50, multi_grid=(1, 0, 1)), "expected 3 factors of at least 1"),
+        (lambda: meta_resnet(50, multi_grid=()), "expected 3 factors of at least 1"),
+        (lambda: MobileNetV2(4), "output_stride = 4"),
+        (lambda: small(atrous_rates=(6, 0)), r"atrous_rates = \(6, 0\); expected 2 rates of at least 1"),
+        (lambda: DeepLabV3(0), "num_classes = 0"),
+        (lambda: DeepLabV3(4, "vgg16"), "backbone = 'vgg16'; expected one of .*mobilenet_v2"),
+        (lambda: DeepLabV3(4, ResNet(18, 16, width=8), output_stride=8), "built with 16"),
+        (lambda: HeadVariant(separable="yes"), "separable = 'yes'"),
+        (lambda: HeadVariant(post_aspp="yes"), "post_aspp = 'yes'"),
+        (lambda: HeadVariant(aspp_order="yes"), "aspp_order = 'yes'"),
+        (lambda: HeadVariant(decoder_order="yes"), "decoder_order = 'yes'"),
+        (lambda: HeadVariant(decoder_depth=0), "decoder_depth = 0"),
+        (lambda: HeadVariant(aspp_dropout=1.0), "aspp_dropout = 1.0"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            build()
+    with pytest.raises(TypeError, match=r"backbone Conv2d lacks \['low_channels'"):
+        DeepLabV3(4, nn.Conv2d(3, 4, 1))
+
+
+def test_defaults_are_the_papers() -> None:
+    with torch.device("meta"):
+        model = DeepLabV3Plus(21)
+    assert model.output_stride == 16 and model.aspp.atrous_rates == (6, 12, 18)
+    assert rates(model.backbone, "layer4") == [2, 4, 8]
+    assert model.low_projection[0].out_channels == 48
+    assert [conv.in_channels for conv, *_ in model.decoder] == [304, 256]
+    assert [conv.kernel_size for conv, *_ in model.decoder] == [(3, 3), (3, 3)]
+    assert model.aspp.project[0].in_channels == 1280 and model.aspp.dropout.p == 0.1
+    assert model.variant == HeadVariant()
+
+
+def test_classifier_starts_small() -> None:
+    classifier = DeepLabV3(50, ResNet(18, width=8), channels=64).classifier
+    assert classifier.weight.std().item() == pytest.approx(0.01, rel=0.1)
+    assert not classifier.bias.any()
+
+
+def norm_relu(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+    return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps).relu()
+
+
+def randomise_norms(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0, 0.5)
+            module.running_mean.normal_(0, 0.5)
+            module.running_var.uniform_(0.5, 1.5)
+
+
+@pytest.mark.parametrize("atrous_rates", [(), (3,), (1, 2, 3, 4)])
+@pytest.mark.parametrize("image_pooling", [True, False])
+@pytest.mark.parametrize("order", ["pool_last", "pool_first"])
+def test_aspp_by_hand(atrous_rates: tuple[int, ...], image_pooling: bool, order: str) -> None:
+    aspp = ASPP(6, atrous_rates, 5, image_pooling, HeadVariant(aspp_order=order)).eval()
+    randomise_norms(aspp)
+    x = torch.randn(2, 6, 9, 7)
+    branches = [norm_relu(F.conv2d(x, aspp.point[0].weight), aspp.point[1])]
+    for (conv, norm, _), rate in zip(aspp.atrous, atrous_rates, strict=True):
+        branches.append(norm_relu(F.conv2d(F.pad(x, [rate] * 4), conv.weight, dilation=rate), norm))
+    if image_pooling:
+        mean = norm_relu(F.conv2d(F.adaptive_avg_pool2d(x, 1), aspp.pool[0].weight), aspp.pool[1])
+        spread = F.interpolate(mean, size=(9, 7), mode="bilinear", align_corners=False)
+        branches = [spread, *branches] if order == "pool_first" else [*branches, spread]
+    expected = norm_relu(F.conv2d(torch.cat(branches, 1), aspp.project[0].weight), aspp.project[1])
+    with torch.inference_mode():
+        torch.testing.assert_close(aspp(x), expected)
+
+
+@pytest.mark.parametrize("order", ["aspp_first", "low_first"])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_decoder_by_hand(order: str, align_corners: bool) -> None:
+    """v3+ section 3.1, from the backbone's maps on."""
+    model = small(variant=HeadVariant(decoder_order=order, align_corners=align_corners)).eval()
+    randomise_norms(model)
+    x = torch.randn(1, 3, 65, 49)
+    with torch.inference_mode():
+        low, high = model.backbone(x)
+        high = F.interpolate(model.aspp(high), size=low.shape[2:], mode="bilinear", align_corners=align_corners)
+        low = norm_relu(F.conv2d(low, model.low_projection[0].weight), model.low_projection[1])
+        y = torch.cat((high, low) if order == "aspp_first" else (low, high), 1)
+        for conv, norm, _ in model.decoder:
+            y = norm_relu(F.conv2d(y, conv.weight, padding=1), norm)
+        y = F.conv2d(y, model.classifier.weight, model.classifier.bias)
+        torch.testing.assert_close(model(x, upsample=False), y)
+        upsampled = F.interpolate(y, size=(65, 49), mode="bilinear", align_corners=align_corners)
+        torch.testing.assert_close(model(x), upsampled)
+
+
+def test_separable_as_in_the_papers_code() -> None:
+    """Batch norm and ReLU behind the depthwise half too, in ASPP and decoder; the depthwise half carries the rate."""
+    model = small(variant=HeadVariant(separable="paper")).eval()
+    randomise_norms(model)
+    (depthwise, norm, _), pointwise, outer_norm, _ = model.aspp.atrous[1]
+    x = torch.randn(1, depthwise.in_channels, 9, 9)
+    y = norm_relu(F.conv2d(x, depthwise.weight, padding=12, dilation=12, groups=depthwise.in_channels), norm)
+    with torch.inference_mode():
+        torch.testing.assert_close(model.aspp.atrous[1](x), norm_relu(F.conv2d(y, pointwise.weight), outer_norm))
+    kinds = [type(layer) for layer in model.decoder[0].modules() if not isinstance(layer, nn.Sequential)]
+    assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 2
+
+
+def test_dropout_sits_behind_the_projection() -> None:
+    aspp = ASPP(6, (), 400, image_pooling=False, variant=HeadVariant(aspp_dropout=0.5))
+    nn.init.ones_(aspp.project[1].bias)
+    nn.init.zeros_(aspp.project[1].weight)
+    output = aspp(torch.randn(2, 6, 4, 4))
+    assert set(output.unique().tolist()) == {0.0, 2.0}
+    assert (output == 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
