@@ -90,7 +90,7 @@ def _encoded(fig: Figure, dpi: int, reduce: bool) -> bytes:
         fitted = Image.fromarray(pixels[rest][None]).quantize(256 - len(kept), Image.Quantize.MEDIANCUT)
         indices[rest] = np.asarray(fitted)[0] + len(kept)
         palette += fitted.getpalette()
-    picture = Image.fromarray(indices.astype(np.uint8), "P")
+    picture = Image.fromarray(indices.astype(np.uint8))
     picture.putpalette(palette)
     out = io.BytesIO()
     picture.save(out, format="png", optimize=True)
