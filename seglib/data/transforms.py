@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2 import functional as photometric
 
@@ -39,8 +39,8 @@ class RandomScaleCrop:
 
     The same as resizing everything and cropping then, up to rounding, but only the window's pixels are computed. An
     image smaller than the window is padded at the bottom and the right, as in the authors' code, with `fill` and
-    `ignore_index`. Pillow's bilinear filter widens when it shrinks (antialiasing); the authors' TensorFlow resize
-    does not.
+    `ignore_index`. The bilinear filter widens when it shrinks (antialiasing, as Pillow's); the authors' TensorFlow
+    resize does not.
 
     Args:
         crop_size: side of the square window, or (height, width), in pixels.
@@ -104,7 +104,7 @@ class RandomFlip:
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
         if rng.random() >= self.p:
             return image, label
-        return np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(label[:, ::-1])
+        return _mirrored(image), _mirrored(label)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class ColorJitter:
 
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
         draws = rng.random(4)
-        pixels = torch.from_numpy(image).permute(2, 0, 1)  # (3, H, W)
+        pixels = _channels_first(image)
         adjustments = (photometric.adjust_brightness, photometric.adjust_contrast, photometric.adjust_saturation)
         strengths = (self.brightness, self.contrast, self.saturation)
         for adjust, strength, draw in zip(adjustments, strengths, draws[:3], strict=True):
@@ -142,7 +142,7 @@ class ColorJitter:
                 pixels = adjust(pixels, low + draw * (1 + strength - low))
         if self.hue:
             pixels = photometric.adjust_hue(pixels, (2 * draws[3] - 1) * self.hue)
-        return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()), label
+        return np.ascontiguousarray(_channels_last(pixels)), label
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class PadTo:
 def resample_image(
     image: np.ndarray, size: tuple[int, int], corner: tuple[int, int], extent: tuple[int, int]
 ) -> np.ndarray:
-    """A window of the bilinearly resized image, computed from the pixels it depends on alone.
+    """A window of the bilinearly resized image, antialiased when it shrinks.
 
     Args:
         image: (H, W, 3) uint8. size: (height, width) after resizing.
@@ -185,23 +185,18 @@ def resample_image(
     Returns:
         (*extent, 3) uint8.
     """
-    (top, left), (height, width) = corner, extent
+    (top, left), (bottom, right) = corner, (corner[0] + extent[0], corner[1] + extent[1])
     if image.shape[:2] == size:
-        return image[top : top + height, left : left + width]
-    rows, above, below = _source_span(image.shape[0], size[0], top, height)
-    columns, before, after = _source_span(image.shape[1], size[1], left, width)
-    patch = Image.fromarray(image[rows, columns])
-    window = patch.resize((width, height), Image.Resampling.BILINEAR, box=(before, above, after, below))
-    return np.asarray(window)
-
-
-def _source_span(side: int, resized: int, first: int, count: int) -> tuple[slice, float, float]:
-    """The source pixels that `count` resized ones from `first` on depend on; where those begin and end among them."""
-    ratio = side / resized
-    start, stop = first * ratio, min((first + count) * ratio, side)
-    reach = math.ceil(max(ratio, 1.0)) + 1  # the triangle filter's half width, in source pixels
-    low, high = max(0, math.floor(start) - reach), min(side, math.ceil(stop) + reach)
-    return slice(low, high), start - low, min(stop - low, high - low)
+        return image[top:bottom, left:right]
+    scales, ends = [], []
+    for side, resized, end in zip(image.shape, size, (bottom, right), strict=False):
+        reach = math.ceil(max(1.0, side / resized)) + 1  # the triangle filter's half width, in source pixels
+        ends.append(min(side, math.ceil(end * side / resized) + reach))
+        # The output's side is ends * scale rounded down: the next number up keeps a last pixel from being lost.
+        scales.append(math.nextafter(resized / side, math.inf))
+    pixels = _channels_first(image)[..., : ends[0], : ends[1]]  # (1, 3, h, w)
+    pixels = F.interpolate(pixels, scale_factor=scales, mode="bilinear", antialias=True)
+    return _channels_last(pixels)[top:bottom, left:right]
 
 
 def resample_label(
@@ -212,7 +207,7 @@ def resample_label(
         (2 * np.arange(first, first + count) + 1) * side // (2 * resized)  # pixel centres, in exact integers
         for side, resized, first, count in zip(label.shape, size, corner, extent, strict=True)
     )
-    return label[rows[:, None], columns]
+    return label[rows][:, columns]
 
 
 def pad(
@@ -228,13 +223,31 @@ def pad(
         raise ValueError(
             f"pad: the image is {width} x {height} (width x height); expected at most {size[1]} x {size[0]}"
         )
-    padded_image = np.empty((*size, 3), dtype=np.uint8)
-    padded_label = np.empty(size, dtype=np.uint8)
-    for padded, content, value in ((padded_image, image, fill), (padded_label, label, ignore_index)):
-        padded[:height, :width] = content
-        padded[:height, width:] = value
-        padded[height:] = value
+    row = np.empty((size[1], 3), dtype=np.uint8)
+    row[:] = fill  # row by row is far faster than pixel by pixel
+    padded_image, padded_label = np.empty((*size, 3), dtype=np.uint8), np.full(size, ignore_index, dtype=np.uint8)
+    padded_image[:height, :width] = image
+    padded_image[:height, width:] = row[width:]
+    padded_image[height:] = row
+    padded_label[:height, :width] = label
     return padded_image, padded_label
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))  # a copy only where torch could not take it
+
+
+def _mirrored(array: np.ndarray) -> np.ndarray:
+    return _tensor(array).flip(1).numpy()  # ten times faster than NumPy's [:, ::-1] and a copy
+
+
+def _channels_first(image: np.ndarray) -> Tensor:
+    """(H, W, 3) -> (1, 3, H, W) without a copy, in the strides that torch's fast uint8 kernels ask for."""
+    return _tensor(image)[None].permute(0, 3, 1, 2)
+
+
+def _channels_last(pixels: Tensor) -> np.ndarray:
+    return pixels[0].permute(1, 2, 0).numpy()  # (1, 3, H, W) -> (H, W, 3)
 
 
 def to_batch(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
