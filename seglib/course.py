@@ -8,7 +8,18 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-NEEDED = ("torch", "torchvision", "numpy", "pillow", "matplotlib", "pandas", "tqdm", "ipywidgets", "jupyterlab", "nbval")
+NEEDED = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "pillow",
+    "matplotlib",
+    "pandas",
+    "tqdm",
+    "ipywidgets",
+    "jupyterlab",
+    "nbval",
+)
 
 
 def start(seed: int = 0) -> torch.device:
@@ -53,7 +64,9 @@ def environment() -> pd.DataFrame:
             version = None
         specifier = accepted.get(_canonical(name))
         fits = version is not None and (specifier is None or specifier.contains(version, prereleases=True))
-        rows.append({"package": name, "installed": version or "missing", "accepted": str(specifier or "any"), "fits": fits})
+        rows.append(
+            {"package": name, "installed": version or "missing", "accepted": str(specifier or "any"), "fits": fits}
+        )
     return pd.DataFrame(rows)
 
 

@@ -1,6 +1,5 @@
 """Losses over dense logits. Every mean is taken over the valid pixels: void pixels count neither above nor below."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 

@@ -21,12 +21,13 @@ RECIPES = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything the result of a run depends on. The defaults are DeepLabv3+'s VOC protocol (papers: v3 sec. 4.1, v3+ sec. 4).
+    """Everything the result of a run depends on; the defaults are the papers' VOC protocol (v3 sec. 4.1, v3+ sec. 4).
 
     Two runs with equal recipes and equal files give the same weights, bit for bit on one CPU.
 
     Fields:
-        data: "toy_voc" or "voc". train_split, val_split: lists of that data set. partial: accept fewer images than official.
+        data: "toy_voc" or "voc". train_split, val_split: lists of that data set. partial: accept fewer images than the
+            official lists have.
         crop_size: side of the square training crop in pixels. scale_range: random scale; scale_step: None draws it
             continuously, 0.25 takes one of the TF code's seven steps. flip: probability. colour_jitter: 0 is off.
         normalisation: "imagenet" (mean/std) or "unit" (RGB / 127.5 - 1); must fit the weights.
@@ -35,7 +36,7 @@ class Recipe:
             decoder's 1x1. separable: "none", "paper" or "plain". dropout: after ASPP.
         weights: "" for random ones, "torchvision" for its public ImageNet weights, else a file in the weights folder.
         lr, power, end_lr: poly schedule. batch_size, iterations, momentum, weight_decay: of SGD.
-        mixed_precision: on CUDA only. eval_output_stride: None is the training one. eval_scales, eval_flip: of evaluation.
+        mixed_precision: on CUDA only. eval_output_stride: None is the training one. eval_scales, eval_flip: test time.
     """
 
     data: str = "toy_voc"
@@ -80,7 +81,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Recipe":
-        """A recipe from plain values (lists become tuples). Raises ValueError naming an unknown field or a wrong type."""
+        """A recipe from plain values (lists become tuples). Raises ValueError naming a wrong field or type."""
         defaults = {field.name: field.default for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - set(defaults)):
             raise ValueError(f"recipe: unknown fields {unknown}; known are {sorted(defaults)}")
@@ -111,7 +112,7 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """Data set, model and twelve hexadecimal digits of the hash over `changes()`: a later field with a default keeps it."""
+        """Data set, model and a hash over `changes()`, which a later field with a default leaves as it is."""
         digest = hashlib.sha256(json.dumps(self.changes(), sort_keys=True).encode()).hexdigest()[:12]
         return f"{self.data}-{self.model}-{digest}"
 
@@ -126,7 +127,9 @@ def _checked(name: str, value: Any, default: Any) -> Any:
     return value
 
 
-def build_dataset(recipe: Recipe, split: str, data_root: Path | None = None, train: bool = False) -> SegmentationDataset:
+def build_dataset(
+    recipe: Recipe, split: str, data_root: Path | None = None, train: bool = False
+) -> SegmentationDataset:
     """The recipe's data set, with its augmentation where `train`.
 
     Args:
@@ -205,7 +208,9 @@ def _build_backbone(recipe: Recipe) -> nn.Module:
         return MobileNetV2(output_stride=recipe.output_stride)
     depth = recipe.backbone.removeprefix("resnet")
     if not depth.isdigit():
-        raise ValueError(f"recipe: backbone = {recipe.backbone!r}; expected 'mobilenet_v2' or 'resnet18' ... 'resnet152'")
+        raise ValueError(
+            f"recipe: backbone = {recipe.backbone!r}; expected 'mobilenet_v2' or 'resnet18' ... 'resnet152'"
+        )
     return ResNet(
         depth=int(depth),
         output_stride=recipe.output_stride,

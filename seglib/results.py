@@ -14,6 +14,7 @@ from seglib.data import SegmentationDataset
 from seglib.metrics import ConfusionMatrix
 
 if TYPE_CHECKING:
+    from seglib.recipe import Recipe
     from seglib.training import Trainer
 
 
@@ -21,8 +22,8 @@ def result_of(trainer: "Trainer", matrix: ConfusionMatrix) -> dict[str, Any]:
     """The JSON value of a finished run.
 
     Returns:
-        name, recipe (its non-default fields), scores, confusion matrix (rows are labels), evaluation protocol, the image
-        lists with their hashes, seconds of training, peak memory in MiB, device, versions, hash of the seglib sources.
+        name, recipe (its non-default fields), scores, confusion matrix (rows are labels), evaluation protocol, the
+        image lists with their hashes, seconds of training, peak memory in MiB, device, versions, hash of the seglib sources.
     """
     recipe = trainer.recipe
     return {
@@ -44,7 +45,11 @@ def result_of(trainer: "Trainer", matrix: ConfusionMatrix) -> dict[str, Any]:
         "train_seconds": round(trainer.seconds, 1),
         "peak_memory_mib": peak_memory_mib(trainer.device),
         "device": device_name(trainer.device),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+        },
         "sources": trainer.sources,
     }
 
@@ -59,6 +64,25 @@ def load_result(path: str | Path) -> dict[str, Any]:
     if missing := {"name", "recipe", "scores"} - set(result):
         raise ValueError(f"{path}: not a result of a run; lacks {sorted(missing)}")
     return result
+
+
+RESULTS = Path(__file__).resolve().parent.parent / "data" / "results"
+
+
+def stored_results(recipe: "Recipe", folder: Path = RESULTS) -> list[dict[str, Any]]:
+    """The results of a recipe with any seed, by seed; other fields must agree.
+
+    Raises:
+        FileNotFoundError: there is none; says how to make one.
+    """
+    wanted = recipe.replace(seed=0).changes()
+    found = [load_result(path) for path in sorted(folder.glob("*.json"))]
+    found = [result for result in found if {k: v for k, v in result["recipe"].items() if k != "seed"} == wanted]
+    if not found:
+        raise FileNotFoundError(
+            f"{folder}: no result of {recipe.name}; Trainer writes one as result.json in its folder"
+        )
+    return sorted(found, key=lambda result: result["seed"])
 
 
 def _image_list(dataset: SegmentationDataset) -> dict[str, Any]:

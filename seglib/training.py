@@ -1,4 +1,4 @@
-"""The training loop: a recipe and a folder in, weights and a result out; killed at any moment, it goes on where it was."""
+"""The training loop: a recipe and a folder in, weights and a result out. Killed at any moment, it can go on."""
 
 import argparse
 import time
@@ -94,7 +94,7 @@ class Trainer:
 
     @property
     def history(self) -> pd.DataFrame:
-        """One row per ten iterations (iteration, loss, lr), and one per evaluation (iteration, miou, pixel_accuracy)."""
+        """A row per ten iterations (iteration, loss, lr) and per evaluation (iteration, miou, pixel_accuracy)."""
         return pd.DataFrame(self._log, columns=["iteration", "loss", "lr", "miou", "pixel_accuracy"])
 
     def fit(self, until: int | None = None) -> "Trainer":

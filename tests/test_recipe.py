@@ -11,7 +11,12 @@ def test_name_depends_on_every_changed_field_and_on_nothing_else() -> None:
     base = Recipe()
     assert base.changes() == {}
     assert base.replace(seed=0).name == base.name
-    changed = [base.replace(seed=1), base.replace(lr=0.01), base.replace(atrous_rates=(6, 12, 18)), base.replace(flip=0.0)]
+    changed = [
+        base.replace(seed=1),
+        base.replace(lr=0.01),
+        base.replace(atrous_rates=(6, 12, 18)),
+        base.replace(flip=0.0),
+    ]
     assert len({r.name for r in [base, *changed]}) == 5
     assert Recipe.from_dict(changed[2].changes()) == changed[2]
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from seglib.inference import evaluate
-from seglib.losses import cross_entropy
 from seglib.results import load_result
 from seglib.training import LOG_EVERY, Recipe, Trainer, main
 
@@ -151,7 +150,9 @@ def test_result_says_what_was_measured_and_how(uninterrupted: Trainer) -> None:
     assert result["versions"]["torch"] == torch.__version__
     assert len(result["sources"]) == 16
     confusion = torch.tensor(result["confusion"])
-    assert int(confusion.sum()) == sum(int((label != 255).sum()) for _, label in map(uninterrupted.val_set.read, range(len(uninterrupted.val_set))))
+    assert int(confusion.sum()) == sum(
+        int((label != 255).sum()) for _, label in map(uninterrupted.val_set.read, range(len(uninterrupted.val_set)))
+    )
 
 
 def test_weight_decay_is_on_convolutions_alone(tmp_path: Path) -> None:
@@ -168,9 +169,10 @@ def test_interrupted_evaluation_does_not_spoil_the_result(tmp_path: Path, uninte
     assert not (tmp_path / "result.json").exists()
     run.evaluate = whole
     run.fit()
-    assert load_result(tmp_path / "result.json")["scores"]["miou"] == load_result(
-        uninterrupted.run_dir / "result.json"
-    )["scores"]["miou"]
+    assert (
+        load_result(tmp_path / "result.json")["scores"]["miou"]
+        == load_result(uninterrupted.run_dir / "result.json")["scores"]["miou"]
+    )
 
 
 def test_command_line_trains_and_prints_the_result(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -180,5 +182,3 @@ def test_command_line_trains_and_prints_the_result(tmp_path: Path, capsys: pytes
     main([str(recipe), "--run-dir", str(tmp_path / "run"), "--seed", "3"])
     printed = json.loads(capsys.readouterr().out)
     assert printed["seed"] == 3 and math.isfinite(printed["scores"]["miou"])
-
-
