@@ -44,7 +44,7 @@ def test_torchvision_deeplabv3() -> None:
     )
     randomised(theirs)
     ours = load_checkpoint(theirs.state_dict(), source="torchvision")
-    x = images(97, 129)
+    x = images(65, 97)
     with torch.inference_mode():
         expected = theirs(x)["out"]
         assert_same_logits(ours(x), expected)
@@ -68,7 +68,6 @@ def test_a_file_and_the_depth_it_tells(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("network", "encoder", "output_stride"),
     [
-        ("DeepLabV3Plus", "resnet18", 16),
         ("DeepLabV3Plus", "resnet50", 16),
         ("DeepLabV3Plus", "resnet18", 8),
         ("DeepLabV3", "resnet18", 8),
@@ -198,7 +197,7 @@ def backbone(name: str, output_stride: int) -> nn.Module:
     return ResNet(int(depth), output_stride, multi_grid=multi_grid, width=16, stride_unit=stride_unit)
 
 
-@pytest.mark.parametrize(("output_stride", "size"), [(16, (97, 129)), (16, (80, 100)), (8, (97, 129)), (8, (96, 80))])
+@pytest.mark.parametrize(("output_stride", "size"), [(16, (97, 129)), (8, (97, 129)), (8, (96, 80))])
 @pytest.mark.parametrize("name", ["18-last", "18-first", "50-last", "50-first", "mobilenet_v2"])
 def test_strided_outputs_are_a_subset_of_the_dilated_ones(name: str, output_stride: int, size: tuple[int, int]) -> None:
     """The rule about the unit that loses its stride: the same weights compute the same, only on a denser grid."""
