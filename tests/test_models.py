@@ -316,6 +316,16 @@ def test_separable_as_in_the_papers_code() -> None:
     assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 2
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_aspp_keeps_the_memory_format(memory_format: torch.memory_format) -> None:
+    """A concatenation that fell back to the other layout would be copied in every step."""
+    aspp = ASPP(6, (1,), 4).to(memory_format=memory_format).eval()
+    seen: list[Tensor] = []
+    aspp.project.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    aspp(torch.randn(2, 6, 5, 7).to(memory_format=memory_format))
+    assert seen[0].is_contiguous(memory_format=memory_format)
+
+
 def test_dropout_sits_behind_the_projection() -> None:
     aspp = ASPP(6, (), 400, image_pooling=False, variant=HeadVariant(aspp_dropout=0.5))
     nn.init.ones_(aspp.project[1].bias)

@@ -103,10 +103,10 @@ class ASPP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         branches = [self.point(x), *(branch(x) for branch in self.atrous)]
         if self.pool is not None:
-            branches.insert(0 if self.pool_first else len(branches), self._image_level(x))
+            branches.insert(0 if self.pool_first else len(branches), self._image_level(x, branches[0]))
         return self.dropout(self.project(torch.cat(branches, dim=1)))  # (B, channels, H, W)
 
-    def _image_level(self, x: Tensor) -> Tensor:
+    def _image_level(self, x: Tensor, like: Tensor) -> Tensor:
         norm = self.pool[1]
         # A synchronised norm also sees the other processes' images, so one image each is enough there.
         if x.shape[0] == 1 and isinstance(norm, nn.BatchNorm2d) and norm.training:
@@ -116,4 +116,5 @@ class ASPP(nn.Module):
                 "or model.eval()"
             )
         pooled = self.pool(x.mean(dim=(2, 3), keepdim=True))  # (B, channels, 1, 1)
-        return pooled.expand(-1, -1, *x.shape[2:])  # a bilinear resize of one pixel
+        # What a bilinear resize of one pixel gives. `expand` would lose channels_last in the concatenation.
+        return torch.empty_like(like).copy_(pooled)
