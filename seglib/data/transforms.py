@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2 import functional as photometric
 
 from seglib.data.dataset import Transform
+from seglib.data.resampling import channels_first, channels_last, mirrored, pad, resample_image, resample_label
 
 Sample = tuple[np.ndarray, np.ndarray]
 IMAGE_MEAN = (124, 116, 104)  # ImageNet's mean colour, which normalises to 0
@@ -37,10 +37,9 @@ class Compose:
 class RandomScaleCrop:
     """Scales image and label at random and takes a random window (DeepLabv3 sec. 4.1: scale 0.5 to 2.0, crop 513).
 
-    The same as resizing everything and cropping then, up to rounding, but only the window's pixels are computed. An
-    image smaller than the window is padded at the bottom and the right, as in the authors' code, with `fill` and
+    An image smaller than the window is padded at the bottom and the right, as in the authors' code, with `fill` and
     `ignore_index`. The bilinear filter widens when it shrinks (antialiasing, as Pillow's); the authors' TensorFlow
-    resize does not.
+    resize does not, and aligns the corners.
 
     Args:
         crop_size: side of the square window, or (height, width), in pixels.
@@ -104,7 +103,7 @@ class RandomFlip:
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
         if rng.random() >= self.p:
             return image, label
-        return _mirrored(image), _mirrored(label)
+        return mirrored(image), mirrored(label)
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ class ColorJitter:
 
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
         draws = rng.random(4)
-        pixels = _channels_first(image)
+        pixels = channels_first(image)
         adjustments = (photometric.adjust_brightness, photometric.adjust_contrast, photometric.adjust_saturation)
         strengths = (self.brightness, self.contrast, self.saturation)
         for adjust, strength, draw in zip(adjustments, strengths, draws[:3], strict=True):
@@ -142,7 +141,7 @@ class ColorJitter:
                 pixels = adjust(pixels, low + draw * (1 + strength - low))
         if self.hue:
             pixels = photometric.adjust_hue(pixels, (2 * draws[3] - 1) * self.hue)
-        return np.ascontiguousarray(_channels_last(pixels)), label
+        return np.ascontiguousarray(channels_last(pixels)), label
 
 
 @dataclass(frozen=True)
@@ -152,6 +151,10 @@ class ResizeKeepAspect:
     size: int
     fill: tuple[int, int, int] = IMAGE_MEAN
     ignore_index: int = 255
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size: expected at least 1 pixel, found {self.size}")
 
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator | None = None) -> Sample:
         scale = self.size / max(label.shape)
@@ -171,83 +174,6 @@ class PadTo:
 
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator | None = None) -> Sample:
         return pad(image, label, (self.height, self.width), self.fill, self.ignore_index)
-
-
-def resample_image(
-    image: np.ndarray, size: tuple[int, int], corner: tuple[int, int], extent: tuple[int, int]
-) -> np.ndarray:
-    """A window of the bilinearly resized image, antialiased when it shrinks.
-
-    Args:
-        image: (H, W, 3) uint8. size: (height, width) after resizing.
-        corner: (top, left) of the window in the resized image. extent: (height, width) of the window.
-
-    Returns:
-        (*extent, 3) uint8.
-    """
-    (top, left), (bottom, right) = corner, (corner[0] + extent[0], corner[1] + extent[1])
-    if image.shape[:2] == size:
-        return image[top:bottom, left:right]
-    scales, ends = [], []
-    for side, resized, end in zip(image.shape, size, (bottom, right), strict=False):
-        reach = math.ceil(max(1.0, side / resized)) + 1  # the triangle filter's half width, in source pixels
-        ends.append(min(side, math.ceil(end * side / resized) + reach))
-        # The output's side is ends * scale rounded down: the next number up keeps a last pixel from being lost.
-        scales.append(math.nextafter(resized / side, math.inf))
-    pixels = _channels_first(image)[..., : ends[0], : ends[1]]  # (1, 3, h, w)
-    pixels = F.interpolate(pixels, scale_factor=scales, mode="bilinear", antialias=True)
-    return _channels_last(pixels)[top:bottom, left:right]
-
-
-def resample_label(
-    label: np.ndarray, size: tuple[int, int], corner: tuple[int, int], extent: tuple[int, int]
-) -> np.ndarray:
-    """The same window of the label map by nearest pixel: no new value appears. Arguments as `resample_image`."""
-    rows, columns = (
-        (2 * np.arange(first, first + count) + 1) * side // (2 * resized)  # pixel centres, in exact integers
-        for side, resized, first, count in zip(label.shape, size, corner, extent, strict=True)
-    )
-    return label[rows][:, columns]
-
-
-def pad(
-    image: np.ndarray, label: np.ndarray, size: tuple[int, int], fill: tuple[int, int, int], ignore_index: int
-) -> Sample:
-    """Image and label at the top left of new arrays of `size`, the rest `fill` and `ignore_index`.
-
-    Raises:
-        ValueError: the image is larger than `size`.
-    """
-    height, width = label.shape
-    if height > size[0] or width > size[1]:
-        raise ValueError(
-            f"pad: the image is {width} x {height} (width x height); expected at most {size[1]} x {size[0]}"
-        )
-    row = np.empty((size[1], 3), dtype=np.uint8)
-    row[:] = fill  # row by row is far faster than pixel by pixel
-    padded_image, padded_label = np.empty((*size, 3), dtype=np.uint8), np.full(size, ignore_index, dtype=np.uint8)
-    padded_image[:height, :width] = image
-    padded_image[:height, width:] = row[width:]
-    padded_image[height:] = row
-    padded_label[:height, :width] = label
-    return padded_image, padded_label
-
-
-def _tensor(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.require(array, requirements=["C", "W"]))  # a copy only where torch could not take it
-
-
-def _mirrored(array: np.ndarray) -> np.ndarray:
-    return _tensor(array).flip(1).numpy()  # ten times faster than NumPy's [:, ::-1] and a copy
-
-
-def _channels_first(image: np.ndarray) -> Tensor:
-    """(H, W, 3) -> (1, 3, H, W) without a copy, in the strides that torch's fast uint8 kernels ask for."""
-    return _tensor(image)[None].permute(0, 3, 1, 2)
-
-
-def _channels_last(pixels: Tensor) -> np.ndarray:
-    return pixels[0].permute(1, 2, 0).numpy()  # (1, 3, H, W) -> (H, W, 3)
 
 
 def to_batch(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:

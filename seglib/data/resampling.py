@@ -1,0 +1,80 @@
+"""Resizing, cropping, padding and mirroring of uint8 images and label maps."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def resample_image(
+    image: np.ndarray, size: tuple[int, int], corner: tuple[int, int], extent: tuple[int, int]
+) -> np.ndarray:
+    """A window of the bilinearly resized image, antialiased when it shrinks.
+
+    torch's vectorised kernel resizes all of it in less time than Pillow needs for the window alone (`resize(box=...)`).
+
+    Args:
+        image: (H, W, 3) uint8. size: (height, width) after resizing.
+        corner: (top, left) of the window in the resized image. extent: (height, width) of the window.
+
+    Returns:
+        (*extent, 3) uint8.
+    """
+    if image.shape[:2] != size:
+        pixels = channels_first(image)  # (1, 3, H, W)
+        image = channels_last(F.interpolate(pixels, size=size, mode="bilinear", antialias=True))
+    return image[corner[0] : corner[0] + extent[0], corner[1] : corner[1] + extent[1]]
+
+
+def resample_label(
+    label: np.ndarray, size: tuple[int, int], corner: tuple[int, int], extent: tuple[int, int]
+) -> np.ndarray:
+    """The same window of the label map by nearest pixel: no new value appears. Arguments as `resample_image`."""
+    rows, columns = (
+        (2 * np.arange(first, first + count) + 1) * side // (2 * resized)  # pixel centres, in exact integers
+        for side, resized, first, count in zip(label.shape, size, corner, extent, strict=True)
+    )
+    return label[rows][:, columns]
+
+
+def pad(
+    image: np.ndarray, label: np.ndarray, size: tuple[int, int], fill: tuple[int, int, int], ignore_index: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image and label at the top left of new arrays of `size`, the rest `fill` and `ignore_index`.
+
+    Raises:
+        ValueError: the image is larger than `size`.
+    """
+    height, width = label.shape
+    if height > size[0] or width > size[1]:
+        raise ValueError(
+            f"pad: the image is {width} x {height} (width x height); expected at most {size[1]} x {size[0]}"
+        )
+    row = np.empty((size[1], 3), dtype=np.uint8)
+    row[:] = fill  # row by row is far faster than pixel by pixel
+    padded_image, padded_label = np.empty((*size, 3), dtype=np.uint8), np.full(size, ignore_index, dtype=np.uint8)
+    padded_image[:height, :width] = image
+    padded_image[:height, width:] = row[width:]
+    padded_image[height:] = row
+    padded_label[:height, :width] = label
+    return padded_image, padded_label
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """The array's own memory as a tensor; a copy where torch could not take it (read-only, or turned round)."""
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+
+
+def mirrored(array: np.ndarray) -> np.ndarray:
+    """(H, W, ...) uint8, left and right exchanged."""
+    return as_tensor(array).flip(1).numpy()  # far faster than a copy of NumPy's [:, ::-1]
+
+
+def channels_first(image: np.ndarray) -> Tensor:
+    """(H, W, 3) -> (1, 3, H, W) without a copy, in the strides that torch's fast uint8 kernels ask for."""
+    return as_tensor(image)[None].permute(0, 3, 1, 2)
+
+
+def channels_last(pixels: Tensor) -> np.ndarray:
+    """(1, 3, H, W) -> (H, W, 3) without a copy."""
+    return pixels[0].permute(1, 2, 0).numpy()

@@ -1,0 +1,346 @@
+"""Joint transforms against Pillow, exact fractions, and coordinates drawn into the image."""
+
+import colorsys
+import warnings
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.transforms.functional import normalize
+
+from seglib.data.resampling import mirrored, resample_image, resample_label
+from seglib.data.transforms import (
+    IMAGENET,
+    UNIT,
+    ColorJitter,
+    Compose,
+    Normalisation,
+    PadTo,
+    RandomFlip,
+    RandomScaleCrop,
+    ResizeKeepAspect,
+    normalise,
+    to_batch,
+)
+
+FILL = (124, 116, 104)
+Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]
+
+
+def noise(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Image and label without any structure: every misplaced pixel shows."""
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return image, rng.integers(0, 21, (height, width), dtype=np.uint8)
+
+
+def generator(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> Window:
+    """Source size, resized size, and a window inside the latter."""
+    source = draw(st.integers(1, 70)), draw(st.integers(1, 70))
+    size = tuple(max(1, int(side * draw(st.floats(0.4, 2.6)))) for side in source)
+    extent = tuple(draw(st.integers(1, side)) for side in size)
+    corner = tuple(draw(st.integers(0, s - e)) for s, e in zip(size, extent, strict=True))
+    return source, size, corner, extent
+
+
+@given(windows())
+@settings(max_examples=150)
+def test_image_window_equals_resizing_all_with_pillow_and_cropping(window: Window) -> None:
+    source, size, (top, left), extent = window
+    image, _ = noise(*source)
+    whole = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR), dtype=int)
+    expected = whole[top : top + extent[0], left : left + extent[1]]
+    difference = np.abs(resample_image(image, size, (top, left), extent) - expected)
+    assert difference.max() <= 2, "rounding only; neighbouring pixels differ by 85 on average"
+
+
+@given(windows())
+@settings(max_examples=100)
+def test_label_window_takes_the_pixel_that_holds_the_centre(window: Window) -> None:
+    source, size, (top, left), extent = window
+    _, label = noise(*source)
+    sample = resample_label(label, size, (top, left), extent)
+    assert sample.shape == extent
+    for row, column in {(0, 0), (extent[0] - 1, extent[1] - 1), (extent[0] // 2, extent[1] // 3)}:
+        y = (top + row + Fraction(1, 2)) * source[0] / size[0]
+        x = (left + column + Fraction(1, 2)) * source[1] / size[1]
+        assert sample[row, column] == label[int(y), int(x)]
+
+
+@pytest.mark.parametrize("size", [(30, 44), (61, 90), (47, 131), (15, 22)])
+def test_label_window_equals_resizing_all_with_pillow_and_cropping(size: tuple[int, int]) -> None:
+    _, label = noise(31, 45)
+    whole = np.asarray(Image.fromarray(label).resize(size[::-1], Image.Resampling.NEAREST))
+    assert np.array_equal(resample_label(label, size, (3, 5), (10, 12)), whole[3:13, 5:17])
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 64), st.integers(0, 10**6))
+@settings(max_examples=100)
+def test_no_label_value_appears_that_was_not_there(height: int, width: int, crop: int, seed: int) -> None:
+    image, label = noise(height, width, seed)
+    label[label < 14] = 0  # few values, far apart: an average of two of them would be a third
+    steps = Compose((RandomScaleCrop(crop), RandomFlip(), ColorJitter(0.5)))
+    new_image, new_label = steps(image, label, generator(seed))
+    assert new_image.shape == (crop, crop, 3) and new_label.shape == (crop, crop)
+    assert new_image.dtype == new_label.dtype == np.uint8
+    assert set(np.unique(new_label)) <= {*np.unique(label), 255}
+
+
+@pytest.mark.parametrize("scale_step", [None, 0.25])
+def test_image_and_label_stay_aligned(scale_step: float | None) -> None:
+    """Every pixel says where it comes from, in the image by a ramp and in the label by a number."""
+    height, width = 150, 230
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    image = np.stack([x, y, np.full_like(x, 77)], axis=-1).astype(np.uint8)
+    steps = Compose((RandomScaleCrop(120, scale_step=scale_step), RandomFlip()))
+    for coordinates, channel in ((x, 0), (y, 1)):
+        for seed in range(30):
+            new_image, new_label = steps(image, coordinates.astype(np.uint8), generator(seed))
+            inside = new_label != 255
+            # the first and last pixels of an enlarged image repeat the border and are no ramp
+            inside &= (new_label > 1) & (new_label < coordinates.max() - 1)
+            assert inside.any()
+            offset = new_image[..., channel].astype(int)[inside] - new_label[inside]
+            assert np.abs(offset).max() <= 1
+            assert abs(offset.mean()) < 0.3, "half a pixel is the largest error of one label, not of all"
+            assert (new_image[..., 2][inside] == 77).all()
+
+
+@pytest.mark.parametrize("shape", [(20, 50), (50, 20), (20, 20)])
+def test_padding_is_void_and_mean_at_the_bottom_and_the_right(shape: tuple[int, int]) -> None:
+    image = np.full((*shape, 3), 9, dtype=np.uint8)
+    label = np.full(shape, 5, dtype=np.uint8)
+    new_image, new_label = RandomScaleCrop(48, scale_range=(0.7, 0.7))(image, label, generator())
+    height, width = (min(48, int(side * 0.7)) for side in shape)
+    content = np.zeros((48, 48), dtype=bool)
+    content[:height, :width] = True
+    assert (new_label[content] == 5).all() and (new_label[~content] == 255).all()
+    assert (new_image[content] == 9).all() and (new_image[~content] == FILL).all()
+
+
+def test_fill_and_ignore_index_are_taken() -> None:
+    image, label = noise(4, 4)
+    step = RandomScaleCrop(8, scale_range=(1, 1), fill=(1, 2, 3), ignore_index=99)
+    new_image, new_label = step(image, label, generator())
+    assert new_image[7, 7].tolist() == [1, 2, 3] and new_label[7, 7] == 99
+
+
+def test_every_window_is_as_likely_as_any_other() -> None:
+    image, label = noise(6, 9)
+    label = np.arange(54, dtype=np.uint8).reshape(6, 9)
+    step = RandomScaleCrop((4, 7), scale_range=(1, 1))
+    found = np.zeros((3, 3), dtype=int)
+    for seed in range(900):
+        new_image, new_label = step(image, label, generator(seed))
+        top, left = divmod(int(new_label[0, 0]), 9)
+        found[top, left] += 1
+        assert np.array_equal(new_label, label[top : top + 4, left : left + 7])
+        assert np.array_equal(new_image, image[top : top + 4, left : left + 7])
+    assert found.min() > 60 and found.max() < 140
+
+
+def test_scale_steps_are_the_seven_of_the_authors_code() -> None:
+    step = RandomScaleCrop(513, scale_step=0.25)
+    scales = [step.scale(draw) for draw in np.linspace(0, 1, 7000, endpoint=False)]
+    values, counts = np.unique(scales, return_counts=True)
+    assert values.tolist() == [0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
+    assert (np.abs(counts - 1000) <= 1).all()
+
+
+def test_scale_is_continuous_without_steps() -> None:
+    step = RandomScaleCrop(513, scale_range=(0.5, 2.0))
+    scales = np.array([step.scale(draw) for draw in np.linspace(0, 1, 1000, endpoint=False)])
+    assert scales[0] == 0.5 and 1.99 < scales[-1] < 2.0
+    assert np.allclose(np.diff(scales), 0.0015)
+
+
+def test_scale_is_the_size_of_things_in_the_result() -> None:
+    """A square of 20 pixels is 10 to 40 wide afterwards, and takes its whole range."""
+    image, label = np.zeros((60, 60, 3), dtype=np.uint8), np.zeros((60, 60), dtype=np.uint8)
+    label[20:40, 20:40] = 1
+    sides = []
+    for seed in range(60):
+        _, new_label = RandomScaleCrop(130)(image, label, generator(seed))
+        rows, columns = (new_label == 1).any(1).sum(), (new_label == 1).any(0).sum()
+        assert abs(int(rows) - int(columns)) <= 1
+        sides.append(rows)
+    assert 9 <= min(sides) <= 13 and 36 <= max(sides) <= 41
+
+
+def test_flip_mirrors_both_or_neither() -> None:
+    image, label = noise(7, 10)
+    flipped = RandomFlip(p=1.0)(image, label, generator())
+    assert np.array_equal(flipped[0], image[:, ::-1]) and np.array_equal(flipped[1], label[:, ::-1])
+    kept = RandomFlip(p=0.0)(image, label, generator())
+    assert np.array_equal(kept[0], image) and np.array_equal(kept[1], label)
+    times = 0
+    for seed in range(400):
+        new_image, new_label = RandomFlip()(image, label, generator(seed))
+        mirror = not np.array_equal(new_image, image)
+        assert np.array_equal(new_label, label[:, ::-1] if mirror else label)
+        times += mirror
+    assert 160 < times < 240
+
+
+def test_mirrored_twice_is_the_same() -> None:
+    for array in noise(5, 8):
+        assert np.array_equal(mirrored(mirrored(array)), array)
+
+
+def test_jitter_of_brightness_is_a_factor() -> None:
+    image, label = noise(9, 8)
+    for seed in range(20):
+        factor = 0.6 + 0.8 * generator(seed).random()
+        new_image, new_label = ColorJitter(brightness=0.4)(image, label, generator(seed))
+        assert new_label is label
+        assert np.abs(new_image - np.clip(image * factor, 0, 255)).max() <= 1
+
+
+def test_jitter_of_contrast_and_saturation_mixes_with_grey() -> None:
+    image, label = noise(9, 8)
+    grey = image @ np.array([0.2989, 0.587, 0.114])
+    for seed in range(20):
+        draws = 0.5 + generator(seed).random(3)
+        for step, factor, towards in (
+            (ColorJitter(contrast=0.5), draws[1], grey.mean()),
+            (ColorJitter(saturation=0.5), draws[2], grey[..., None]),
+        ):
+            expected = np.clip(factor * image + (1 - factor) * towards, 0, 255)
+            assert np.abs(step(image, label, generator(seed))[0] - expected).max() <= 2
+
+
+def test_jitter_of_hue_turns_the_colour_circle() -> None:
+    image, label = noise(3, 4)
+    turn = (2 * generator(5).random(4)[3] - 1) * 0.3
+    new_image, _ = ColorJitter(hue=0.3)(image, label, generator(5))
+    for pixel, new_pixel in zip(image.reshape(-1, 3), new_image.reshape(-1, 3), strict=True):
+        hue, saturation, value = colorsys.rgb_to_hsv(*(pixel / 255))
+        expected = np.array(colorsys.hsv_to_rgb((hue + turn) % 1, saturation, value)) * 255
+        assert np.abs(new_pixel - expected).max() <= 2
+
+
+def test_jitter_without_strength_changes_nothing() -> None:
+    image, label = noise(5, 5)
+    assert np.array_equal(ColorJitter()(image, label, generator())[0], image)
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (40, 30), (17, 64), (64, 64), (1, 9)])
+def test_resize_keeps_the_aspect_and_pads(shape: tuple[int, int]) -> None:
+    image, label = noise(*shape)
+    new_image, new_label = ResizeKeepAspect(64)(image, label)
+    scale = 64 / max(shape)
+    height, width = max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+    assert 64 in (height, width)
+    pillow = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    assert np.abs(new_image[:height, :width] - np.asarray(pillow, dtype=int)).max() <= 2
+    void = new_label == 255
+    assert not void[:height, :width].any() and void[height:].all() and void[:, width:].all()
+    assert (new_image[void] == FILL).all()
+
+
+def test_pad_to_keeps_every_pixel() -> None:
+    image, label = noise(5, 7)
+    new_image, new_label = PadTo(6, 9)(image, label)
+    assert np.array_equal(new_image[:5, :7], image) and np.array_equal(new_label[:5, :7], label)
+    assert (new_label == 255).sum() == 6 * 9 - 35 and (new_image[5:] == FILL).all()
+    with pytest.raises(ValueError, match=r"image is 7 x 5 .* at most 6 x 8"):
+        PadTo(8, 6)(image, label)
+
+
+@pytest.mark.parametrize(
+    "step", [RandomScaleCrop(20), RandomScaleCrop(20, scale_step=0.25), RandomFlip(), ColorJitter(0.5, 0.5, 0.5, 0.5)]
+)
+def test_draws_do_not_depend_on_the_image(step: RandomScaleCrop | RandomFlip | ColorJitter) -> None:
+    states = []
+    for shape in ((3, 4), (90, 60), (20, 20)):
+        rng = generator(3)
+        step(*noise(*shape), rng)
+        states.append(rng.bit_generator.state)
+    assert states[0] == states[1] == states[2] != generator(3).bit_generator.state
+
+
+def test_inputs_are_left_alone_whatever_their_memory() -> None:
+    """Read-only and turned-round arrays work, without a word from torch, and give what plain ones give."""
+    image, label = noise(40, 50)
+    steps = Compose((RandomScaleCrop(32), RandomFlip(1.0), ColorJitter(0.5, 0.5, 0.5, 0.1)))
+    expected = steps(image.copy(), label.copy(), generator(1))
+    image.flags.writeable = label.flags.writeable = False
+    turned = np.asfortranarray(image)[::-1][::-1], label.T.copy().T
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for sample in ((image, label), turned):
+            result = steps(*sample, generator(1))
+            assert np.array_equal(result[0], expected[0]) and np.array_equal(result[1], expected[1])
+    assert np.array_equal(image, noise(40, 50)[0]) and np.array_equal(label, noise(40, 50)[1])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RandomScaleCrop(0), "crop_size.*found 0"),
+        (lambda: RandomScaleCrop(8, scale_range=(2.0, 0.5)), "scale_range.*2.0"),
+        (lambda: RandomScaleCrop(8, scale_range=(0.0, 0.5)), "scale_range"),
+        (lambda: RandomScaleCrop(8, scale_step=0.0), "scale_step"),
+        (lambda: RandomFlip(1.5), "p: expected a probability"),
+        (lambda: ColorJitter(contrast=-1.0), "contrast"),
+        (lambda: ColorJitter(hue=0.7), "hue"),
+        (lambda: ResizeKeepAspect(0), "size"),
+        (lambda: Normalisation.named("caffe"), "'imagenet', 'unit'.*'caffe'"),
+    ],
+)
+def test_bad_arguments_are_named(make: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_batch_holds_the_samples_in_channels_last() -> None:
+    samples = [noise(6, 5, seed) for seed in range(3)]
+    images, labels = to_batch(samples)
+    assert images.shape == (3, 3, 6, 5) and labels.shape == (3, 6, 5)
+    assert images.dtype == labels.dtype == torch.uint8
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    for index, (image, label) in enumerate(samples):
+        assert np.array_equal(images[index].permute(1, 2, 0).numpy(), image)
+        assert np.array_equal(labels[index].numpy(), label)
+
+
+def test_batch_of_unequal_sizes_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"found 5 x 6, 4 x 8; crop or pad"):
+        to_batch([noise(6, 5), noise(8, 4)])
+    with pytest.raises(ValueError, match="no sample"):
+        to_batch([])
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_normalisation_is_torchvisions_and_keeps_the_memory_format(memory_format: torch.memory_format) -> None:
+    images, _ = to_batch([noise(6, 5, seed) for seed in range(2)])
+    images = images.contiguous(memory_format=memory_format)
+    before = images.clone()
+    expected = normalize(images / 255, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+    pixels = normalise(images, "imagenet")
+    torch.testing.assert_close(pixels, expected, atol=1e-5, rtol=1e-5)
+    assert pixels.dtype == torch.float32 and pixels.is_contiguous(memory_format=memory_format)
+    torch.testing.assert_close(normalise(images, "unit"), images / 127.5 - 1, atol=1e-6, rtol=0)
+    assert torch.equal(images, before)
+
+
+def test_fill_normalises_to_zero() -> None:
+    assert IMAGENET.fill == FILL
+    for convention in (IMAGENET, UNIT):
+        images = torch.tensor(convention.fill, dtype=torch.uint8).view(1, 3, 1, 1)
+        assert convention(images).abs().max() < 0.01
+
+
+@pytest.mark.parametrize("images", [torch.zeros(1, 3, 4, 4), torch.zeros(3, 4, 4, dtype=torch.uint8)])
+def test_normalisation_refuses_what_is_no_uint8_batch(images: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match=r"expected images \(B, 3, H, W\) uint8"):
+        IMAGENET(images)
