@@ -87,6 +87,14 @@ def test_normal_form(executed: Path) -> None:
     assert str(Path.home()) not in traceback
 
 
+def test_tracebacks_name_no_folder_of_this_machine() -> None:
+    lines = [f"File {ROOT}{os.sep}seglib{os.sep}papers.py:3", f"{sys.prefix}/lib/torch.py", f"{sys.base_prefix}/os.py"]
+    error = new_output("error", ename="E", evalue="", traceback=lines)
+    cell = code("f()", "raises-exception", outputs=(error,))
+    assert found(cell) == ""
+    assert cell.outputs[0].traceback[0] == f"File seglib{os.sep}papers.py:3"
+
+
 def test_stored_notebook_passes_the_check(executed: Path) -> None:
     assert tool.check(executed) == []
 
