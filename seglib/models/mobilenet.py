@@ -18,7 +18,8 @@ class MobileNetV2(nn.Module):
         width_mult: factor on every number of channels.
 
     Parameter names are torchvision's `features.0` to `features.17`. `forward` takes (B, 3, H, W) of any size and
-    returns Features(low, high): low is `features.3` (24 channels at stride 4), high is `features.17` (320 channels).
+    returns Features(low, high): low is `features.3` (24 channels at stride 4; the papers' code takes the 144 of that
+    unit's depthwise convolution), high is `features.17` (320 channels).
 
     Raises:
         ValueError: output stride not offered.

@@ -120,7 +120,8 @@ class ResNet(nn.Module):
             same weights, needed only for networks that were trained so.
 
     Parameter names are torchvision's. `forward` takes (B, 3, H, W) of any size and returns Features(low, high): low at
-    stride 4 is the last map of block 1 before any striding (v3+, section 4), high is block 4.
+    stride 4 is the last map of block 1 before any striding (v3+, section 4; the papers' code takes that unit's last
+    convolution, before the shortcut is added), high is block 4.
 
     Raises:
         ValueError: an argument outside the values above.
