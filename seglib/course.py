@@ -2,12 +2,14 @@
 
 import os
 import re
+import sys
 from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
 import torch
 
+PROJECT = Path(__file__).resolve().parent.parent
 NEEDED = (
     "torch",
     "torchvision",
@@ -42,6 +44,29 @@ def _real_data() -> str:
         return "none (SEGLIB_DATA is not set; data/README.md says how to get them)"
     found = [name for name in ("voc", "cityscapes", "camvid", "weights") if (Path(folder) / name).is_dir()]
     return ", ".join(found) if found else "none in the folder that SEGLIB_DATA names"
+
+
+def run_folder(name: str) -> Path:
+    """The folder of the run `name`, in a place that outlives this runtime where there is one; it is not made here.
+
+    Args:
+        name: one folder name, such as a recipe's.
+
+    Returns:
+        NAME in the folder that SEGLIB_RUNS names; without it, on Colab with a mounted drive, in the drive's
+        seglib/runs; else in the project's runs/.
+
+    Raises:
+        ValueError: `name` is empty or a path.
+    """
+    if name in ("", "..") or Path(name).name != name:
+        raise ValueError(f"run name {name!r}: expected the name of one folder, without a path")
+    if named := os.environ.get("SEGLIB_RUNS"):
+        return Path(named).expanduser().resolve() / name
+    drive = PROJECT.parent / "drive" / "MyDrive"  # where Colab mounts it, beside the course
+    if "google.colab" in sys.modules and drive.is_dir():
+        return drive / "seglib" / "runs" / name
+    return PROJECT / "runs" / name
 
 
 def environment() -> pd.DataFrame:

@@ -1,0 +1,313 @@
+"""The set-up cell as Colab runs it, without a network: stand-ins for the packages, a fresh environment, an empty folder.
+
+And what a new runtime finds again: the folder of a run.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import types
+import zipfile
+from base64 import urlsafe_b64encode
+from importlib import metadata
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+from nbformat.v4 import new_notebook
+from packaging.requirements import Requirement
+
+from seglib.course import run_folder
+from seglib.recipe import Recipe
+from seglib.training import Trainer
+from tools import stamp
+
+ROOT = Path(__file__).resolve().parent.parent
+REPOSITORY = stamp.repository()
+NAME = REPOSITORY.split("/")[1]
+KEPT = {"torch": "2.11.0+cu128", "torchvision": "0.26.0+cu128", "numpy": "2.1.0"}  # what the runtime ships
+NEWER = {"torch": "2.14.0", "torchvision": "0.29.0", "numpy": "2.4.0"}  # what the index offers
+MISSING = "pandas"  # one that the course itself imports
+
+SOURCES = {
+    "torch": """
+__version__ = "2.11.0+cu128"
+def manual_seed(seed): print("seed", seed)
+def device(name): return name
+def get_num_threads(): return 2
+class cuda:
+    is_available = staticmethod(lambda: False)
+""".replace("def device(name): return name", "class device(str): type = 'cpu'"),
+    "pandas": "class DataFrame: pass\n",
+}
+
+# Runs the cell as a kernel does, as often as asked for, and says what it left behind.
+RUNTIME = """
+import json, os, sys, types
+from importlib import metadata
+cell, times = sys.stdin.read(), int(sys.argv[1])
+sys.path[:] = [path for path in sys.path if path not in ("", os.getcwd())]
+for name in ("google", "google.colab"):
+    sys.modules[name] = types.ModuleType(name)
+for _ in range(times):
+    names = {}
+    exec(compile(cell, "cell", "exec"), names)
+import pandas, seglib
+print(json.dumps({"cwd": os.getcwd(), "seglib": seglib.__file__, "device": names["device"], "pandas": pandas.__file__}))
+"""
+
+
+# --- stand-ins -------------------------------------------------------------------------------------------------------
+
+
+def stub_wheel(folder: Path, name: str, version: str, requires: tuple[str, ...] = ()) -> Path:
+    """A wheel of one empty module that calls itself `name` and asks for `requires`."""
+    module = re.sub(r"[-.]", "_", name).lower()
+    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    info = f"{module}-{version}.dist-info"
+    files = {
+        f"{module}/__init__.py": SOURCES.get(name, ""),
+        f"{info}/METADATA": about + "".join(f"Requires-Dist: {line}\n" for line in requires),
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: stub\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    rows = [f"{path},sha256={_digest(text)},{len(text)}" for path, text in files.items()]
+    files[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,"]) + "\n"
+    path = folder / f"{module}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(name, text)
+    return path
+
+
+def _digest(text: str) -> str:
+    return urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+
+
+def repacked_wheel(folder: Path, name: str) -> Path:
+    """The wheel of a pure Python package that is installed here."""
+    try:
+        package = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        pytest.skip(
+            f"{name} is not installed here, and without a network there is no other to try the set-up cell with"
+        )
+    path = folder / f"{name}-{package.version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for file in package.files or ():
+            if ".." not in file.parts and file.suffix != ".pyc" and Path(file.locate()).is_file():
+                wheel.write(file.locate(), file.as_posix())
+    return path
+
+
+def lowest(requirement: Requirement) -> str:
+    """The oldest version that a range `>=x` accepts."""
+    return next(part.version for part in requirement.specifier if part.operator == ">=")
+
+
+class Runtime:
+    """A fresh environment as a hosted runtime ships it, an index of wheels in a folder, and the project's repository."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.index, self.content, self.origin = folder / "index", folder / "content", folder / "origin"
+        self.index.mkdir()
+        self.content.mkdir()
+        self._make_environment()
+        self._make_origin()
+
+    def _make_environment(self) -> None:
+        environment = self.folder / "env"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+        self.python = next(
+            path for path in (environment / "bin/python", environment / "Scripts/python.exe") if path.exists()
+        )
+        asked = [sys._base_executable, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+        asked[0] = str(self.python)
+        self.site = Path(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
+        shipped = self.folder / "shipped"
+        shipped.mkdir()
+        needed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+        wheels = [repacked_wheel(shipped, "pip")]
+        for requirement in map(Requirement, needed):
+            name = requirement.name
+            if name == MISSING:
+                stub_wheel(self.index, name, "99.0", ("numpy>=1.26", "torch"))
+            else:
+                wheels.append(stub_wheel(shipped, name, KEPT.get(name, lowest(requirement))))
+        for name, version in NEWER.items():
+            stub_wheel(self.index, name, version)
+        repacked_wheel(self.index, "setuptools")
+        for wheel in wheels:
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(self.site)
+
+    def _make_origin(self) -> None:
+        """A repository of the files as they are now, committed or not."""
+        self.origin.mkdir()
+        skip = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+        for name in ("seglib", "notebooks"):
+            shutil.copytree(ROOT / name, self.origin / name, ignore=skip)
+        for name in ("pyproject.toml", "README.md", "LICENSE", "LICENSE-docs"):
+            shutil.copy(ROOT / name, self.origin)
+        identity = ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]
+        for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "Snapshot"]):
+            subprocess.run(["git", *identity, *command], cwd=self.origin, check=True)
+
+    def start(self, cell: str, times: int = 1) -> dict[str, str]:
+        """Runs the cell `times` times in one new process, begun in the folder `content`."""
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON", "GIT_"))
+        }
+        environment |= {
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(self.index),
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_NO_CACHE_DIR": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "GIT_CONFIG_COUNT": "2",
+            "GIT_CONFIG_KEY_0": f"url.{self.origin.as_uri()}.insteadOf",
+            "GIT_CONFIG_VALUE_0": f"https://github.com/{REPOSITORY}",
+            "GIT_CONFIG_KEY_1": "protocol.https.allow",
+            "GIT_CONFIG_VALUE_1": "never",
+        }
+        done = subprocess.run(
+            [self.python, "-c", RUNTIME, str(times)],
+            cwd=self.content,
+            input=cell,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        self.output = done.stdout
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def versions(self) -> dict[str, str]:
+        found = metadata.distributions(path=[str(self.site)])
+        return {package.metadata["Name"]: package.version for package in found}
+
+    def files(self) -> dict[str, tuple[int, int]]:
+        """What changes when a package is installed again, in the same version too."""
+        there = {name: (self.site / name / "__init__.py").stat() for name in KEPT}
+        return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in there.items()}
+
+
+@pytest.fixture
+def cell(tmp_path: Path) -> str:
+    """The first code cell of a stamped notebook; tests/test_stamp.py has all notebooks hold this one."""
+    nb = new_notebook()
+    stamp.stamp_notebook(nb, "00.ipynb", REPOSITORY)
+    nbformat.write(nb, tmp_path / "00.ipynb")
+    stored = nbformat.read(tmp_path / "00.ipynb", as_version=4)
+    return next(cell.source for cell in stored.cells if cell.cell_type == "code")
+
+
+# --- the set-up cell -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_set_up_cell_from_an_empty_folder_keeps_what_the_runtime_ships(tmp_path: Path, cell: str) -> None:
+    runtime = Runtime(tmp_path)
+    shipped, files = runtime.versions(), runtime.files()
+    assert shipped.items() >= KEPT.items()
+    assert MISSING not in shipped and "seglib" not in shipped
+
+    course = runtime.content / NAME
+    for times in (2, 1):  # run twice in one runtime, then once more after a restart, which begins outside the course
+        left = runtime.start(cell, times)
+        assert Path(left["cwd"]) == course / "notebooks"
+        assert Path(left["seglib"]) == course / "seglib" / "__init__.py"
+        assert Path(left["pandas"]).is_relative_to(runtime.site)
+        assert left["device"] == "cpu"
+        assert runtime.output.count("seed 0\n") == times
+
+        found = runtime.versions()
+        assert {name: found[name] for name in KEPT} == KEPT
+        assert runtime.files() == files, "installed again"
+        assert found.items() >= shipped.items(), "what was there stays as it was"
+        assert found.keys() - shipped.keys() == {MISSING, "seglib"}, "and only what was missing is added"
+    assert [path.name for path in runtime.content.iterdir()] == [NAME]
+
+
+def test_elsewhere_the_set_up_cell_only_imports(
+    tmp_path: Path, cell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **kwargs: pytest.fail(f"ran {args}"))
+    path = list(sys.path)
+    names: dict[str, object] = {}
+    exec(compile(cell, "cell", "exec"), names)
+    assert isinstance(names["device"], torch.device)
+    assert (Path.cwd(), sys.path) == (tmp_path, path)
+    assert torch.initial_seed() == 0
+    assert "Data: the bundled toy sets" in capsys.readouterr().out
+
+
+# --- a run in a new runtime ------------------------------------------------------------------------------------------
+
+
+def test_run_folder_is_where_it_outlives_the_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEGLIB_RUNS", raising=False)
+    monkeypatch.setattr("seglib.course.PROJECT", tmp_path / NAME)
+    assert run_folder("a") == tmp_path / NAME / "runs" / "a"
+    (tmp_path / "drive" / "MyDrive").mkdir(parents=True)
+    assert run_folder("a") == tmp_path / NAME / "runs" / "a", "a folder of that name elsewhere is not a drive"
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    assert run_folder("a") == tmp_path / "drive" / "MyDrive" / "seglib" / "runs" / "a"
+    monkeypatch.setenv("SEGLIB_RUNS", str(tmp_path / "mine"))
+    assert run_folder("a") == tmp_path / "mine" / "a"
+    monkeypatch.setenv("SEGLIB_RUNS", "~/mine")
+    assert run_folder("a") == Path.home().resolve() / "mine" / "a"
+    assert list(tmp_path.iterdir()) == [tmp_path / "drive"], "nothing is made"
+
+
+@pytest.mark.parametrize("name", ["", "..", ".", "a/b", "/a"])
+def test_a_run_name_is_not_a_path(name: str) -> None:
+    with pytest.raises(ValueError, match="expected the name of one folder"):
+        run_folder(name)
+
+
+CONTINUE = """
+import sys, torch
+from seglib.course import run_folder
+from seglib.training import Recipe, Trainer
+torch.set_num_threads(2)
+run = Trainer(Recipe(**eval(sys.argv[1])), run_folder("mine"), progress=False, device="cpu")
+begun = run.iteration
+run.fit()
+print(begun, run.iteration)
+"""
+
+
+def test_a_run_continues_in_a_new_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process, another working folder, and the drive mounted at another place: the same weights in the end."""
+    settings = {"crop_size": 33, "backbone": "resnet18", "width": 8, "channels": 8, "decoder_channels": 4}
+    settings |= {"batch_size": 2, "iterations": 6, "dropout": 0.5}
+    recipe = Recipe(**settings)
+    whole = Trainer(recipe, tmp_path / "whole", progress=False, device="cpu").fit()
+
+    monkeypatch.setenv("SEGLIB_RUNS", str(tmp_path / "drive"))
+    Trainer(recipe, run_folder("mine"), progress=False, device="cpu").fit(until=4)
+    (tmp_path / "drive").rename(tmp_path / "drive again")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = os.environ | {"SEGLIB_RUNS": str(tmp_path / "drive again"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", CONTINUE, repr(settings)],
+        cwd=elsewhere,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "4 6\n", done.stderr
+    monkeypatch.setenv("SEGLIB_RUNS", str(tmp_path / "drive again"))
+    ended = Trainer(recipe, run_folder("mine"), progress=False, device="cpu")
+    assert ended.iteration == 6
+    expected = whole.model.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in ended.model.state_dict().items())

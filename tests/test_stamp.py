@@ -1,0 +1,131 @@
+"""The project's address in badges, set-up cells and documents: one source, stamped everywhere."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from tools import stamp as tool
+
+ROOT = Path(__file__).resolve().parent.parent
+FIRST = new_code_cell("print(1)", metadata={"tags": ["mine"]})
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The project's documents beside two notebooks: one without badge and set-up, one stamped with another address."""
+    for name in ("pyproject.toml", "CITATION.cff"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "README.md").write_text("[try](https://colab.research.google.com/github/me/old/blob/main/a.ipynb)\n")
+    (tmp_path / "notebooks").mkdir()
+    write(tmp_path, "00_bare.ipynb", new_markdown_cell("# Title\n\n> A box"), FIRST)
+    stale = new_notebook(cells=[new_markdown_cell("# Title\n\nText\n\n[![Open in Colab](a)](b)\n\n> A box"), FIRST])
+    tool.stamp_notebook(stale, "01_stale.ipynb", "me/old")
+    nbformat.write(stale, tmp_path / "notebooks" / "01_stale.ipynb")
+    return tmp_path
+
+
+def write(project: Path, name: str, *cells: nbformat.NotebookNode) -> None:
+    nbformat.write(new_notebook(cells=list(cells)), project / "notebooks" / name)
+
+
+def cells(project: Path, name: str) -> list[nbformat.NotebookNode]:
+    return nbformat.read(project / "notebooks" / name, as_version=4).cells
+
+
+def test_every_notebook_has_the_address_and_the_set_up_cell() -> None:
+    assert tool.stamp(write=False) == [], "run make stamp"
+
+
+def test_what_differs_is_named_and_mended(project: Path) -> None:
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    found = tool.stamp(project, write=False)
+    assert {line.split(":")[0] for line in found} == {
+        "notebooks/00_bare.ipynb",
+        "notebooks/01_stale.ipynb",
+        "README.md",
+    }
+    assert len(found) == 5, "badge and set-up cell in each notebook, and one document"
+    assert {path: path.read_bytes() for path in before} == before, "looking writes nothing"
+    assert tool.stamp(project) == found
+    assert tool.stamp(project) == []
+    assert tool.repository(project) + "/blob" in (project / "README.md").read_text()
+
+
+def test_both_notebooks_end_with_the_same_cell(project: Path) -> None:
+    tool.stamp(project)
+    for name in ("00_bare.ipynb", "01_stale.ipynb"):
+        title, setup, first = cells(project, name)
+        assert f"/{tool.repository(project)}/blob/main/notebooks/{name})" in title.source
+        assert title.source.startswith("# Title\n\n") and title.source.endswith("\n\n> A box")
+        assert title.source.count("Open in Colab") == 1
+        assert setup.source == tool.setup_cell(tool.repository(project))
+        assert setup.metadata.tags == ["nbval-ignore-output"]
+        assert (first.source, first.metadata.tags) == ("print(1)", ["mine"]), "other cells stay as they are"
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda cells: cells[1].update(source=cells[1].source.replace("seed=0", "seed=1")),
+        lambda cells: cells[1].update(source=cells[1].source.replace('"-q", "-e"', '"-U", "-e"')),
+        lambda cells: cells[1].metadata.pop("tags"),
+        lambda cells: cells[0].update(source=cells[0].source.replace("00_bare", "01_stale")),
+        lambda cells: cells.insert(1, new_code_cell("import torch")),
+    ],
+    ids=["seed", "pip option", "tag", "badge of another notebook", "a cell before it"],
+)
+def test_each_departure_is_found(project: Path, harm) -> None:
+    tool.stamp(project)
+    nb = nbformat.read(project / "notebooks" / "00_bare.ipynb", as_version=4)
+    harm(nb.cells)
+    nbformat.write(nb, project / "notebooks" / "00_bare.ipynb")
+    assert [line.split(":")[0] for line in tool.stamp(project, write=False)] == ["notebooks/00_bare.ipynb"]
+
+
+def test_another_address_reaches_everything(project: Path) -> None:
+    tool.stamp(project)
+    text = (project / "pyproject.toml").read_text().replace(tool.repository(), "someone/a-fork")
+    (project / "pyproject.toml").write_text(text)
+    tool.stamp(project)
+    for path in project.rglob("*"):
+        if path.is_file():
+            assert tool.repository() not in path.read_text(), path.name
+    setup = cells(project, "00_bare.ipynb")[1].source
+    assert '"https://github.com/someone/a-fork"' in setup and 'chdir("a-fork/notebooks")' in setup
+
+
+def test_an_address_that_colab_cannot_open_is_refused(project: Path) -> None:
+    text = (project / "pyproject.toml").read_text().replace("https://github.com/", "https://gitlab.com/")
+    (project / "pyproject.toml").write_text(text)
+    with pytest.raises(ValueError, match=r"expected https://github\.com/OWNER/NAME, found https://gitlab\.com/"):
+        tool.stamp(project)
+
+
+def test_set_up_cell_is_short_and_clean(tmp_path: Path) -> None:
+    """At most 15 lines; ruff accepts it, for an address of up to 60 characters."""
+    long = f"{'o' * 20}/{'n' * 20}"
+    for repository in (tool.repository(), long):
+        assert len(tool.setup_cell(repository).splitlines()) <= 15
+        nb = new_notebook(cells=[new_markdown_cell("# Title"), FIRST])
+        tool.stamp_notebook(nb, "00.ipynb", repository)
+        nbformat.write(nb, tmp_path / "00.ipynb")
+        for command in (["check", "--quiet"], ["format", "--check", "--quiet"]):
+            ruff = [sys.executable, "-m", "ruff", *command, "--config", str(ROOT / "pyproject.toml")]
+            done = subprocess.run([*ruff, str(tmp_path / "00.ipynb")], capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_command_line(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(tool, "stamp", lambda write, stamp=tool.stamp: stamp(project, write))
+    assert tool.main(["--check"]) == 1
+    assert (
+        "notebooks/00_bare.ipynb: the set-up cell, the first code cell differs: run make stamp"
+        in capsys.readouterr().out
+    )
+    assert tool.main([]) == 0
+    assert tool.main(["--check"]) == 0
