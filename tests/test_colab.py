@@ -1,6 +1,6 @@
-"""The set-up cell as Colab runs it, without a network: stand-ins for the packages, a fresh environment, an empty folder.
+"""The set-up cell as Colab runs it: in a fresh environment, from an empty folder, with stand-ins for all packages.
 
-And what a new runtime finds again: the folder of a run.
+Without a network. And what a new runtime finds again: the folder of a run.
 """
 
 import hashlib
@@ -39,11 +39,11 @@ SOURCES = {
     "torch": """
 __version__ = "2.11.0+cu128"
 def manual_seed(seed): print("seed", seed)
-def device(name): return name
+class device(str): type = "cpu"
 def get_num_threads(): return 2
 class cuda:
     is_available = staticmethod(lambda: False)
-""".replace("def device(name): return name", "class device(str): type = 'cpu'"),
+""",
     "pandas": "class DataFrame: pass\n",
 }
 
@@ -52,7 +52,6 @@ RUNTIME = """
 import json, os, sys, types
 from importlib import metadata
 cell, times = sys.stdin.read(), int(sys.argv[1])
-sys.path[:] = [path for path in sys.path if path not in ("", os.getcwd())]
 for name in ("google", "google.colab"):
     sys.modules[name] = types.ModuleType(name)
 for _ in range(times):
@@ -111,7 +110,7 @@ def lowest(requirement: Requirement) -> str:
 
 
 class Runtime:
-    """A fresh environment as a hosted runtime ships it, an index of wheels in a folder, and the project's repository."""
+    """A fresh environment as a hosted runtime ships it, a folder of wheels as index, and the project's repository."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -124,12 +123,9 @@ class Runtime:
     def _make_environment(self) -> None:
         environment = self.folder / "env"
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
-        self.python = next(
-            path for path in (environment / "bin/python", environment / "Scripts/python.exe") if path.exists()
-        )
-        asked = [sys._base_executable, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-        asked[0] = str(self.python)
-        self.site = Path(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
+        self.python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        where = [self.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+        self.site = Path(subprocess.run(where, capture_output=True, text=True, check=True).stdout.strip())
         shipped = self.folder / "shipped"
         shipped.mkdir()
         needed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
@@ -157,30 +153,33 @@ class Runtime:
             shutil.copy(ROOT / name, self.origin)
         identity = ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]
         for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "Snapshot"]):
-            subprocess.run(["git", *identity, *command], cwd=self.origin, check=True)
+            subprocess.run(["git", *identity, *command], cwd=self.origin, env=self.environment(), check=True)
 
-    def start(self, cell: str, times: int = 1) -> dict[str, str]:
-        """Runs the cell `times` times in one new process, begun in the folder `content`."""
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON", "GIT_"))
-        }
-        environment |= {
+    def environment(self) -> dict[str, str]:
+        """This process's variables without its settings of pip, Python and git, and with no way to a network."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON", "GIT_"))}
+        return kept | {
             "PIP_NO_INDEX": "1",
-            "PIP_FIND_LINKS": str(self.index),
+            "PIP_FIND_LINKS": self.index.as_uri(),
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_NO_CACHE_DIR": "1",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_COUNT": "2",
             "GIT_CONFIG_KEY_0": f"url.{self.origin.as_uri()}.insteadOf",
             "GIT_CONFIG_VALUE_0": f"https://github.com/{REPOSITORY}",
             "GIT_CONFIG_KEY_1": "protocol.https.allow",
             "GIT_CONFIG_VALUE_1": "never",
         }
+
+    def start(self, cell: str, times: int = 1) -> dict[str, str]:
+        """Runs the cell `times` times in one new process, begun in the folder `content`."""
         done = subprocess.run(
             [self.python, "-c", RUNTIME, str(times)],
             cwd=self.content,
             input=cell,
-            env=environment,
+            env=self.environment(),
             capture_output=True,
             text=True,
         )
@@ -280,7 +279,7 @@ from seglib.training import Recipe, Trainer
 torch.set_num_threads(2)
 run = Trainer(Recipe(**eval(sys.argv[1])), run_folder("mine"), progress=False, device="cpu")
 begun = run.iteration
-run.fit()
+run.fit(until=6)
 print(begun, run.iteration)
 """
 
@@ -288,9 +287,9 @@ print(begun, run.iteration)
 def test_a_run_continues_in_a_new_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process, another working folder, and the drive mounted at another place: the same weights in the end."""
     settings = {"crop_size": 33, "backbone": "resnet18", "width": 8, "channels": 8, "decoder_channels": 4}
-    settings |= {"batch_size": 2, "iterations": 6, "dropout": 0.5}
+    settings |= {"batch_size": 2, "iterations": 12, "dropout": 0.5}
     recipe = Recipe(**settings)
-    whole = Trainer(recipe, tmp_path / "whole", progress=False, device="cpu").fit()
+    whole = Trainer(recipe, tmp_path / "whole", progress=False, device="cpu").fit(until=6)
 
     monkeypatch.setenv("SEGLIB_RUNS", str(tmp_path / "drive"))
     Trainer(recipe, run_folder("mine"), progress=False, device="cpu").fit(until=4)
