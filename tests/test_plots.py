@@ -64,7 +64,7 @@ def legend_names(figure: Figure, which: int = 0) -> list[str]:
 
 
 def history(miou: bool = True) -> pd.DataFrame:
-    iteration = np.arange(10, 410, 10)
+    iteration = np.arange(5, 405, 5)
     table = pd.DataFrame(
         {"iteration": iteration, "loss": 3 * np.exp(-iteration / 100), "lr": 0.01 * (1 - iteration / 400)}
     )
@@ -140,7 +140,8 @@ def test_names_lie_on_their_classes():
     places = {text.get_text(): text.get_position() for text in ax.texts}
     assert set(places) == {"sky", "tree", "car"}
     for name, (x, y) in places.items():
-        assert CLASSES[label[round(y), round(x)]] == name
+        around = label[round(y) - 30 : round(y) + 30, round(x) - 30 : round(x) + 30]
+        assert {CLASSES[i] for i in np.unique(around)} == {name}
 
 
 # --- samples ---------------------------------------------------------------------------------------------------------
@@ -249,7 +250,7 @@ def test_training_curves_draw_the_history():
     np.testing.assert_array_equal(loss.lines[0].get_ydata(), table.loss)
     window = len(table) // 20
     assert loss.get_legend().get_texts()[1].get_text() == f"moving mean of {window}"
-    np.testing.assert_allclose(loss.lines[1].get_ydata()[5], table.loss[4:6].mean())
+    np.testing.assert_allclose(loss.lines[1].get_ydata()[5], table.loss[3:7].mean())
     np.testing.assert_array_equal(rate.lines[0].get_ydata(), table.lr)
     np.testing.assert_array_equal(miou.lines[0].get_xdata(), [100, 200, 300, 400])
     assert miou.get_title(loc="left") == "validation mIoU, best 80.0% at 400"
