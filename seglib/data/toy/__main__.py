@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> None:
     cityscapes = sets.add_parser("cityscapes", help="Cityscapes layout, 19 evaluated classes")
     for command, counts in (
         (voc, {"train": 120, "trainaug": 480, "val": 120}),
-        (cityscapes, {"train": 24, "val": 8}),
+        (cityscapes, {"train": 48, "val": 12}),
     ):
         command.add_argument("root", type=Path, help="folder to write to")
         for name, count in counts.items():

@@ -6,7 +6,7 @@ Ground positions are in metres: x to the right of the camera, z ahead of it; hei
 import numpy as np
 
 from seglib.data.cityscapes_labels import CITYSCAPES_LABELS
-from seglib.data.toy.canvas import Canvas, Colour, Paint, chance, mix, pick, shade, uniform, vary
+from seglib.data.toy.canvas import Canvas, Colour, Paint, chance, direction, mix, pick, shade, uniform, vary
 
 IDS = {row.name: row.id for row in CITYSCAPES_LABELS}
 WITH_INSTANCES = {row.name for row in CITYSCAPES_LABELS if row.has_instances}
@@ -101,10 +101,13 @@ def vehicle(street: Street, name: str, x: float, z: float, oncoming: bool = Fals
             street.across(left, right, z, 0.45, 0.75, shade(colour, 0.5))
             if oncoming:
                 street.across(left + 0.2, right - 0.2, z, 1.5, 2.4, GLASS)
+    if name == "trailer":
+        return
     lights = (248, 244, 214) if oncoming else (206, 40, 36)
     for at in (left + 0.22, right - 0.22):
         street.across(at - 0.14, at + 0.14, z, 0.62, 0.8, lights)
-    street.across(x - 0.26, x + 0.26, z, 0.42, 0.54, (240, 238, 220))
+    if name != "train":
+        street.across(x - 0.26, x + 0.26, z, 0.42, 0.54, (240, 238, 220))
 
 
 def _wheels(street: Street, left: float, right: float, side: float | None, z: float, length: float) -> None:
@@ -186,7 +189,7 @@ def two_wheeler(street: Street, name: str, x: float, z: float, ridden: bool, gro
     radius, half = (0.32, 0.66) if heavy else (0.34, 0.54)
     street.shadow(x - half - radius, x + half + radius, z - 0.1, z + 0.2)
     street.begin(name, group)
-    turn = [(1, 0), (0.71, 0.71), (0, 1), (-0.71, 0.71), (-1, 0), (-0.71, -0.71), (0, -1), (0.71, -0.71), (1, 0)]
+    turn = [direction(22.5 * k) for k in range(17)]
     for sign in (-1, 1):
         street.disc(x + sign * half, radius, z, radius, radius, (90, 92, 96), 0.35)
         street.bar(

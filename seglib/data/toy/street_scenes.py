@@ -226,9 +226,9 @@ def _vehicles(rng: np.random.Generator, guest: Guests, kerb: float) -> list[tupl
         "trailer": (-kerb / 2, 10.0),
     }  # fmt: skip
     placed = [(name, places[name][0], places[name][1] * uniform(rng, 0.9, 1.25)) for name in guest.vehicles]
-    lanes = [(-kerb / 2, 12.0)]
+    lanes = [(-kerb / 2, 9.0)]
     if guest.beside != "rail track":
-        lanes.append((kerb / 2, 13.0))
+        lanes.append((kerb / 2, 11.0))
     if guest.beside == "parking":
         lanes.append((kerb + 1.1, 6.0))
     for x, step in lanes:

@@ -58,7 +58,7 @@ def sidelit(colour: Colour, xx: np.ndarray, left: float, right: float) -> np.nda
 def tree(canvas: Canvas, rng: np.random.Generator, label: int, x: float, y: float, h: float) -> None:
     """A tree `h` pixels high: round, conical or bare. Trunk and branches are thin."""
     leaf, bark = vary(rng, pick(rng, LEAVES)), vary(rng, pick(rng, BARK))
-    trunk = max(1.6, 0.075 * h)
+    trunk = max(2.0, 0.085 * h)
     _shadow(canvas, x, y, 0.3 * h)
     canvas.begin(label)
     kind = pick(rng, ("round", "round", "cone", "bare"))
@@ -87,11 +87,11 @@ def tree(canvas: Canvas, rng: np.random.Generator, label: int, x: float, y: floa
 def _branch(canvas: Canvas, rng, bark: Colour, start, degrees: float, length: float, width: float, level: int) -> None:
     c, s = direction(degrees)
     end = (start[0] + c * length, start[1] + s * length)
-    canvas.stroke([start, end], (max(width, 1.3), max(width * 0.65, 1.2)), shade(bark, 1 + 0.08 * level))
+    canvas.stroke([start, end], (max(width, 1.5), max(width * 0.7, 1.4)), shade(bark, 1 + 0.08 * level))
     if level < 3 and length > 3.5:
         for turn in (-34, 4, 36) if level < 2 else (-28, 28):
             _branch(canvas, rng, bark, end, degrees + turn + uniform(rng, -10, 10), length * uniform(rng, 0.55, 0.72),
-                    width * 0.62, level + 1)  # fmt: skip
+                    width * 0.66, level + 1)  # fmt: skip
 
 
 def canvas_triangle(canvas: Canvas, rng: np.random.Generator, label: int, x: float, y: float, h: float) -> None:
@@ -105,7 +105,7 @@ def canvas_triangle(canvas: Canvas, rng: np.random.Generator, label: int, x: flo
     canvas.begin_background()
     canvas.ellipse((x, y), (half * 1.35, 0.06 * h + 0.8), (226, 224, 206), opacity=0.75)
     canvas.begin(label)
-    pole = max(1.3, 0.03 * h)
+    pole = max(1.5, 0.035 * h)
     tip = (x + lean, y - h)
     canvas.stroke([(x + lean, y - 0.1 * h), tip], (pole, pole), shade(base, 0.8))
     flag = 0.16 * h * pick(rng, (-1, 1))
@@ -147,10 +147,10 @@ def koi(canvas: Canvas, rng: np.random.Generator, label: int, x: float, y: float
 
 
 def fence(canvas: Canvas, rng: np.random.Generator, label: int, x: float, y: float, h: float, width: float) -> None:
-    """A fence of posts and two rails, `h` high and `width` wide: hardly a bar of it is wider than three pixels."""
+    """A fence of posts and two rails, `h` high and `width` wide: its bars are two to six pixels wide."""
     wood = vary(rng, pick(rng, RAILS))
-    post, rail = max(1.7, 0.11 * h), max(1.5, 0.09 * h)
-    gap, slope = max(4.5, uniform(rng, 0.42, 0.62) * h), uniform(rng, -0.08, 0.08)
+    post, rail = max(2.0, 0.11 * h), max(1.8, 0.09 * h)
+    gap, slope = max(5.5, uniform(rng, 0.45, 0.65) * h), uniform(rng, -0.08, 0.08)
     canvas.begin(label)
     steps = max(2, int(width / gap))
     for level in (0.34, 0.74):
@@ -167,14 +167,14 @@ def fence(canvas: Canvas, rng: np.random.Generator, label: int, x: float, y: flo
 def lamp(canvas: Canvas, rng: np.random.Generator, label: int, x: float, y: float, h: float, night: bool) -> None:
     """A street lamp `h` pixels high: a thin post, an arm and a small head that shines at night."""
     iron, side = vary(rng, pick(rng, IRONS), 8), pick(rng, (-1, 1))
-    post = max(1.5, 0.035 * h)
-    head = (x + side * 0.16 * h, y - 0.93 * h)
+    post = max(2.0, 0.04 * h)
+    head = (x + side * 0.18 * h, y - 0.92 * h)
     _shadow(canvas, x, y, 0.09 * h)
     canvas.begin(label)
     canvas.stroke([(x, y), (x, y - 0.9 * h)], (post * 1.3, post), iron)
     canvas.stroke([(x, y - 0.88 * h), (x + side * 0.05 * h, y - 0.97 * h), (head[0], y - 0.98 * h)], (post, post), iron)
     canvas.rectangle(x - post * 1.2, y - 0.06 * h, x + post * 1.2, y, shade(iron, 0.8))
-    r = max(1.6, 0.055 * h)
+    r = max(2.0, 0.075 * h)
     canvas.ellipse(head, (r, r * 1.15), LAMPLIGHT if night else (236, 234, 214))
     canvas.polygon(
         [(head[0] - r * 1.3, head[1] - 0.3 * r), (head[0], head[1] - 1.7 * r), (head[0] + r * 1.3, head[1] - 0.3 * r)],

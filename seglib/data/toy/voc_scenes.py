@@ -59,7 +59,7 @@ def voc_scene(rng: np.random.Generator, kind: str | None = None, size: tuple[int
         raise ValueError(f"kind: expected one of {tuple(painters)}, found {kind!r}")
     height, width = pick(rng, SIZES) if size is None else size
     canvas = Canvas(height, width)
-    night = chance(rng, 0.2)
+    night = chance(rng, 0.15)
     painters[kind](canvas, rng, night)
     owners, labels = canvas.sample(canvas.owners), canvas.sample(canvas.labels)
     shift = _unsteady_hand(rng, height, width)
@@ -153,16 +153,21 @@ def _rocks(canvas: Canvas, rng: np.random.Generator, top: float, most: float) ->
 def _flock(canvas: Canvas, rng: np.random.Generator, label: int, few: float, most: float, bottom: float) -> None:
     """Kites or fish between the top of the picture and `bottom`: the same sizes and numbers per area for both."""
     for _ in range(int(uniform(rng, few, most + 0.99))):
-        length = log_uniform(rng, 0.08, 0.64) * _unit(canvas)
+        length = 0.7 * _nearness(rng) * _unit(canvas)
         y = uniform(rng, min(0.25 * length, bottom / 2), max(bottom - 0.3 * length, bottom / 2))
         things.koi(canvas, rng, label, uniform(rng, 0, canvas.width), y, length)
 
 
+def _nearness(rng: np.random.Generator) -> float:
+    """The size of an object as a part of its largest: half over the whole range, half from the upper part of it."""
+    return log_uniform(rng, 0.1, 1.0) if chance(rng, 0.5) else log_uniform(rng, 0.4, 1.0)
+
+
 def _standing(canvas: Canvas, rng: np.random.Generator, counts: dict, top: float, night: bool) -> None:
     """Objects on the ground, far to near: the nearer, the lower in the picture and the larger, over three octaves."""
-    tallest = {HOUSE: 0.62, TREE: 0.95, BOAT: 0.82, TENT: 0.82, FENCE: 0.34, LAMP: 1.0}
+    tallest = {HOUSE: 0.62, TREE: 0.95, BOAT: 0.82, TENT: 0.82, FENCE: 0.4, LAMP: 1.0}
     crowd = [
-        (log_uniform(rng, 0.115, 1.0), label) for label, (few, most) in counts.items()
+        (_nearness(rng), label) for label, (few, most) in counts.items()
         for _ in range(int(uniform(rng, few, most + 0.99)))
     ]  # fmt: skip
     for near, label in sorted(crowd):
@@ -185,7 +190,7 @@ def _land(canvas: Canvas, rng: np.random.Generator, night: bool) -> None:
     _ground(canvas, rng, mix(ground, (30, 42, 70), 0.55) if night else ground, top, 3)
     _rocks(canvas, rng, top, 3)
     _flock(canvas, rng, KITE, 0, 3, top)
-    _standing(canvas, rng, {HOUSE: (0, 2), TREE: (0, 3), TENT: (0, 2), FENCE: (0, 2), LAMP: (0, 3)}, top, night)
+    _standing(canvas, rng, {HOUSE: (0, 2), TREE: (0, 3), TENT: (0, 2), FENCE: (0, 2), LAMP: (0, 2)}, top, night)
 
 
 def _lake(canvas: Canvas, rng: np.random.Generator, night: bool) -> None:

@@ -62,7 +62,7 @@ def generate_toy_voc(
 
 
 def generate_toy_cityscapes(
-    root: Path | str, train: int = 24, val: int = 8, seed: int = 0, overwrite: bool = False
+    root: Path | str, train: int = 48, val: int = 12, seed: int = 0, overwrite: bool = False
 ) -> Path:
     """Write a toy data set in the layout of Cityscapes (see data/README.md).
 
