@@ -270,6 +270,22 @@ def test_check_sees_what_an_editor_left(tmp_path: Path) -> None:
     assert tool.main(["--check", str(path)]) == 0
 
 
+def test_what_is_wrong_is_not_stored(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = write(tmp_path / "n.ipynb", new_markdown_cell("![](a.png)", metadata={"scrolled": True}))
+    before = path.read_bytes()
+    assert tool.main(["--no-run", str(path)]) == 1
+    assert path.read_bytes() == before
+    assert "cell 0: picture without alt text" in capsys.readouterr().err
+
+
+def test_order_of_execution_is_kept_and_reported() -> None:
+    said = found(code("a", count=1), code("b", count=3), code("c", count=2))
+    assert said.splitlines() == [
+        "cell 1: execution count is 3, expected 2: run the whole notebook",
+        "cell 2: execution count is 2, expected 3: run the whole notebook",
+    ]
+
+
 def test_colab_accelerator_is_kept() -> None:
     nb = new_notebook(metadata={"accelerator": "GPU", "colab": {"name": "x"}})
     assert set(tool.normalise(nb).metadata) == {"accelerator", "kernelspec", "language_info"}
@@ -300,9 +316,9 @@ def test_nbval_kernel_is_started_twice_at_most(
     def kernel(name: str) -> str:
         starts.append(name)
         if len(starts) == 1:
-            if how == "hangs":
-                time.sleep(60)
-            raise RuntimeError("Kernel died")
+            if how == "fails":
+                raise RuntimeError("Kernel died")
+            time.sleep(20)
         return "kernel"
 
     monkeypatch.setattr(nbval_conftest, "RunningKernel", kernel)

@@ -103,8 +103,8 @@ async def _attempt(nb: NotebookNode, folder: Path, cell_seconds: int) -> None:
 def normalise(nb: NotebookNode) -> NotebookNode:
     """`nb` in the form it is committed in, changed in place: what differs from run to run or from user to user is gone.
 
-    Kernel name, metadata (tags and folded cells stay), cell numbers and ids, widget views (their text stays), and the
-    folders in tracebacks. Wrong content is not mended here: `problems` reports it.
+    Kernel name, metadata (tags and folded cells stay), missing ids, widget views (their text stays), and the folders in
+    tracebacks. Wrong content, an order of execution for one, is not mended here: `problems` reports it.
     """
     accelerator = {k: nb.metadata[k] for k in ("accelerator",) if k in nb.metadata}  # Colab: open with a GPU
     nb.metadata = NotebookNode(
@@ -113,7 +113,6 @@ def normalise(nb: NotebookNode) -> NotebookNode:
         **accelerator,
     )
     nb.nbformat, nb.nbformat_minor = 4, 5
-    number = 0
     ids: set[str] = set()
     for cell in nb.cells:
         cell.metadata = NotebookNode({k: v for k, v in cell.metadata.items() if k in ("tags", "jupyter") and v})
@@ -121,9 +120,6 @@ def normalise(nb: NotebookNode) -> NotebookNode:
             cell.metadata.tags = [RAISES_TAG if t == "nbval-raises-exception" else t for t in cell.metadata.tags]
         cell.id = _stable_id(cell, ids)
         if cell.cell_type == "code":
-            if cell.execution_count is not None:
-                number += 1
-                cell.execution_count = number
             for output in cell.outputs:
                 _normalise_output(output, cell.execution_count)
     return nb
