@@ -28,7 +28,7 @@ NB ?=
 UV_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test notebooks lint bench requirements clean
+.PHONY: help lab test notebooks stamp lint bench requirements clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ test: lint ## lint, unit tests, and every notebook against its stored outputs
 
 notebooks: $(STAMP) ## run notebooks again and store their outputs (NB=06_training_voc_aug for one)
 	$(PY) tools/notebooks.py $(NB)
+
+stamp: $(STAMP) ## write the address in pyproject.toml into badges and set-up cells
+	$(PY) tools/stamp.py
 
 lint: $(STAMP) ## ruff check and ruff format --check
 	$(PY) -m ruff check --quiet

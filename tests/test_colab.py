@@ -129,15 +129,13 @@ class Runtime:
         shipped = self.folder / "shipped"
         shipped.mkdir()
         needed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+        asks = {MISSING: ("torch", "numpy>=1.26")}
         wheels = [repacked_wheel(shipped, "pip")]
         for requirement in map(Requirement, needed):
             name = requirement.name
-            if name == MISSING:
-                stub_wheel(self.index, name, "99.0", ("numpy>=1.26", "torch"))
-            else:
-                wheels.append(stub_wheel(shipped, name, KEPT.get(name, lowest(requirement))))
-        for name, version in NEWER.items():
-            stub_wheel(self.index, name, version)
+            offered = stub_wheel(self.index, name, NEWER.get(name, lowest(requirement)), asks.get(name, ()))
+            if name != MISSING:
+                wheels.append(stub_wheel(shipped, name, KEPT[name]) if name in KEPT else offered)
         repacked_wheel(self.index, "setuptools")
         for wheel in wheels:
             with zipfile.ZipFile(wheel) as archive:

@@ -12,6 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tools import stamp as tool
 
 ROOT = Path(__file__).resolve().parent.parent
+OLD = "me/old"
 FIRST = new_code_cell("print(1)", metadata={"tags": ["mine"]})
 
 
@@ -20,11 +21,11 @@ def project(tmp_path: Path) -> Path:
     """The project's documents beside two notebooks: one without badge and set-up, one stamped with another address."""
     for name in ("pyproject.toml", "CITATION.cff"):
         shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "README.md").write_text("[try](https://colab.research.google.com/github/me/old/blob/main/a.ipynb)\n")
+    (tmp_path / "README.md").write_text(f"[try](https://colab.research.google.com/github/{OLD}/blob/main/a.ipynb)\n")
     (tmp_path / "notebooks").mkdir()
     write(tmp_path, "00_bare.ipynb", new_markdown_cell("# Title\n\n> A box"), FIRST)
     stale = new_notebook(cells=[new_markdown_cell("# Title\n\nText\n\n[![Open in Colab](a)](b)\n\n> A box"), FIRST])
-    tool.stamp_notebook(stale, "01_stale.ipynb", "me/old")
+    tool.stamp_notebook(stale, "01_stale.ipynb", OLD)
     nbformat.write(stale, tmp_path / "notebooks" / "01_stale.ipynb")
     return tmp_path
 

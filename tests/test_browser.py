@@ -1,0 +1,250 @@
+"""Notebooks as a learner runs them: `make lab`, a real browser, every cell; nothing may go wrong in kernel or console.
+
+Needs make, Chromium and playwright (`pip install -e '.[browser]'`). The longer notebooks run with SEGLIB_BROWSER_ALL=1.
+"""
+
+import base64
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed: pip install -e '.[browser]'"
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+QUICK = ("00_start_here",)
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed"),
+]
+
+START_SECONDS = 300  # JupyterLab and a kernel start in 10 s, on a loaded machine in minutes
+RUN_SECONDS = 1800
+OPTIONS = ["--disable-gpu", "--disable-quic", "--disable-sync", "--disable-background-networking", "--no-first-run"]
+
+NOTEBOOK = "window.jupyterapp.shell.currentWidget"
+BUSY = f"{NOTEBOOK}.sessionContext.session?.kernel?.status !== 'idle' || window.running"
+# Notes how wide the progress bars in the page get, however briefly.
+OBSERVE = """() => {
+    window.widths = [];
+    const note = () => document.querySelectorAll('.jupyter-widgets .progress-bar').forEach(bar => {
+        const seen = bar.checkVisibility() && bar.parentElement.getBoundingClientRect().width > 0;
+        if (seen && !window.widths.includes(bar.style.width)) window.widths.push(bar.style.width);
+    });
+    new MutationObserver(note).observe(
+        document.body, {subtree: true, childList: true, attributes: true, attributeFilter: ['style']});
+}"""
+# The cell that computes is scrolled to, as a reader would.
+FOLLOW = """() => {
+    const busy = [...document.querySelectorAll('.jp-CodeCell')].find(
+        cell => cell.querySelector('.jp-InputPrompt')?.textContent.includes('[*]'));
+    (busy?.querySelector('.jp-OutputArea-output') ?? busy)?.scrollIntoView({block: 'center'});
+}"""
+PICTURES = """async () => {
+    let seen = 0;
+    for (const picture of document.querySelectorAll('.jp-Notebook .jp-OutputArea-output img')) {
+        picture.scrollIntoView({block: 'center'});
+        await picture.decode().catch(() => {});
+        await new Promise(resolve => setTimeout(resolve, 50));
+        seen += picture.checkVisibility() && picture.naturalWidth > 1 && picture.getBoundingClientRect().width > 1;
+    }
+    return seen;
+}"""
+
+
+PNG = base64.b64decode(  # grey, 2x2
+    "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAAAAABX3VL4AAAADklEQVR4nGNsYGBiYAAAApIAhPd8o1gAAAAASUVORK5CYII="
+)
+
+
+@dataclass
+class Visit:
+    """What was seen of one notebook: its outputs, the pictures in view, widths of progress bars, what went wrong."""
+
+    outputs: list[dict[str, Any]] = field(default_factory=list)
+    pictures: int = 0
+    progress: list[str] = field(default_factory=list)
+    console: list[str] = field(default_factory=list)
+
+    def of_type(self, kind: str) -> list[dict[str, Any]]:
+        return [output for output in self.outputs if output["output_type"] == kind]
+
+    def with_data(self, kind: str) -> list[dict[str, Any]]:
+        return [output for output in self.outputs if any(name.startswith(kind) for name in output.get("data", {}))]
+
+    @property
+    def errors(self) -> list[str]:
+        return [f"{output['ename']}: {output['evalue']}" for output in self.of_type("error")]
+
+    @property
+    def stderr(self) -> list[str]:
+        return [str(output["text"]) for output in self.of_type("stream") if output["name"] == "stderr"]
+
+
+class Lab:
+    """`make lab` on a copy of the notebooks, so that saving changes nothing, and a browser in front of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = folder / "project"
+        shutil.copytree(ROOT / "notebooks", self.project / "notebooks", ignore=shutil.ignore_patterns(".ipynb_*"))
+        for name in ("Makefile", "README.md", "data", "seglib"):
+            (self.project / name).symlink_to(ROOT / name)
+        self.log = folder / "server.log"
+        self.runtime = folder / "runtime"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        settings = {"CONFIG_DIR": "config", "DATA_DIR": "data", "RUNTIME_DIR": "runtime"}
+        environment = {name: value for name, value in os.environ.items() if name not in ("SEGLIB_DATA", "MPLBACKEND")}
+        environment |= {f"JUPYTER_{name}": str(folder / value) for name, value in settings.items()}
+        environment |= {
+            "JUPYTERLAB_SETTINGS_DIR": str(folder / "lab"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(folder / "lab"),
+        }
+        environment |= {"IPYTHONDIR": str(folder / "ipython")}
+        # -o: this environment is taken as it is, and nothing is installed.
+        command = ["make", "lab", f"VENV={sys.prefix}", "-o", f"{sys.prefix}/installed"]
+        options = f"--no-browser --port={port} --expose-app-in-browser"
+        with self.log.open("w") as log:
+            self.server = subprocess.Popen(
+                [*command, f"LAB_ARGS={options}"],
+                cwd=self.project,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def address(self) -> tuple[str, str]:
+        """The server's address and its token, as it writes them down once it listens.
+
+        Raises:
+            RuntimeError: it ended, or it does not listen after START_SECONDS.
+        """
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end and self.server.poll() is None:
+            for info in self.runtime.glob("jpserver-*.json"):
+                try:
+                    server = json.loads(info.read_text())
+                except json.JSONDecodeError:  # it is being written
+                    continue
+                return server["url"], server["token"]
+            time.sleep(0.5)
+        raise RuntimeError(f"make lab does not come up:\n{self.log.read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        if self.server.poll() is None:
+            os.killpg(self.server.pid, signal.SIGTERM)
+            try:
+                self.server.wait(60)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.server.pid, signal.SIGKILL)
+                self.server.wait()
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    lab = Lab(tmp_path_factory.mktemp("lab"))
+    try:
+        lab.url, lab.token = lab.address()
+        yield lab
+    finally:
+        lab.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield browser
+        browser.close()
+
+
+def visit(lab: Lab, browser: Any, name: str) -> Visit:
+    """Opens notebook `name`, runs all its cells and looks at them."""
+    seen = Visit()
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    page = context.new_page()
+    page.set_default_timeout(START_SECONDS * 1000)
+    page.on("pageerror", lambda error: seen.console.append(str(error)))
+    page.on(
+        "console", lambda line: seen.console.append(f"{line.text} {line.location}") if line.type == "error" else None
+    )
+    try:
+        page.goto(f"{lab.url}lab/tree/notebooks/{name}.ipynb?token={lab.token}&reset")
+        page.wait_for_selector(".jp-Notebook .jp-Cell")
+        page.wait_for_function(f"() => {NOTEBOOK}?.sessionContext?.session?.kernel?.status === 'idle'")
+        page.evaluate(OBSERVE)
+        page.evaluate(
+            "() => { window.running = true;"
+            " window.jupyterapp.commands.execute('notebook:run-all-cells').finally(() => { window.running = false; }) }"
+        )
+        end = time.monotonic() + RUN_SECONDS
+        while page.evaluate(f"() => {BUSY}"):
+            assert time.monotonic() < end, f"{name} still runs after {RUN_SECONDS} s"
+            page.evaluate(FOLLOW)
+            time.sleep(0.5)
+        seen.progress = page.evaluate("() => window.widths")
+        cells = page.evaluate(f"() => {NOTEBOOK}.content.model.toJSON().cells")
+        seen.outputs = [output for cell in cells for output in cell.get("outputs", [])]
+        seen.pictures = page.evaluate(PICTURES)
+    finally:
+        context.close()
+    return seen
+
+
+def test_faults_are_seen(lab: Lab, browser: Any) -> None:
+    """The check itself, on a notebook with a fault of each kind."""
+    script = (
+        "<script>console.error('planted in the console')</script><script>throw Error('planted in the page')</script>"
+    )
+    sources = [
+        "import sys, time\nprint('planted on stderr', file=sys.stderr)",
+        f"from IPython.display import HTML, Image, display\ndisplay(HTML({script!r}))",
+        "display(Image(data=b'no picture', format='png'))",
+        f"display(Image(data=bytes.fromhex('{PNG.hex()}')))",
+        "from tqdm.auto import tqdm\nfor _ in tqdm(range(40)):\n    time.sleep(0.2)",
+        "raise ValueError('planted in a cell')",
+        "print('not reached')",
+    ]
+    nb = new_notebook(cells=[new_markdown_cell("# Faults"), *map(new_code_cell, sources)])
+    nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nb, lab.project / "notebooks" / "faults.ipynb")
+    seen = visit(lab, browser, "faults")
+    assert seen.errors == ["ValueError: planted in a cell"]
+    assert seen.stderr == ["planted on stderr\n"]
+    assert "planted in the console" in "".join(seen.console)
+    assert "planted in the page" in "".join(seen.console)
+    assert (len(seen.with_data("image/")), seen.pictures) == (2, 1)
+    assert len(seen.progress) >= 2, "a bar that grows"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs_in_a_browser(lab: Lab, browser: Any, path: Path) -> None:
+    if path.stem not in QUICK and os.environ.get("SEGLIB_BROWSER_ALL") != "1":
+        pytest.skip("takes minutes: set SEGLIB_BROWSER_ALL=1 to run every notebook in a browser")
+    seen = visit(lab, browser, path.stem)
+    assert seen.errors == []
+    assert seen.stderr == []
+    assert seen.console == []
+    assert seen.pictures == len(seen.with_data("image/")) > 0
+    if seen.with_data("application/vnd.jupyter.widget-view"):
+        assert len(seen.progress) >= 2, "a bar that grows"
