@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,6 +14,8 @@ import torch
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], None], keep: Path | None = None) -> None:
     """Writes `path` so that a reader sees either the old file or the new one, never a part.
+
+    What a write of the same file left behind when it was killed is removed first: it may be what fills the disk.
 
     Args:
         path: target; its folder is made if missing.
@@ -23,6 +27,9 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], None], keep: Path | Non
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in path.parent.iterdir():
+            if leftover.name.startswith(f".{path.name}.") and leftover.suffix == ".tmp":
+                leftover.unlink()
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -35,8 +42,9 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], None], keep: Path | Non
         finally:
             Path(name).unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:
-        # torch.save reports a full disk as a RuntimeError of its zip writer
-        raise OSError(f"{path}: could not be written ({error}); what was there before is kept") from error
+        # torch.save's zip writer turns a full disk into a RuntimeError about positions in the file
+        cause = error if isinstance(error, OSError) or error.__context__ is None else error.__context__
+        raise OSError(f"{path}: could not be written ({cause}); what was there before is kept") from cause
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
@@ -47,7 +55,9 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Writes a checkpoint atomically and keeps its predecessor as `previous_path(path)`."""
-    write_atomic(path, lambda file: torch.save(state, file), keep=previous_path(path))
+    # a file that was cut off must not push a good predecessor out
+    keep = previous_path(path) if zipfile.is_zipfile(path) else None
+    write_atomic(path, lambda file: torch.save(state, file), keep=keep)
 
 
 def previous_path(path: Path) -> Path:
@@ -56,7 +66,7 @@ def previous_path(path: Path) -> Path:
 
 
 def load_state(path: Path) -> tuple[dict[str, Any], Path] | None:
-    """Reads the newest readable checkpoint without executing code (`weights_only=True`).
+    """Reads the newest readable checkpoint without executing code.
 
     Returns:
         The state and the file it came from: `path`, or its predecessor where `path` is damaged or missing.
@@ -70,9 +80,35 @@ def load_state(path: Path) -> tuple[dict[str, Any], Path] | None:
         if not candidate.exists():
             continue
         try:
-            return torch.load(candidate, map_location="cpu", weights_only=True), candidate
-        except Exception as error:  # torch.load raises what its unpickler or zip reader met, of many types
-            problems.append(f"{candidate}: not a readable checkpoint ({type(error).__name__})")
+            return load_tensors(candidate), candidate
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
     if problems:
         raise ValueError("; ".join(problems) + ". Delete the run folder to start again.")
     return None
+
+
+def load_tensors(path: str | os.PathLike) -> Any:
+    """Reads a file written by `torch.save`, onto the CPU, without executing code (`weights_only=True`).
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged, a checksum included, or holds more than tensors and plain values; names `path`.
+    """
+    try:
+        # torch does not look at the checksums that it writes: a flipped bit would go on into the weights
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if damaged := archive.testzip():
+                    raise zipfile.BadZipFile(f"the checksum of {damaged} differs")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # torch.load raises what its unpickler or zip reader met, of many types
+        # torch's own message is not passed on: it recommends to load the file with its code
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        found = f"code ({code[1]}), which was not executed" if code else f"damage ({type(error).__name__})"
+        raise ValueError(
+            f"{path}: not a readable checkpoint; expected a whole file of torch.save that holds tensors and plain "
+            f"values alone, found {found}"
+        ) from None

@@ -108,7 +108,7 @@ def test_load_checkpoint_refuses_other_networks(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="model_state"):
         load_checkpoint({"model_state": {}})
     (tmp_path / "broken.pth").write_bytes(b"no weights")
-    with pytest.raises(ValueError, match=r"broken\.pth: expected a state dict"):
+    with pytest.raises(ValueError, match=r"broken\.pth: not a readable checkpoint; expected"):
         load_checkpoint(tmp_path / "broken.pth")
     torch.save([1], tmp_path / "list.pth")
     with pytest.raises(ValueError, match=r"list\.pth: .* found list"):

@@ -135,6 +135,8 @@ def _read_list(path: Path) -> list[str]:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such list of image ids")
     names = path.read_text(encoding="utf-8").split()
+    if not names:
+        raise ValueError(f"{path}: lists no image; expected at least one")
     if wrong := next((name for name in names if "/" in name or "." in name), None):
         raise ValueError(f"{path}: expected one image id such as 2007_000032 per line, found {wrong!r}")
     if len(set(names)) != len(names):

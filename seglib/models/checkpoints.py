@@ -1,6 +1,5 @@
 """Public weights: ImageNet weights for the backbones, and whole networks trained with other libraries."""
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -12,6 +11,7 @@ from seglib.models.aspp import HeadVariant
 from seglib.models.blocks import check_choice
 from seglib.models.deeplab import DeepLabV3, DeepLabV3Plus
 from seglib.models.resnet import UNITS, BottleneckUnit, ResNet
+from seglib.storage import load_tensors
 
 CLASSIFIER_PREFIXES = ("fc.", "classifier.", "features.18.")
 SOURCES = ("torchvision", "smp")
@@ -140,7 +140,7 @@ def load_checkpoint(
     """
     check_choice("source", source, SOURCES)
     is_state = isinstance(path_or_state_dict, Mapping)
-    state_dict = path_or_state_dict if is_state else _read(path_or_state_dict)
+    state_dict = path_or_state_dict if is_state else read_state_dict(path_or_state_dict)
     what = f"{source} weights" if is_state else str(path_or_state_dict)
     if strange := [key for key, value in state_dict.items() if not isinstance(value, Tensor)]:
         raise ValueError(f"{what}: expected a state dict, names to tensors; {_first(strange)} are no tensors")
@@ -171,7 +171,9 @@ def load_checkpoint(
     return model.eval()
 
 
-def load_imagenet_weights(backbone: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+def load_imagenet_weights(
+    backbone: nn.Module, state_dict: Mapping[str, Tensor], what: str = "ImageNet weights"
+) -> None:
     """Loads a torchvision classifier's weights into a ResNet or MobileNetV2, in place.
 
     The classifier (of any number of classes; with it MobileNetV2's last 1x1 convolution) is dropped, and every other
@@ -179,12 +181,13 @@ def load_imagenet_weights(backbone: nn.Module, state_dict: Mapping[str, Tensor])
 
     Args:
         state_dict: the whole state dict of `torchvision.models.resnet50`, `mobilenet_v2` or the like.
+        what: names the weights in an error.
 
     Raises:
         ValueError: keys missing, left over or of another shape, each named.
     """
     state = {key: value for key, value in state_dict.items() if not key.startswith(CLASSIFIER_PREFIXES)}
-    load_exactly(backbone, state, "ImageNet weights")
+    load_exactly(backbone, state, what)
 
 
 def load_exactly(model: nn.Module, state_dict: Mapping[str, Tensor], what: str) -> None:
@@ -205,11 +208,9 @@ def load_exactly(model: nn.Module, state_dict: Mapping[str, Tensor], what: str) 
     model.load_state_dict(state)
 
 
-def _read(path: str | PathLike) -> Mapping[str, Tensor]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise ValueError(f"{path}: expected a state dict written by torch.save; found {error}") from error
+def read_state_dict(path: str | PathLike) -> Mapping[str, Tensor]:
+    """Names to tensors from a file of `torch.save`, without executing code. Raises FileNotFoundError, ValueError."""
+    content = load_tensors(path)
     if not isinstance(content, Mapping):
         raise ValueError(f"{path}: expected a state dict, names to tensors; found {type(content).__name__}")
     return content
