@@ -70,14 +70,22 @@ def test_make_lab_serves_the_first_notebook_and_keeps_the_token(make: Make) -> N
     assert "ip=" not in call, "localhost is JupyterLab's default, and an option given twice is an error"
     assert call.endswith("--port=9999")
     assert "token" not in call and "password" not in call
-    is_root = hasattr(os, "getuid") and os.getuid() == 0
-    assert ("--allow-root" in call) == is_root
     assert "--no-browser" in call
     assert "No display here" in run.stdout
     make("lab", DISPLAY=":0")
     assert "--no-browser" not in make.calls()
     make("lab", WAYLAND_DISPLAY="wayland-0")
     assert "--no-browser" not in make.calls()
+
+
+@pytest.mark.parametrize(("user", "flag"), [("0", True), ("1000", False)])
+def test_make_lab_as_root_and_as_an_ordinary_user(make: Make, user: str, flag: bool) -> None:
+    command = make.folder / "bin" / "id"
+    command.parent.mkdir()
+    command.write_text(f"#!/bin/sh\necho {user}\n")
+    command.chmod(0o755)
+    assert make("lab", PATH=f"{command.parent}:{os.environ['PATH']}").returncode == 0
+    assert ("--allow-root" in make.calls()) == flag
 
 
 def test_make_lab_for_a_small_torch(make: Make) -> None:
