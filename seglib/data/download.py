@@ -75,8 +75,8 @@ def download_voc(
 ) -> Path:
     """Pascal VOC 2012 train and val, in the layout that `VOCSegmentation` reads: 2.0 GB, twice that while unpacking.
 
-    Returns root, at once where the data set is in place. What arrived before an interruption is kept in `FILENAME.part` and
-    continued by the next call. One call at a time for each root.
+    Returns root, at once where the data set is in place. What arrived before an interruption is kept in
+    `FILENAME.part`, and the next call continues from there. One call at a time for each root.
 
     Args:
         root: the `VOCdevkit` folder, made if missing; gets `VOC2012`.
