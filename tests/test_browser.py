@@ -6,6 +6,7 @@ Needs make, Chromium and playwright (`pip install -e '.[browser]'`). The longer 
 import base64
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -39,6 +40,8 @@ START_SECONDS = 300  # JupyterLab and a kernel start in 10 s, on a loaded machin
 RUN_SECONDS = 1800
 OPTIONS = ["--disable-gpu", "--disable-quic", "--disable-sync", "--disable-background-networking", "--no-first-run"]
 
+ELSEWHERE = re.compile(r"https?://(?!localhost[:/])")
+BADGE = "https://colab.research.google.com/assets/colab-badge.svg"  # the one picture a notebook may fetch
 NOTEBOOK = "window.jupyterapp.shell.currentWidget"
 BUSY = f"{NOTEBOOK}.sessionContext.session?.kernel?.status !== 'idle' || window.running"
 # Notes how wide the progress bars in the page get, however briefly.
@@ -181,7 +184,16 @@ def browser() -> Iterator[Any]:
 def visit(lab: Lab, browser: Any, name: str) -> Visit:
     """Opens notebook `name`, runs all its cells and looks at them."""
     seen = Visit()
+
+    def answer(route: Any) -> None:
+        if route.request.url == BADGE:
+            route.fulfill(content_type="image/svg+xml", body="<svg xmlns='http://www.w3.org/2000/svg'/>")
+        else:
+            seen.console.append(f"asks another host for {route.request.url}")
+            route.abort()
+
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    context.route(ELSEWHERE, answer)
     page = context.new_page()
     page.set_default_timeout(START_SECONDS * 1000)
     page.on("pageerror", lambda error: seen.console.append(str(error)))
@@ -219,6 +231,7 @@ def test_faults_are_seen(lab: Lab, browser: Any) -> None:
     sources = [
         "import sys, time\nprint('planted on stderr', file=sys.stderr)",
         f"from IPython.display import HTML, Image, display\ndisplay(HTML({script!r}))",
+        "display(HTML('<b style=\"background: url(https://example.org/a.png)\">planted</b>'))",
         "display(Image(data=b'no picture', format='png'))",
         f"display(Image(data=bytes.fromhex('{PNG.hex()}')))",
         "from tqdm.auto import tqdm\nfor _ in tqdm(range(40)):\n    time.sleep(0.2)",
@@ -233,6 +246,7 @@ def test_faults_are_seen(lab: Lab, browser: Any) -> None:
     assert seen.stderr == ["planted on stderr\n"]
     assert "planted in the console" in "".join(seen.console)
     assert "planted in the page" in "".join(seen.console)
+    assert "asks another host for https://example.org/a.png" in seen.console
     assert (len(seen.with_data("image/")), seen.pictures) == (2, 1)
     assert len(seen.progress) >= 2, "a bar that grows"
 
