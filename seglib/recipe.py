@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from seglib.data import SegmentationDataset, ToyVOC, VOCSegmentation
 from seglib.data.transforms import ColorJitter, Compose, Normalisation, RandomFlip, RandomScaleCrop
 from seglib.models import DeepLabV3, DeepLabV3Plus, HeadVariant, MobileNetV2, ResNet, load_imagenet_weights
+from seglib.models.checkpoints import read_state_dict
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -82,6 +82,13 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Recipe":
         """A recipe from plain values (lists become tuples). Raises ValueError naming a wrong field or type."""
+    def __post_init__(self) -> None:
+        for name, least in (("crop_size", 1), ("batch_size", 1), ("iterations", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"recipe: {name} = {getattr(self, name)}; expected at least {least}")
+        if not self.eval_scales or min(self.eval_scales) <= 0:
+            raise ValueError(f"recipe: eval_scales = {self.eval_scales}; expected at least one, each more than 0")
+
         defaults = {field.name: field.default for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - set(defaults)):
             raise ValueError(f"recipe: unknown fields {unknown}; known are {sorted(defaults)}")
@@ -189,7 +196,9 @@ def build_model(recipe: Recipe, num_classes: int, weights_root: Path | None = No
         raise ValueError(f"recipe: model = {recipe.model!r}; expected one of {sorted(heads)}")
     backbone = _build_backbone(recipe)
     if recipe.weights:
-        load_imagenet_weights(backbone, read_weights(recipe, weights_root))
+        public = recipe.weights == "torchvision"
+        what = "torchvision's ImageNet weights" if public else str(weights_path(recipe, weights_root))
+        load_imagenet_weights(backbone, read_weights(recipe, weights_root), what)
     options = {"decoder_channels": recipe.decoder_channels} if recipe.model == "deeplabv3plus" else {}
     return heads[recipe.model](
         num_classes,
@@ -222,7 +231,7 @@ def _build_backbone(recipe: Recipe) -> nn.Module:
 
 
 def read_weights(recipe: Recipe, weights_root: Path | None = None) -> dict[str, Tensor]:
-    """The state dict that `recipe.weights` names. Raises FileNotFoundError naming the file."""
+    """The state dict that `recipe.weights` names. Raises FileNotFoundError or ValueError naming the file."""
     if recipe.weights == "torchvision":
         from torchvision.models import get_model_weights
 
@@ -230,7 +239,7 @@ def read_weights(recipe: Recipe, weights_root: Path | None = None) -> dict[str, 
     path = weights_path(recipe, weights_root)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such weights; weights = 'torchvision' downloads public ones")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return read_state_dict(path)
 
 
 def weights_path(recipe: Recipe, weights_root: Path | None = None) -> Path:

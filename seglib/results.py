@@ -59,8 +59,10 @@ def load_result(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not a result of a run ({error})") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a result of a run; expected JSON ({error})") from None
+    if not isinstance(result, dict):
+        raise ValueError(f"{path}: not a result of a run; expected a JSON object, found {type(result).__name__}")
     if missing := {"name", "recipe", "scores"} - set(result):
         raise ValueError(f"{path}: not a result of a run; lacks {sorted(missing)}")
     return result

@@ -15,6 +15,7 @@ from seglib.data.sampling import EpochBatches, make_loader
 from seglib.inference import evaluate
 from seglib.losses import cross_entropy
 from seglib.metrics import ConfusionMatrix
+from seglib.models.checkpoints import load_exactly
 from seglib.recipe import Recipe, build_dataset, build_model, normalisation
 from seglib.results import result_of, sources_hash
 from seglib.schedules import poly
@@ -22,6 +23,7 @@ from seglib.storage import load_state, save_state, write_json
 
 __all__ = ["Recipe", "Trainer"]
 
+STATE = {"recipe", "iteration", "seconds", "model", "optimizer", "scaler", "generators", "log", "losses"}
 LOG_EVERY = 10  # iterations whose mean loss is one row of the history
 
 
@@ -42,7 +44,8 @@ class Trainer:
         progress: draw a progress bar.
 
     Raises:
-        ValueError: run_dir holds a run of another recipe (names the fields that differ), or only damaged checkpoints.
+        ValueError: run_dir holds a run of another recipe (names the fields that differ), or no checkpoint that is whole
+            and fits the recipe's network.
     """
 
     def __init__(
@@ -71,21 +74,24 @@ class Trainer:
         self._losses: list[Tensor] = []  # since the last row of the log
         self._half_done = False
 
-        state = self._stored_state()
+        stored = self._stored_state()
         # a resumed run finds its weights in the checkpoint and does not need the file of the initial ones
-        initial = recipe if state is None else recipe.replace(weights="")
+        initial = recipe if stored is None else recipe.replace(weights="")
         with torch.random.fork_rng(devices=self._cuda_devices):
             torch.manual_seed(recipe.seed)
             self.model = build_model(initial, self.train_set.num_classes, weights_root)
             self._generators = self._generator_states()
+        for output_stride in (recipe.eval_output_stride, recipe.output_stride):
+            if output_stride:  # refused now, if it must be, not when the training is over
+                self.model.set_output_stride(output_stride)
         self.model.to(self.device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(
             _parameter_groups(self.model, recipe.weight_decay), lr=recipe.lr, momentum=recipe.momentum
         )
         self.autocast_dtype = _autocast_dtype(self.device) if recipe.mixed_precision else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast_dtype == torch.float16)
-        if state is not None:
-            self._restore(state)
+        if stored is not None:
+            self._restore(*stored)
 
     @property
     def checkpoint(self) -> Path:
@@ -106,8 +112,8 @@ class Trainer:
             FloatingPointError: the loss is no longer finite; the last checkpoint is from before that.
             OSError: a checkpoint cannot be written; the last good one is kept.
         """
-        if self._half_done and (state := self._stored_state()):
-            self._restore(state)  # an exception may have stopped a step between two parameters
+        if self._half_done and (stored := self._stored_state()):
+            self._restore(*stored)  # an exception may have stopped a step between two parameters
         end = min(until or self.recipe.iterations, self.recipe.iterations)
         if self.iteration < end:
             self._half_done = True
@@ -213,22 +219,25 @@ class Trainer:
         save_state(self.checkpoint, state)
         self._generators = state["generators"]
 
-    def _stored_state(self) -> dict[str, Any] | None:
-        found = load_state(self.checkpoint)
-        if found is None:
+    def _stored_state(self) -> tuple[dict[str, Any], Path] | None:
+        if (found := load_state(self.checkpoint)) is None:
             return None
         state, path = found
-        stored, mine = state.get("recipe"), self.recipe.changes()
+        if lacking := STATE - set(state if isinstance(state, dict) else ()):
+            raise ValueError(f"{path}: expected the checkpoint of a run, which holds {sorted(lacking)} too")
+        stored, mine = state["recipe"], self.recipe.changes()
         if stored != mine:
-            stored = stored or {}
             fields = [name for name in sorted({*stored, *mine}) if stored.get(name) != mine.get(name)]
             differ = ", ".join(f"{n}: {stored.get(n, 'default')} there, {mine.get(n, 'default')} here" for n in fields)
             raise ValueError(f"{path}: a run of another recipe ({differ}). Choose another run_dir.")
-        return state
+        return found
 
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+    def _restore(self, state: dict[str, Any], path: Path) -> None:
+        load_exactly(self.model, state["model"], f"{path}: the weights")
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (ValueError, KeyError) as error:
+            raise ValueError(f"{path}: the optimiser's state does not fit this version's ({error})") from error
         self.scaler.load_state_dict(state["scaler"])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self._log, self._losses = list(state["log"]), [torch.tensor(loss) for loss in state["losses"]]
