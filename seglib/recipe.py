@@ -79,9 +79,6 @@ class Recipe:
     eval_scales: tuple[float, ...] = (1.0,)
     eval_flip: bool = False
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Recipe":
-        """A recipe from plain values (lists become tuples). Raises ValueError naming a wrong field or type."""
     def __post_init__(self) -> None:
         for name, least in (("crop_size", 1), ("batch_size", 1), ("iterations", 1), ("seed", 0)):
             if getattr(self, name) < least:
@@ -89,6 +86,9 @@ class Recipe:
         if not self.eval_scales or min(self.eval_scales) <= 0:
             raise ValueError(f"recipe: eval_scales = {self.eval_scales}; expected at least one, each more than 0")
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Recipe":
+        """A recipe from plain values (lists become tuples). Raises ValueError naming a wrong field or type."""
         defaults = {field.name: field.default for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - set(defaults)):
             raise ValueError(f"recipe: unknown fields {unknown}; known are {sorted(defaults)}")

@@ -23,7 +23,7 @@ def result_of(trainer: "Trainer", matrix: ConfusionMatrix) -> dict[str, Any]:
 
     Returns:
         name, recipe (its non-default fields), scores, confusion matrix (rows are labels), evaluation protocol, the
-        image lists with their hashes, seconds of training, peak memory in MiB, device, versions, hash of the seglib sources.
+        image lists with their hashes, seconds of training, peak memory in MiB, device, versions, hash of the sources.
     """
     recipe = trainer.recipe
     return {
