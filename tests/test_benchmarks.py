@@ -1,0 +1,144 @@
+"""The benchmarks: each runs in a tiny size and leaves a table and valid JSON; ratios point the right way. No timing."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.harness.measure import Times, peak_of, take_turns, times_as_fast
+from benchmarks.harness.report import print_table
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = sorted((ROOT / "benchmarks").glob("*.py"))
+RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+PARTS = {
+    "training_step": ("contestants", "seglib_against_peer", "matrix_multiply_gflops"),
+    "inference": ("contestants", "seglib_against_peer", "matrix_multiply_gflops"),
+    "loader": ("source", "cases"),
+    "confusion": ("frame", "planes"),
+    "startup": ("imports",),
+}
+
+
+def numbers_named(value: Any, name: str) -> list[float]:
+    """Every number under a key of this name, however deep."""
+    if isinstance(value, list):
+        return [found for child in value for found in numbers_named(child, name)]
+    if not isinstance(value, dict):
+        return []
+    here = [value[name]] if name in value else []
+    return here + [found for child in value.values() for found in numbers_named(child, name)]
+
+
+def assert_is_result(result: dict[str, Any]) -> None:
+    assert {"benchmark", "device", "versions", "settings", "sources"} < result.keys()
+    assert result["versions"]["torch"] and result["settings"]["threads"] >= 1
+    assert set(PARTS[result["benchmark"]]) <= result.keys()
+    medians = numbers_named(result, "median_s")
+    assert len(medians) >= 3, "a floor and at least two contestants, or two modules"
+    assert all(seconds > 0 for seconds in medians)
+    lows, highs = numbers_named(result, "quartile_low_s"), numbers_named(result, "quartile_high_s")
+    assert all(low <= median <= high for low, median, high in zip(lows, medians, highs, strict=True))
+    assert all(ratio > 0 for ratio in numbers_named(result, "times_the_floor"))
+
+
+def test_every_script_is_known() -> None:
+    assert {path.stem for path in SCRIPTS} == PARTS.keys()
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_smoke(path: Path, tmp_path: Path) -> None:
+    output = tmp_path / "result.json"
+    environment = {name: value for name, value in os.environ.items() if name != "SEGLIB_DATA"}
+    done = subprocess.run(
+        [sys.executable, str(path), "--smoke", "--threads=1", f"--output={output}"],
+        env={**environment, "OMP_WAIT_POLICY": "PASSIVE"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^-+(  -+)+$", done.stdout, re.MULTILINE), "the line below the table's header"
+    result = json.loads(output.read_text(encoding="utf-8"))
+    assert result["benchmark"] == path.stem
+    assert_is_result(result)
+    assert [child.name for child in tmp_path.iterdir()] == ["result.json"]
+    if path.stem in ("training_step", "inference"):
+        memory = [value for value in numbers_named(result, "peak_memory_mib") if value is not None]
+        weights = numbers_named(result, "parameters")[0] * 4 / 2**20
+        assert memory and all(value > weights for value in memory), "a network takes more memory than its weights"
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_committed_results_were_measured(path: Path) -> None:
+    """Not a smoke run, and with enough repeats for a spread."""
+    result = json.loads(path.read_text(encoding="utf-8"))
+    assert_is_result(result)
+    assert result["settings"]["smoke"] is False
+    assert min(numbers_named(result, "rounds")) >= 3
+    assert path.stem.startswith(result["benchmark"])
+
+
+def test_contestants_take_turns() -> None:
+    calls: list[str] = []
+    times = take_turns({name: lambda name=name: calls.append(name) for name in "abc"}, rounds=3)
+    assert "".join(calls) == "abc" + "abc" + "cba" + "abc", "one call each that is not counted, then turns"
+    assert {name: (len(each.wall), len(each.cpu)) for name, each in times.items()} == dict.fromkeys("abc", (3, 3))
+
+
+def test_times_are_of_the_contestant_that_took_them() -> None:
+    """Sleeping takes time on the clock and none of the processor's, which a child process's work counts to."""
+
+    def work() -> None:
+        subprocess.run([sys.executable, "-S", "-c", "sum(range(10**6))"], check=True)
+
+    times = take_turns({"sleep": lambda: time.sleep(0.05), "work": work}, rounds=2)
+    assert min(times["sleep"].wall) >= 0.05 > max(times["sleep"].cpu)
+    assert min(times["work"].cpu) > max(times["sleep"].cpu)
+
+
+def test_the_ratio_is_taken_within_a_round() -> None:
+    """The second round is ten times as slow for both: the ratio stays 2, ours being the faster."""
+    ours, theirs = Times((1.0, 10.0, 1.0), (1.0, 1.0, 1.0)), Times((2.0, 20.0, 2.0), (3.0, 3.0, 4.0))
+    assert times_as_fast(ours, theirs) == {"ratio": 2.0, "quartile_low": 2.0, "quartile_high": 2.0, "ratio_cpu": 3.0}
+    assert theirs.times_the(ours) == {"times_the_floor": 2.0, "times_the_floor_cpu": 3.0}
+    assert theirs.times_the(ours, share=4)["times_the_floor"] == 0.5, "a contestant with four times the floor's work"
+
+
+def test_summary() -> None:
+    wall = (5.0, 1.0, 3.0, 2.0, 4.0)
+    expected = {"median_s": 3.0, "quartile_low_s": 2.0, "quartile_high_s": 4.0, "cpu_s": 1.0, "rounds": 5}
+    assert Times(wall, (1.0,) * 5).summary() == expected
+    assert Times(wall, wall).per(10).summary()["cpu_s"] == 0.3
+    assert Times((2.0,), (1.0,)).summary()["quartile_high_s"] == 2.0
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux can set the mark of the peak back")
+def test_peak_memory_counts_what_is_built_and_run_but_not_the_building() -> None:
+    mib = 2**18  # float32 values
+
+    def build():
+        kept = torch.ones(100 * mib)
+        torch.ones(400 * mib)  # given back before the run
+        return lambda: kept[: 60 * mib] + 1
+
+    assert 155 < peak_of(build) < 200
+
+
+def test_table(capsys: pytest.CaptureFixture) -> None:
+    print_table(("what", "seconds"), [("a long name", 0.123456), ("b", 1234.5), ("c", None)])
+    assert capsys.readouterr().out.splitlines() == [
+        "what         seconds",
+        "-----------  -------",
+        "a long name    0.123",
+        "b               1234",
+        "c                  -",
+    ]
