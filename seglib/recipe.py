@@ -35,7 +35,8 @@ class Recipe:
         width, stem, stride_unit, multi_grid: of the ResNet. channels: of ASPP and decoder. decoder_channels: of the
             decoder's 1x1. separable: "none", "paper" or "plain". dropout: after ASPP.
         weights: "" for random ones, "torchvision" for its public ImageNet weights, else a file in the weights folder.
-        lr, power, end_lr: poly schedule. batch_size, iterations, momentum, weight_decay: of SGD.
+        lr, power, end_lr: poly schedule. backbone_lr_factor: times lr for the backbone. optimizer: "sgd", or "adamw",
+            for which momentum is beta 1.
         mixed_precision: on CUDA only. eval_output_stride: None is the training one. eval_scales, eval_flip: test time.
     """
 
@@ -70,6 +71,8 @@ class Recipe:
     lr: float = 0.007
     power: float = 0.9
     end_lr: float = 0.0
+    backbone_lr_factor: float = 1.0
+    optimizer: str = "sgd"
     momentum: float = 0.9
     weight_decay: float = 1e-4
     mixed_precision: bool = True

@@ -85,9 +85,7 @@ class Trainer:
             if output_stride:  # refused now, if it must be, not when the training is over
                 self.model.set_output_stride(output_stride)
         self.model.to(self.device, memory_format=torch.channels_last)
-        self.optimizer = torch.optim.SGD(
-            _parameter_groups(self.model, recipe.weight_decay), lr=recipe.lr, momentum=recipe.momentum
-        )
+        self.optimizer = _build_optimizer(self.model, recipe)
         self.autocast_dtype = _autocast_dtype(self.device) if recipe.mixed_precision else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast_dtype == torch.float16)
         if stored is not None:
@@ -170,8 +168,9 @@ class Trainer:
         recipe = self.recipe
         images = images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
         labels = labels.to(self.device, non_blocking=True)
+        lr = poly(self.iteration, recipe.iterations, recipe.lr, recipe.power, recipe.end_lr)
         for group in self.optimizer.param_groups:
-            group["lr"] = poly(self.iteration, recipe.iterations, recipe.lr, recipe.power, recipe.end_lr)
+            group["lr"] = lr * group["lr_factor"]
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
             logits = self.model(self.normalisation(images))  # (B, K, H, W)
@@ -184,7 +183,7 @@ class Trainer:
     def _log_losses(self) -> dict[str, float]:
         loss = self._mean_loss()
         self._losses = []
-        self._log.append({"iteration": self.iteration, "loss": loss, "lr": self.optimizer.param_groups[0]["lr"]})
+        self._log.append({"iteration": self.iteration, "loss": loss, "lr": self.optimizer.param_groups[-1]["lr"]})
         return self._log[-1]
 
     def _mean_loss(self) -> float:
@@ -257,11 +256,30 @@ class Trainer:
             torch.cuda.set_rng_state(state, device)
 
 
-def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay on the convolutions' weights alone: the TF code regularises neither batch norm nor biases."""
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+def _build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    groups = _parameter_groups(model, recipe)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, 0.999))
+    raise ValueError(f"recipe: optimizer = {recipe.optimizer!r}; expected 'sgd' or 'adamw'")
+
+
+def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Backbone, then head; each with weight decay on the convolutions' weights alone.
+
+    The TF code regularises neither batch norm nor biases.
+    """
+    backbone = list(model.backbone.parameters())
+    inside = {id(parameter) for parameter in backbone}
+    head = [parameter for parameter in model.parameters() if id(parameter) not in inside]
+    groups = []
+    for parameters, lr_factor in ((backbone, recipe.backbone_lr_factor), (head, 1.0)):
+        weights = [p for p in parameters if p.ndim > 1]
+        others = [p for p in parameters if p.ndim <= 1]
+        groups.append({"params": weights, "weight_decay": recipe.weight_decay, "lr_factor": lr_factor})
+        groups.append({"params": others, "weight_decay": 0.0, "lr_factor": lr_factor})
+    return groups
 
 
 def _autocast_dtype(device: torch.device) -> torch.dtype | None:
