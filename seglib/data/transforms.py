@@ -218,8 +218,14 @@ class Normalisation:
             raise ValueError(
                 f"normalise: expected images (B, 3, H, W) uint8, found {tuple(images.shape)} {images.dtype}"
             )
-        mean, std = (torch.tensor(v).view(3, 1, 1).to(images.device, non_blocking=True) for v in (self.mean, self.std))
-        return images.to(torch.float32).sub_(255 * mean).div_(255 * std)
+        mean, std = (torch.tensor(v).to(images.device, non_blocking=True) for v in (self.mean, self.std))
+        values = images.to(torch.float32)
+        if values.is_contiguous(memory_format=torch.channels_last):
+            # whole rows at a time: on a CPU a broadcast over three neighbouring channels takes three times as long
+            rows = values.permute(0, 2, 3, 1).flatten(2)  # (B, H, 3 W), the same memory
+            rows.sub_((255 * mean).repeat(images.shape[3])).div_((255 * std).repeat(images.shape[3]))
+            return values
+        return values.sub_(255 * mean.view(3, 1, 1)).div_(255 * std.view(3, 1, 1))
 
 
 IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
