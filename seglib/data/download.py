@@ -114,12 +114,17 @@ def _install(archive: Archive, root: Path, url: str | None, md5: str | None, pro
         raise ValueError(f"url: expected an address that begins with http://, https:// or file://, found {url!r}")
     root.mkdir(parents=True, exist_ok=True)
     part = root / f"{archive.filename}.part"
-    if _size(part) == 0 or _md5(part) != archive.md5:
-        _fetch(archive.url, part, progress, timeout)
-        if (found := _md5(part)) != archive.md5:
-            raise _rejected(part, f"{archive.url}: expected md5 {archive.md5}, found {found} ({_size(part)} bytes)")
-    _check_space(root, part.stat().st_size)
-    _unpack(part, root, archive, progress)
+    try:
+        if _size(part) == 0 or _md5(part) != archive.md5:
+            _fetch(archive.url, part, progress, timeout)
+            if (found := _md5(part)) != archive.md5:
+                raise _rejected(part, f"{archive.url}: expected md5 {archive.md5}, found {found} ({_size(part)} bytes)")
+        _check_space(root, part.stat().st_size)
+        _unpack(part, root, archive, progress)
+    except OSError as error:
+        if error.errno and not error.filename:  # a write that fails names no file
+            raise OSError(error.errno, error.strerror, str(root)) from error
+        raise
     part.unlink()
     return root
 
@@ -156,8 +161,7 @@ def _rejected(part: Path, why: str) -> ValueError:
 
 def _check_space(folder: Path, needed: int) -> None:
     if (free := shutil.disk_usage(folder).free) < needed:
-        found = f"expected {needed / 1e9:.2f} GB of free disk space, found {free / 1e9:.2f} GB"
-        raise OSError(errno.ENOSPC, found, str(folder))
+        raise OSError(errno.ENOSPC, f"expected {needed / 1e9:.2f} GB free, found {free / 1e9:.2f} GB", str(folder))
 
 
 def _fetch(url: str, part: Path, progress: bool, timeout: float) -> None:
@@ -215,8 +219,7 @@ def _extent(response: HTTPResponse, have: int) -> tuple[int, int | None]:
     if response.status != 206:
         length = response.headers["Content-Length"]
         return 0, int(length) if length else None
-    described = response.headers["Content-Range"] or ""
-    extent = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", described)
+    extent = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", described := response.headers.get("Content-Range", ""))
     if extent is None or int(extent[1]) > have:
         raise ConnectionError(f"{response.url}: asked for the bytes from {have}, found Content-Range {described!r}")
     return int(extent[1]), None if extent[2] == "*" else int(extent[2])
@@ -283,8 +286,8 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--md5 is of one archive; expected voc or sbd with it")
     try:
         for archive in {"voc": [VOC], "sbd": [SBD], "all": [VOC, SBD]}[options.what]:
-            in_folder = options.url and options.what == "all"
-            url = f"{options.url.rstrip('/')}/{archive.filename}" if in_folder else options.url
+            name = f"/{archive.filename}" if options.what == "all" else ""
+            url = options.url and options.url.rstrip("/") + name
             _install(archive, options.root, url, options.md5, not options.quiet, TIMEOUT)
     except (OSError, ValueError) as error:
         parser.exit(1, f"{error}\n")
