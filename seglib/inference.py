@@ -115,11 +115,17 @@ def equal_sizes(
     yield from waiting.values()
 
 
-def predict_image(model: nn.Module, image: np.ndarray, normalisation: Normalisation = IMAGENET) -> np.ndarray:
-    """The label map of one image: (H, W, 3) uint8 RGB -> (H, W) uint8 class indices."""
+def predict_image(
+    model: nn.Module,
+    image: np.ndarray,
+    normalisation: Normalisation = IMAGENET,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+) -> np.ndarray:
+    """The label map of one image: (H, W, 3) uint8 RGB -> (H, W) uint8 class indices. Arguments as `predict`."""
     device = next(model.parameters()).device
     batch = torch.from_numpy(image).to(device).permute(2, 0, 1)[None]  # (1, 3, H, W)
-    return predict(model, batch, normalisation).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+    return predict(model, batch, normalisation, scales, flip).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
 
 
 def save_mask(path: Path, labels: np.ndarray, palette: np.ndarray) -> None:
