@@ -169,7 +169,7 @@ def sizes():
         return wrapper
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Canvas, "_apply", lambda *arguments: None)
+        patch.setattr(Canvas, "_window", lambda *arguments: None)
         patch.setattr(voc_scenes, "_develop", lambda *arguments: None)
         for name in ("house", "tree", "canvas_triangle", "koi", "fence", "lamp"):
             patch.setattr(voc_objects, name, recording(getattr(voc_objects, name)))
@@ -291,6 +291,8 @@ def test_a_larger_set_begins_with_the_smaller_one(tmp_path):
     large = generate_toy_voc(tmp_path / "large", train=3, trainaug=6, val=2)
     files = [p.relative_to(small) for p in small.rglob("*.*") if p.suffix != ".txt"]
     assert len(files) == 4 + 3 + 4
+    with Image.open(small / "SegmentationClassAug" / "2008_000001.png") as written:
+        assert written.mode == "P" and written.getpalette()[3:6] == [128, 0, 0]
     for path in files:
         assert (small / path).read_bytes() == (large / path).read_bytes()
     assert (large / "ImageSets/Segmentation/trainaug.txt").read_text().split() == [
