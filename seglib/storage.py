@@ -36,6 +36,7 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], None], keep: Path | Non
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
+            os.chmod(name, 0o644)  # mkstemp's files are for their owner alone
             if keep is not None and path.exists():
                 os.replace(path, keep)
             os.replace(name, path)
