@@ -345,10 +345,13 @@ def test_refusal_is_final(server: FakeServer, tmp_path: Path, code: int) -> None
     assert len(server.asked) == 1 and list(tmp_path.iterdir()) == []
 
 
-def test_passing_trouble_is_waited_for(server: FakeServer, tmp_path: Path, waits: list[float]) -> None:
+def test_passing_trouble_is_waited_for(
+    server: FakeServer, tmp_path: Path, waits: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
     server.codes = [503, 429, 408]
     fetch(server, tmp_path)
     assert waits == [1, 2, 4]
+    assert capsys.readouterr() == ("", "")  # progress=False says nothing of it
     check_tree(tmp_path)
 
 
