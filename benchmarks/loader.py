@@ -147,9 +147,10 @@ def main() -> None:
     options = parser(__doc__, rounds=5)
     add_device(options)
     options = options.parse_args()
-    count, crop_size = (8, 65) if options.smoke else (64, 513)
+    count, crop_size = (8, 65) if options.smoke else (128, 513)
     options.rounds = 1 if options.smoke else options.rounds
-    cases = {"1 thread": (0, 1), f"{options.threads} threads": (0, options.threads), "2 workers": (2, options.threads)}
+    threads = options.threads
+    cases = {"1 thread": (0, 1), **({f"{threads} threads": (0, threads)} if threads > 1 else {}), "2 workers": (2, 1)}
     with tempfile.TemporaryDirectory() as folder:
         files, classes, source = photographs(count, Path(folder))
         dataset = SegmentationDataset(
@@ -157,8 +158,8 @@ def main() -> None:
         )
         check_equal(dataset, crop_size)
         measured = {}
-        for case, (workers, threads) in cases.items():
-            torch.set_num_threads(threads)
+        for case, (workers, case_threads) in cases.items():
+            torch.set_num_threads(case_threads)
             measured[case] = measure(dataset, crop_size, workers, options)
     columns = ("samples_per_s", "cpu_ms_per_sample", "times_the_floor")
     print_table(
