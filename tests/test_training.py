@@ -155,10 +155,19 @@ def test_result_says_what_was_measured_and_how(uninterrupted: Trainer) -> None:
     )
 
 
-def test_weight_decay_is_on_convolutions_alone(tmp_path: Path) -> None:
-    decayed, others = trainer(tmp_path).optimizer.param_groups
-    assert {p.ndim for p in decayed["params"]} == {4} and decayed["weight_decay"] == SMOKE.weight_decay
-    assert {p.ndim for p in others["params"]} == {1} and others["weight_decay"] == 0.0
+def test_weight_decay_is_on_convolutions_alone_and_the_backbone_has_its_own_rate(tmp_path: Path) -> None:
+    recipe = SMOKE.replace(backbone_lr_factor=0.25)
+    run = trainer(tmp_path, recipe)
+    groups = run.optimizer.param_groups
+    for group in groups:
+        assert {p.ndim for p in group["params"]} == ({4} if group["weight_decay"] else {1})
+    assert {group["weight_decay"] for group in groups} == {SMOKE.weight_decay, 0.0}
+    assert sum(len(group["params"]) for group in groups) == len(list(run.model.parameters()))
+    run.fit(until=1)
+    inside = {id(p) for p in run.model.backbone.parameters()}
+    for group in groups:
+        factors = {0.25 if id(p) in inside else 1.0 for p in group["params"]}
+        assert factors == {group["lr"] / SMOKE.lr}
 
 
 def test_interrupted_evaluation_does_not_spoil_the_result(tmp_path: Path, uninterrupted: Trainer) -> None:
