@@ -4,11 +4,11 @@ import hashlib
 import json
 import platform
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torchvision
 
 from seglib.data import SegmentationDataset
 from seglib.metrics import ConfusionMatrix
@@ -48,7 +48,7 @@ def result_of(trainer: "Trainer", matrix: ConfusionMatrix) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
+            "torchvision": version("torchvision"),
         },
         "sources": trainer.sources,
     }

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as photometric
 
 from seglib.data.dataset import Transform
 from seglib.data.resampling import channels_first, channels_last, mirrored, pad, resample_image, resample_label
@@ -131,6 +130,8 @@ class ColorJitter:
             raise ValueError(f"hue: expected 0 to 0.5, found {self.hue}")
 
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
+        from torchvision.transforms.v2 import functional as photometric  # here: as slow to import as torch itself
+
         draws = rng.random(4)
         pixels = channels_first(image)
         adjustments = (photometric.adjust_brightness, photometric.adjust_contrast, photometric.adjust_saturation)

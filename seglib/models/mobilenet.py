@@ -1,10 +1,13 @@
 """MobileNetV2 as a DeepLab backbone: torchvision's inverted residuals under the papers' stride-to-dilation rule."""
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
-from torchvision.models import mobilenet_v2
-from torchvision.models.mobilenetv2 import InvertedResidual
 
 from seglib.models.blocks import Features, atrous_plan, conv3x3_dilations, set_atrous
+
+if TYPE_CHECKING:
+    from torchvision.models.mobilenetv2 import InvertedResidual
 
 STEM_STRIDE = 2
 LOW_UNIT = 3
@@ -26,6 +29,8 @@ class MobileNetV2(nn.Module):
     """
 
     def __init__(self, output_stride: int = 16, width_mult: float = 1.0):
+        from torchvision.models import mobilenet_v2  # here, because it takes as long to import as torch itself
+
         super().__init__()
         self.features = mobilenet_v2(weights=None, width_mult=width_mult).features[:-1]
         self.low_channels = self.features[LOW_UNIT].out_channels
