@@ -151,6 +151,7 @@ def test_workers_use_one_thread_each() -> None:
 def test_workers_end_when_the_loop_is_left_early(photographs: SegmentationDataset) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message="This DataLoader will create")  # on a machine with one core
         for _ in make_loader(photographs, EpochBatches(11, 2, 50, seed=2), num_workers=2):
             break
         gc.collect()
