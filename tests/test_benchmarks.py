@@ -87,6 +87,12 @@ def test_committed_results_were_measured(path: Path) -> None:
     assert path.stem.startswith(result["benchmark"])
 
 
+def test_import_brings_no_torchvision() -> None:
+    """It takes as long to import as torch itself, and most of a notebook does without it."""
+    code = "import seglib.training, seglib.models, seglib.data, sys; sys.exit('torchvision' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 def test_contestants_take_turns() -> None:
     calls: list[str] = []
     times = take_turns({name: lambda name=name: calls.append(name) for name in "abc"}, rounds=3)
