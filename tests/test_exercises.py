@@ -1,0 +1,241 @@
+"""Every exercise of every notebook: the stub is not attempted, the solution correct, wrong answers told apart."""
+
+import ast
+import importlib
+import re
+import types
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import torch
+
+from seglib.checks.verdict import Mistake, NotAttempted, Verdict, call, exercise, expect, expect_tensor
+from tests import wrong_answers
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CHECKS = sorted(p.stem for p in (ROOT / "seglib" / "checks").glob("*.py") if p.stem not in ("__init__", "verdict"))
+WITH_EXERCISES = re.compile(r"0[1-6]_|13_")
+PER_NOTEBOOK = range(2, 6)
+
+TITLE = re.compile(r"^### Exercise (\d+\.\d) · .+ \(\d+ minutes\)$", re.MULTILINE)
+FOLDED = re.compile(r"<details>\s*<summary>(\w+)</summary>(.*?)</details>", re.DOTALL)
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def module_of(path: Path) -> str:
+    """notebooks/02_atrous_convolution.ipynb -> atrous_convolution."""
+    return path.stem.split("_", 1)[1]
+
+
+@cache
+def cells_of(path: Path) -> list[nbformat.NotebookNode]:
+    return nbformat.read(path, as_version=4).cells
+
+
+def tagged(path: Path, tag: str) -> list[int]:
+    return [i for i, cell in enumerate(cells_of(path)) if tag in cell.metadata.get("tags", [])]
+
+
+EXERCISES = [
+    pytest.param(path, index, id=f"{path.stem[:2]}.{number}")
+    for path in NOTEBOOKS
+    for number, index in enumerate(tagged(path, "exercise"), start=1)
+]
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise as its notebook has it; `name` is that of its check."""
+
+    number: str
+    stub: str
+    check: str
+    name: str
+    solution: str
+
+
+def parse(path: Path, index: int) -> Exercise:
+    """The exercise whose code cell is the `index`-th; asserts that all its parts are there."""
+    cells = cells_of(path)
+    above, cell = cells[index - 1], cells[index]
+    titles = TITLE.findall(above.source)
+    assert above.cell_type == "markdown" and len(titles) == 1, f"above {index}: {TITLE.pattern}, once"
+    check = ast.parse(cell.source).body[-1]
+    assert isinstance(check, ast.Expr) and isinstance(check.value, ast.Call), "the last line calls the check"
+    assert ast.unparse(check.value.func).startswith("checks."), "the last line is checks.<name>(...)"
+    folded: dict[str, str] = {}
+    for below in cells[index + 1 :]:
+        if below.cell_type != "markdown" or TITLE.search(below.source):
+            break
+        folded |= dict(FOLDED.findall(below.source))
+    assert folded.keys() >= {"Hint", "Solution"}, f"folded below it are {list(folded)}, expected Hint and Solution"
+    blocks = BLOCK.findall(folded["Solution"])
+    assert len(blocks) == 1, "one ```python block in the solution"
+    stub = "\n".join(cell.source.splitlines()[: check.lineno - 1])
+    return Exercise(titles[0], stub, ast.unparse(check), check.value.func.attr, blocks[0])
+
+
+@cache
+def prepared(path: Path) -> dict[str, Any]:
+    """What the notebook's cells tagged `imports` define."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for index in tagged(path, "imports"):
+        exec(cells_of(path)[index].source, names)
+    return names
+
+
+def judge(path: Path, one: Exercise, source: str) -> Verdict:
+    """The verdict of the exercise's own check on `source` in the place of its stub."""
+    names = dict(prepared(path))
+    exec(source, names)
+    verdict = eval(one.check, names)
+    assert isinstance(verdict, Verdict)
+    assert verdict.exercise == one.number
+    return verdict
+
+
+def wrong_sources(path: Path) -> dict[str, list[str]]:
+    return importlib.import_module(f"{wrong_answers.__name__}.{module_of(path)}").WRONG
+
+
+def checks_in(module: types.ModuleType) -> dict[str, str]:
+    """Name of each check a module defines -> number of its exercise."""
+    return {name: value.exercise for name, value in vars(module).items() if hasattr(value, "exercise")}
+
+
+# --- the exercises ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _where_a_kernel_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT / "notebooks")
+    monkeypatch.delenv("SEGLIB_DATA", raising=False)
+
+
+@pytest.mark.parametrize(("path", "index"), EXERCISES)
+def test_stub_is_not_attempted(path: Path, index: int) -> None:
+    one = parse(path, index)
+    verdict = judge(path, one, one.stub)
+    assert verdict.status == "not attempted", verdict
+    shown = [output.data["text/plain"] for output in cells_of(path)[index].outputs]
+    assert shown == [repr(verdict)], "what the notebook shows"
+
+
+@pytest.mark.parametrize(("path", "index"), EXERCISES)
+def test_solution_is_correct(path: Path, index: int) -> None:
+    one = parse(path, index)
+    verdict = judge(path, one, one.solution)
+    assert verdict.status == "correct", verdict
+    assert verdict.message
+
+
+@pytest.mark.parametrize(("path", "index"), EXERCISES)
+def test_wrong_answers_are_told_apart(path: Path, index: int) -> None:
+    one = parse(path, index)
+    sources = wrong_sources(path)[one.number]
+    assert len(sources) >= 2, f"exercise {one.number}: expected two wrong answers or more, found {len(sources)}"
+    verdicts = [judge(path, one, source) for source in sources]
+    assert [verdict.status for verdict in verdicts] == ["wrong"] * len(verdicts), verdicts
+    messages = [verdict.message for verdict in verdicts]
+    assert len(set(messages)) == len(messages), messages
+    assert not [message for message in messages if message.startswith("The answer raises")], messages
+
+
+@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if WITH_EXERCISES.match(p.stem)], ids=lambda p: p.stem)
+def test_notebook_has_its_exercises(path: Path) -> None:
+    """Two to five of them, numbered in order."""
+    indices = tagged(path, "exercise")
+    if not indices and path.stem == "06_training_voc_aug":
+        pytest.skip("its exercises are not in the notebook yet")
+    assert len(indices) in PER_NOTEBOOK
+    notebook = int(path.stem[:2])
+    assert [parse(path, i).number for i in indices] == [f"{notebook}.{n}" for n in range(1, len(indices) + 1)]
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_checks_and_wrong_answers_have_their_exercise(name: str) -> None:
+    paths = [path for path in NOTEBOOKS if module_of(path) == name and tagged(path, "exercise")]
+    if not paths:
+        pytest.skip(f"no notebook {name} with exercises yet")
+    numbers = {one.name: one.number for one in (parse(paths[0], i) for i in tagged(paths[0], "exercise"))}
+    assert checks_in(importlib.import_module(f"seglib.checks.{name}")) == numbers
+    assert wrong_sources(paths[0]).keys() == set(numbers.values())
+
+
+# --- the machinery ---------------------------------------------------------------------------------------------------
+
+
+@exercise("9.1", correct="Doubling doubles.")
+def double(answer: Any) -> None:
+    """Twice its argument."""
+    found = call(answer, 3)
+    if found == 9:
+        raise Mistake("double(3) is 9.", "that is a square.")
+    expect(found == 6, f"double(3) is {found}.")
+
+
+def nothing(x: int) -> int:
+    """As it stands in the notebook."""
+    ...
+
+
+def test_verdicts() -> None:
+    assert repr(double(lambda x: 2 * x)) == "Exercise 9.1: correct. Doubling doubles."
+    assert repr(double(lambda x: x * x)) == "Exercise 9.1: not yet. double(3) is 9. Hint: that is a square."
+    assert repr(double(lambda x: x)) == "Exercise 9.1: not yet. double(3) is 3."
+    assert double.exercise == "9.1" and double.__doc__ == "Twice its argument."
+
+
+@pytest.mark.parametrize("answer", [None, ..., (1, ...), {"a": ...}, nothing, lambda x: ...])
+def test_not_attempted(answer: Any) -> None:
+    assert double(answer) == Verdict("9.1", "not attempted", "")
+    assert repr(double(answer)) == "Exercise 9.1: not attempted yet."
+
+
+def test_notebook_stub_that_raises_is_not_attempted() -> None:
+    def raising(x: int) -> int:
+        raise NotImplementedError
+
+    assert double(raising).status == "not attempted"
+
+
+def test_forgotten_return_is_a_mistake() -> None:
+    def forgot(x: int) -> int:
+        2 * x
+
+    verdict = double(forgot)
+    assert verdict.status == "wrong"
+    assert "forgot returns None" in verdict.message
+
+
+def test_an_exception_is_named() -> None:
+    assert double(lambda x: x / 0).message == "The answer raises ZeroDivisionError: division by zero"
+    assert double(lambda: 0).status == "wrong"
+    assert "A function is expected, found a value of type int" in double(6).message
+
+
+def test_a_kernel_interrupt_is_not_swallowed() -> None:
+    def interrupted(x: int) -> int:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        double(interrupted)
+
+
+def test_call_hands_on_what_is_returned() -> None:
+    assert call(lambda a, b: (a, b), 1, b=2) == (1, 2)
+    with pytest.raises(NotAttempted):
+        call(nothing, 1)
+
+
+def test_expect_tensor() -> None:
+    expect_tensor(torch.zeros(2, 3), (2, 3))
+    with pytest.raises(Mistake, match=r"The map should have the shape \(2, 3\), found \(3, 2\). Hint: transposed\?"):
+        expect_tensor(torch.zeros(3, 2), (2, 3), "The map", "transposed?")
+    with pytest.raises(Mistake, match="should be a tensor, found a value of type list"):
+        expect_tensor([1], (1,))
