@@ -1,37 +1,139 @@
-"""Cross-entropy over valid pixels and the poly schedule, against plain loops."""
+"""Losses against plain loops in float64, PyTorch and segmentation_models.pytorch."""
 
 import math
+from collections.abc import Callable
 
+import numpy as np
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
-from seglib.losses import cross_entropy
-from seglib.schedules import poly
+from seglib.losses import (
+    class_weights,
+    combined,
+    cross_entropy,
+    dice,
+    focal,
+    hard_pixel_cross_entropy,
+    region_mutual_information,
+    upsampled_cross_entropy,
+)
+
+CLASSES = 4
+WEIGHTS = torch.tensor([0.3, 2.0, 1.0, 5.0])
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross-entropy": cross_entropy,
+    "weighted": lambda x, y: cross_entropy(x, y, class_weights=WEIGHTS),
+    "weighted, over pixels": lambda x, y: cross_entropy(x, y, class_weights=WEIGHTS, denominator="pixels"),
+    "smoothed": lambda x, y: cross_entropy(x, y, smoothing=0.1),
+    "smoothed as in the report": lambda x, y: cross_entropy(x, y, smoothing=0.1, smoothed="report"),
+    "focal": focal,
+    "weighted focal": lambda x, y: focal(x, y, gamma=1.0, class_weights=WEIGHTS),
+    "top tenth": lambda x, y: hard_pixel_cross_entropy(x, y, keep=0.1),
+    "OHEM": lambda x, y: hard_pixel_cross_entropy(x, y, keep=0.1, threshold=0.3),
+    "Dice": dice,
+    "Dice of present classes": lambda x, y: dice(x, y, absent="skip"),
+    "combined": combined,
+    "RMI": region_mutual_information,
+    "upsampled": upsampled_cross_entropy,
+}
 
 
-def by_hand(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    total, valid = 0.0, 0
-    for b in range(labels.shape[0]):
-        for y in range(labels.shape[1]):
-            for x in range(labels.shape[2]):
-                label = int(labels[b, y, x])
-                if label != 255:
-                    scores = logits[b, :, y, x].double()
-                    total += float(torch.logsumexp(scores, 0) - scores[label])
-                    valid += 1
-    return total / max(valid, 1)
+def draw(seed: int, void: float = 0.3, size: tuple[int, int] = (13, 17)) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(2, CLASSES, *size, generator=generator) * 2
+    labels = torch.randint(0, CLASSES, (2, *size), generator=generator).to(torch.uint8)
+    labels[torch.rand(2, *size, generator=generator) < void] = 255
+    return logits, labels
 
 
+def by_hand(logits: Tensor, labels: Tensor, pixel_loss: Callable[[np.ndarray, int], float]) -> list[float]:
+    """pixel_loss(log-probabilities, label) of every valid pixel."""
+    log_p = logits.double().log_softmax(dim=1).numpy()
+    found = []
+    for b, y, x in np.ndindex(*labels.shape):
+        if labels[b, y, x] != 255:
+            found.append(pixel_loss(log_p[b, :, y, x], int(labels[b, y, x])))
+    return found
+
+
+# --- what every loss must do -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_all_void_is_zero_with_zero_gradients(name: str) -> None:
+    logits = torch.randn(2, CLASSES, 16, 16, requires_grad=True)
+    loss = LOSSES[name](logits, torch.full((2, 16, 16), 255))
+    loss.backward()
+    assert float(loss.detach()) == 0.0
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_void_pixels_have_no_say(name: str) -> None:
+    logits, labels = draw(0)
+    void = (labels == 255)[:, None].expand_as(logits)
+    other = torch.where(void, torch.randn(logits.shape) * 9, logits)
+    assert float(LOSSES[name](other, labels)) == pytest.approx(float(LOSSES[name](logits, labels)), rel=1e-5)
+    logits.requires_grad_()
+    LOSSES[name](logits, labels).backward()
+    assert not logits.grad[void].any()
+    assert logits.grad[~void].any()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_half_precision_is_as_good(name: str) -> None:
+    logits, labels = draw(1, size=(40, 40))
+    half = logits.half()
+    expected = float(LOSSES[name](half.float(), labels))
+    assert float(LOSSES[name](half, labels)) == pytest.approx(expected, rel=1e-6)
+    half.requires_grad_()
+    LOSSES[name](half, labels).backward()
+    assert torch.isfinite(half.grad).all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_better_logits_lose_less(name: str) -> None:
+    logits, labels = draw(2)
+    labels[labels == 3] = 1  # a class that does not occur
+    right = F.one_hot(labels.long().where(labels != 255, 0), CLASSES).movedim(-1, 1)
+    values = [float(LOSSES[name](logits + step * right, labels)) for step in (0.0, 0.5, 1.0)]
+    assert all(math.isfinite(value) for value in values)
+    assert values[0] > values[1] > values[2]
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "upsampled"])
+def test_sizes_must_agree(name: str) -> None:
+    with pytest.raises(ValueError, match=r"\(1, 4, 14, 14\).*\(1, 28, 28\)"):
+        LOSSES[name](torch.zeros(1, 4, 14, 14), torch.zeros(1, 28, 28))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("seed", range(2))
+def test_gradient_is_that_of_the_value(name: str, seed: int) -> None:
+    logits, labels = draw(seed)
+    logits.requires_grad_()
+    LOSSES[name](logits, labels).backward()
+    direction = torch.randn(logits.shape, generator=torch.Generator().manual_seed(seed))
+    step = 1e-2
+    with torch.no_grad():
+        ahead, behind = (float(LOSSES[name](logits + sign * step * direction, labels)) for sign in (1, -1))
+    assert float((logits.grad * direction).sum()) == pytest.approx((ahead - behind) / (2 * step), rel=0.02, abs=2e-3)
+
+
+# --- pixel by pixel --------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), void=st.floats(0.0, 1.0))
 def test_mean_over_valid_pixels_of_the_batch(seed: int, void: float) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(2, 4, 3, 5, generator=generator)
-    labels = torch.randint(0, 4, (2, 3, 5), generator=generator).to(torch.uint8)
-    labels[torch.rand(2, 3, 5, generator=generator) < void] = 255
-    assert float(cross_entropy(logits, labels)) == pytest.approx(by_hand(logits, labels), abs=1e-5)
+    logits, labels = draw(seed, void, (3, 5))
+    losses = by_hand(logits, labels, lambda log_p, label: -log_p[label])
+    assert float(cross_entropy(logits, labels)) == pytest.approx(sum(losses) / max(len(losses), 1), abs=1e-5)
 
 
 def test_half_void_is_not_half_the_loss() -> None:
@@ -39,14 +141,9 @@ def test_half_void_is_not_half_the_loss() -> None:
     assert float(cross_entropy(logits, labels)) == pytest.approx(math.log(2))
 
 
-def test_all_void_is_zero_with_zero_gradients() -> None:
-    logits = torch.randn(1, 3, 4, 4, requires_grad=True)
-    labels = torch.full((1, 4, 4), 255)
-    assert torch.isnan(F.cross_entropy(logits, labels, ignore_index=255))  # what goes wrong without us
-    loss = cross_entropy(logits, labels)
-    loss.backward()
-    assert float(loss.detach()) == 0.0
-    assert torch.equal(logits.grad, torch.zeros_like(logits))
+def test_pytorch_is_nan_where_all_is_void() -> None:
+    """What goes wrong without us."""
+    assert torch.isnan(F.cross_entropy(torch.randn(1, 3, 4, 4), torch.full((1, 4, 4), 255), ignore_index=255))
 
 
 def test_half_precision_is_summed_in_float32() -> None:
@@ -55,21 +152,208 @@ def test_half_precision_is_summed_in_float32() -> None:
     assert float(cross_entropy(logits, labels)) == pytest.approx(math.log(2), rel=1e-5)
 
 
-def test_sizes_must_agree() -> None:
-    with pytest.raises(ValueError, match=r"\(1, 2, 4, 4\).*\(1, 8, 8\)"):
-        cross_entropy(torch.zeros(1, 2, 4, 4), torch.zeros(1, 8, 8))
+def test_two_denominators() -> None:
+    logits, labels = draw(3)
+    weight = WEIGHTS.numpy()
+    losses = by_hand(logits, labels, lambda log_p, label: -weight[label] * log_p[label])
+    weights = by_hand(logits, labels, lambda _, label: weight[label])
+    by_weights = cross_entropy(logits, labels, class_weights=WEIGHTS)
+    by_pixels = cross_entropy(logits, labels, class_weights=WEIGHTS, denominator="pixels")
+    assert float(by_weights) == pytest.approx(sum(losses) / sum(weights), rel=1e-5)
+    assert float(by_pixels) == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    pytorch = F.cross_entropy(logits, labels.long(), weight=WEIGHTS, ignore_index=255)
+    assert float(by_weights) == pytest.approx(float(pytorch), rel=1e-5)
+    assert float(cross_entropy(logits, labels, class_weights=WEIGHTS * 7)) == pytest.approx(float(by_weights), rel=1e-5)
+    with pytest.raises(ValueError, match="denominator = 'images'"):
+        cross_entropy(logits, labels, denominator="images")
 
 
-def test_poly_is_the_papers_formula() -> None:
-    assert poly(0, 30_000, 0.007) == 0.007
-    assert poly(15_000, 30_000, 0.007) == pytest.approx(0.007 * 0.5**0.9)
-    assert poly(29_999, 30_000, 0.007) == pytest.approx(0.007 * (1 / 30_000) ** 0.9)
-    assert poly(90_000, 90_000, 0.007, end_lr=0.001) == pytest.approx(0.001)
-    assert poly(120_000, 90_000, 0.007, end_lr=0.001) == pytest.approx(0.001)  # decay steps shorter than the run
+@pytest.mark.parametrize(("rule", "labelled"), [("pytorch", 0.9 + 0.1 / CLASSES), ("report", 0.9)])
+def test_two_label_smoothings(rule: str, labelled: float) -> None:
+    logits, labels = draw(4)
+
+    def smoothed(log_p: np.ndarray, label: int) -> float:
+        target = np.full(CLASSES, 0.1 / CLASSES)
+        target[label] = labelled
+        return -(target * log_p).sum()
+
+    losses = by_hand(logits, labels, smoothed)
+    ours = cross_entropy(logits, labels, smoothing=0.1, smoothed=rule)
+    assert float(ours) == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    if rule == "pytorch":
+        theirs = F.cross_entropy(logits, labels.long(), ignore_index=255, label_smoothing=0.1)
+        assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
 
 
-def test_poly_refuses_nonsense() -> None:
-    with pytest.raises(ValueError, match="iteration -1 of 10"):
-        poly(-1, 10, 0.1)
-    with pytest.raises(ValueError, match="of 0"):
-        poly(0, 0, 0.1)
+def test_smoothing_and_weights_together_are_pytorchs() -> None:
+    logits, labels = draw(5)
+    theirs = F.cross_entropy(logits, labels.long(), weight=WEIGHTS, ignore_index=255, label_smoothing=0.2)
+    assert float(cross_entropy(logits, labels, class_weights=WEIGHTS, smoothing=0.2)) == pytest.approx(
+        float(theirs), rel=1e-5
+    )
+    with pytest.raises(ValueError, match="smoothed = 'mine'"):
+        cross_entropy(logits, labels, smoothing=0.1, smoothed="mine")
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_focal(gamma: float) -> None:
+    logits, labels = draw(6)
+    weight = WEIGHTS.numpy()
+    losses = by_hand(
+        logits, labels, lambda log_p, label: -weight[label] * (1 - np.exp(log_p[label])) ** gamma * log_p[label]
+    )
+    assert float(focal(logits, labels, gamma, class_weights=WEIGHTS)) == pytest.approx(
+        sum(losses) / len(losses), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("keep", [0.01, 0.25, 1.0])
+def test_hardest_pixels(keep: float) -> None:
+    logits, labels = draw(7)
+    losses = sorted(by_hand(logits, labels, lambda log_p, label: -log_p[label]), reverse=True)
+    count = max(1, int(keep * len(losses)))
+    assert float(hard_pixel_cross_entropy(logits, labels, keep)) == pytest.approx(sum(losses[:count]) / count, rel=1e-5)
+
+
+def test_hard_pixels_below_a_threshold() -> None:
+    logits, labels = draw(8)
+    losses = by_hand(logits, labels, lambda log_p, label: -log_p[label])
+    below = [loss for loss in losses if math.exp(-loss) < 0.3]
+    assert 0.1 * len(losses) < len(below) < len(losses)
+    assert float(hard_pixel_cross_entropy(logits, labels, 0.1, 0.3)) == pytest.approx(sum(below) / len(below), rel=1e-5)
+    everything = hard_pixel_cross_entropy(logits, labels, keep=1.0, threshold=1e-9)
+    assert float(everything) == pytest.approx(float(cross_entropy(logits, labels)), rel=1e-5)
+    with pytest.raises(ValueError, match="keep = 0"):
+        hard_pixel_cross_entropy(logits, labels, keep=0)
+
+
+# --- regions ---------------------------------------------------------------------------------------------------------
+
+
+def dice_by_hand(logits: Tensor, labels: Tensor, classes: range | list[int]) -> float:
+    p = logits.double().softmax(dim=1).movedim(1, -1)[labels != 255].numpy()  # (valid, K)
+    truth = labels[labels != 255].numpy()
+    terms = []
+    for k in classes:
+        intersection = p[truth == k, k].sum()
+        terms.append(1 - (2 * intersection + 1) / (p[:, k].sum() + (truth == k).sum() + 1))
+    return float(np.mean(terms))
+
+
+def test_dice() -> None:
+    logits, labels = draw(9)
+    labels[labels == 2] = 0
+    assert float(dice(logits, labels)) == pytest.approx(dice_by_hand(logits, labels, range(CLASSES)), rel=1e-5)
+    assert float(dice(logits, labels, absent="skip")) == pytest.approx(
+        dice_by_hand(logits, labels, [0, 1, 3]), rel=1e-5
+    )
+    with pytest.raises(ValueError, match="absent = 'drop'"):
+        dice(logits, labels, absent="drop")
+
+
+def test_dice_is_that_of_segmentation_models_pytorch() -> None:
+    """Without void and smoothing, and with every class present, the two definitions meet."""
+    logits, labels = draw(10, void=0.0)
+    theirs = smp.losses.DiceLoss("multiclass", smooth=0.0)(logits, labels.long())
+    assert float(dice(logits, labels, smooth=0.0)) == pytest.approx(float(theirs), rel=1e-5)
+
+
+def test_combined_is_the_reports_sum() -> None:
+    logits, labels = draw(11)
+    parts = float(cross_entropy(logits, labels, smoothing=0.1, smoothed="report")), float(dice(logits, labels))
+    assert float(combined(logits, labels)) == pytest.approx(0.6 * parts[0] + 0.4 * parts[1], rel=1e-6)
+    with pytest.raises(ValueError, match=r"alpha = 1\.5"):
+        combined(logits, labels, alpha=1.5)
+
+
+def rmi_by_hand(logits: Tensor, labels: Tensor, radius: int, stride: int) -> float:
+    """Window by window, with an explicit inverse and determinant."""
+    p, total = logits.double().sigmoid().numpy(), 0.0
+    batch, classes, height, width = p.shape
+    for b in range(batch):
+        for k in range(classes):
+            valid = labels[b].numpy() != 255
+            maps = [(labels[b].numpy() == k) * 1.0, p[b, k] * valid]
+            small = []
+            for full in maps:
+                rows, columns = height // stride, width // stride
+                cut = full[: rows * stride, : columns * stride]
+                small.append(cut.reshape(rows, stride, columns, stride).mean(axis=(1, 3)))
+            vectors = []
+            for one in small:
+                found = [
+                    one[y : y + radius, x : x + radius].ravel()
+                    for y in range(one.shape[0] - radius + 1)
+                    for x in range(one.shape[1] - radius + 1)
+                ]
+                vectors.append(np.array(found) - np.mean(found, axis=0))
+            y, q = vectors
+            ridge = 5e-4 * np.eye(radius**2)
+            left = y.T @ y - (y.T @ q) @ np.linalg.inv(q.T @ q + ridge) @ (q.T @ y)
+            total += 0.5 * np.log(np.linalg.det(left + ridge)) / radius**2 / batch
+    return total
+
+
+def test_region_mutual_information() -> None:
+    logits, labels = draw(12, size=(20, 27))
+    region = region_mutual_information(logits, labels, weight=0.0, radius=3, stride=2)
+    assert float(region) == pytest.approx(rmi_by_hand(logits, labels, 3, 2), rel=1e-5)
+    valid = labels != 255
+    targets = F.one_hot(labels.long().where(valid, 0), CLASSES).double().movedim(-1, 1)
+    binary = F.binary_cross_entropy_with_logits(logits.double(), targets, reduction="none").sum(dim=1)[valid].mean()
+    assert float(region_mutual_information(logits, labels, weight=1.0)) == pytest.approx(float(binary), rel=1e-5)
+    with pytest.raises(ValueError, match="at least 12 pixels"):
+        region_mutual_information(*draw(0, size=(11, 20)))
+
+
+# --- without the large logits ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunk_pixels", [1, 150, 10**9])
+@pytest.mark.parametrize(
+    ("low", "high"), [((9, 12), (33, 50)), ((5, 5), (65, 65)), ((20, 21), (7, 9)), ((8, 8), (8, 8))]
+)
+def test_upsampled_equals_the_plain_loss(low: tuple[int, int], high: tuple[int, int], chunk_pixels: int) -> None:
+    logits = draw(13, size=low)[0].requires_grad_()
+    labels = draw(13, size=high)[1]
+    for options in ({}, {"class_weights": WEIGHTS, "denominator": "pixels", "smoothing": 0.1, "smoothed": "report"}):
+        plain = cross_entropy(F.interpolate(logits, high, mode="bilinear"), labels, **options)
+        (expected,) = torch.autograd.grad(3 * plain, logits)
+        ours = upsampled_cross_entropy(logits, labels, **options, chunk_pixels=chunk_pixels)
+        (found,) = torch.autograd.grad(3 * ours, logits)
+        assert float(ours.detach()) == pytest.approx(float(plain.detach()), abs=1e-5)
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+        with torch.no_grad():
+            assert float(upsampled_cross_entropy(logits, labels, **options)) == pytest.approx(
+                float(plain.detach()), abs=1e-5
+            )
+
+
+def test_upsampled_refuses_another_batch() -> None:
+    with pytest.raises(ValueError, match=r"\(2, 4, 5, 5\).*\(1, 9, 9\)"):
+        upsampled_cross_entropy(torch.zeros(2, 4, 5, 5), torch.zeros(1, 9, 9))
+
+
+# --- class weights ---------------------------------------------------------------------------------------------------
+
+
+def test_class_weights_by_hand() -> None:
+    pixels = [800, 100, 0, 100]
+    assert class_weights(pixels, rule="inverse").tolist() == pytest.approx(
+        [x / ((1.25 + 10 + 10) / 3) for x in (1.25, 10, 0, 10)]
+    )
+    assert class_weights(pixels, rule="enet").tolist() == pytest.approx(
+        [1 / math.log(1.82), 1 / math.log(1.12), 0, 1 / math.log(1.12)]
+    )
+    # frequencies in the images that hold the class: 0.8, 0.2, 0.5; their median is 0.5
+    assert class_weights(pixels, images_with=[1000, 500, 0, 200], rule="median").tolist() == pytest.approx(
+        [0.5 / 0.8, 0.5 / 0.2, 0, 1.0]
+    )
+    assert class_weights(pixels).tolist() == pytest.approx([0.125, 1, 0, 1])
+
+
+def test_class_weights_refuse_nonsense() -> None:
+    with pytest.raises(ValueError, match="at least one is positive"):
+        class_weights([0, 0])
+    with pytest.raises(ValueError, match="rule = 'square'"):
+        class_weights([1], rule="square")

@@ -1,0 +1,144 @@
+"""Losses that are a mean over pixels: cross-entropy with class weights and label smoothing, focal, hard pixels."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+DENOMINATORS = ("weights", "pixels")
+SMOOTHINGS = ("pytorch", "report")
+
+
+def cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    ignore_index: int = 255,
+    class_weights: Tensor | None = None,
+    denominator: str = "weights",
+    smoothing: float = 0.0,
+    smoothed: str = "pytorch",
+) -> Tensor:
+    """Cross-entropy averaged over the valid pixels of the whole batch (DeepLabv3 sec. 4.1; TF code `train_utils.py`).
+
+    Args:
+        logits: (B, K, H, W), any floating dtype; the sum is taken in float32.
+        labels: (B, H, W) integers in 0..K-1, or `ignore_index` where a pixel has no class.
+        class_weights: (K,) factor of each class.
+        denominator: what the weighted sum is divided by. "weights": the sum of the valid pixels' weights, so that a
+            common factor of all weights changes nothing (PyTorch); "pixels": the number of valid pixels, so that a
+            crop full of rare classes also weighs more than others (the TF code).
+        smoothing: share s of the target that leaves the labelled class.
+        smoothed: "pytorch": target 1 - s + s/K for the labelled class and s/K for each other, which sum to 1.
+            "report": 1 - s and s/K, which sum to 1 - s/K: the rule of a course report on DeepLabv3+.
+
+    Returns:
+        A scalar. A batch that is all void gives 0 with zero gradients, where `F.cross_entropy` alone gives nan.
+
+    Raises:
+        ValueError: logits and labels do not have the same batch and spatial size; an unknown name.
+    """
+    check_sizes(logits, labels)
+    total = cross_entropy_sum(logits, labels, ignore_index, class_weights, smoothing, smoothed)
+    return total / valid_total(labels, ignore_index, class_weights, denominator)
+
+
+def focal(
+    logits: Tensor, labels: Tensor, gamma: float = 2.0, ignore_index: int = 255, class_weights: Tensor | None = None
+) -> Tensor:
+    """Focal loss: cross-entropy times (1 - p)^gamma, averaged over the valid pixels (Lin et al. 2017, eq. 5).
+
+    p is the pixel's probability of its labelled class; `class_weights` (K,) is the paper's alpha. Shapes, the all-void
+    batch and errors as `cross_entropy`, with the denominator "pixels".
+    """
+    check_sizes(logits, labels)
+    losses = pixel_cross_entropy(logits, labels, ignore_index)  # (B, H, W), 0 at void
+    losses = (1 - torch.exp(-losses)) ** gamma * losses
+    if class_weights is not None:
+        losses = losses * _weight_of(labels, ignore_index, class_weights)
+    return losses.sum() / valid_total(labels, ignore_index)
+
+
+def hard_pixel_cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    keep: float = 1.0,
+    threshold: float | None = None,
+    ignore_index: int = 255,
+) -> Tensor:
+    """Cross-entropy of the hardest pixels alone (top-k or online hard example mining).
+
+    Args:
+        keep: share of the batch's valid pixels, by descending loss, that are kept (the TF code's
+            `top_k_percent_pixels`); at least one pixel.
+        threshold: also keep every pixel whose probability of its labelled class is below it (OHEM: 0.7 is usual);
+            `keep` is then the least share.
+
+    Returns:
+        The mean over the kept pixels; void pixels are never among them, nor counted in their number. All-void: 0.
+
+    Raises:
+        ValueError: keep is not in (0, 1]; sizes as `cross_entropy`.
+    """
+    if not 0 < keep <= 1:
+        raise ValueError(f"keep = {keep}; expected 0 < keep <= 1")
+    check_sizes(logits, labels)
+    losses = pixel_cross_entropy(logits, labels, ignore_index)[labels != ignore_index]  # (valid,)
+    if losses.numel() == 0:
+        return logits.float().sum() * 0
+    hardest = losses.topk(max(1, int(keep * losses.numel()))).values
+    if threshold is None:
+        return hardest.mean()
+    wrong_enough = losses[torch.exp(-losses) < threshold]
+    return wrong_enough.mean() if wrong_enough.numel() > hardest.numel() else hardest.mean()
+
+
+def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
+    """-log p of the labelled class, (B, K, H, W) and (B, H, W) -> (B, H, W) float32; 0 where void."""
+    return F.cross_entropy(logits.float(), labels.long(), ignore_index=ignore_index, reduction="none")
+
+
+def cross_entropy_sum(
+    logits: Tensor,
+    labels: Tensor,
+    ignore_index: int,
+    class_weights: Tensor | None = None,
+    smoothing: float = 0.0,
+    smoothed: str = "pytorch",
+) -> Tensor:
+    """The numerator of `cross_entropy`: the sum over valid pixels, in float32. Arguments as there."""
+    if smoothed not in SMOOTHINGS:
+        raise ValueError(f"smoothed = {smoothed!r}; expected one of {SMOOTHINGS}")
+    logits, labels = logits.float(), labels.long()
+    weight = None if class_weights is None else class_weights.to(logits)
+    options = {"weight": weight, "ignore_index": ignore_index, "reduction": "sum"}
+    total = F.cross_entropy(logits, labels, label_smoothing=smoothing, **options)
+    if smoothing and smoothed == "report":
+        # The rules differ in the labelled class, which has s/K less here.
+        total = total - smoothing / logits.shape[1] * F.cross_entropy(logits, labels, **options)
+    return total
+
+
+def valid_total(
+    labels: Tensor, ignore_index: int, class_weights: Tensor | None = None, denominator: str = "weights"
+) -> Tensor:
+    """What a sum over valid pixels is divided by; 1 where there is none. Arguments as `cross_entropy`."""
+    if denominator not in DENOMINATORS:
+        raise ValueError(f"denominator = {denominator!r}; expected one of {DENOMINATORS}")
+    if class_weights is None or denominator == "pixels":
+        return (labels != ignore_index).sum().clamp(min=1)
+    total = _weight_of(labels, ignore_index, class_weights).sum()
+    return torch.where(total > 0, total, torch.ones_like(total))
+
+
+def check_sizes(logits: Tensor, labels: Tensor) -> None:
+    """Raises ValueError unless logits are (B, K, H, W) and labels (B, H, W)."""
+    if logits.shape[0] != labels.shape[0] or logits.shape[-2:] != labels.shape[-2:]:
+        raise ValueError(
+            f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}: expected (B, K, H, W) and (B, H, W)"
+        )
+
+
+def _weight_of(labels: Tensor, ignore_index: int, class_weights: Tensor) -> Tensor:
+    """The weight of each pixel's class, (B, H, W) float32; 0 where void."""
+    valid = labels != ignore_index
+    weights = class_weights.to(device=labels.device, dtype=torch.float32)
+    return weights[labels.long().where(valid, 0)] * valid
