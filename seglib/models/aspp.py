@@ -26,6 +26,7 @@ class HeadVariant:
             "plain" depthwise, pointwise, BN, ReLU (segmentation_models.pytorch).
         post_aspp: 3x3 convolution, BN, ReLU behind ASPP: "none", "full" (torchvision) or "separable" (plain).
         decoder_depth: number of 3x3 convolutions in the decoder (v3+ Table 2).
+        decoder_dropout: probability behind each of them, () for none, which is the papers'.
         aspp_order: image pooling "pool_last", or "pool_first" as in the papers' code, in the concatenation.
         decoder_order: "aspp_first" as in the papers' code, or "low_first", in the concatenation.
         align_corners: of every bilinear resize. The papers' code has True (on sizes 16 k + 1); False here and in
@@ -39,6 +40,7 @@ class HeadVariant:
     separable: str = "none"
     post_aspp: str = "none"
     decoder_depth: int = 2
+    decoder_dropout: tuple[float, ...] = ()
     aspp_order: str = "pool_last"
     decoder_order: str = "aspp_first"
     align_corners: bool = False
@@ -50,6 +52,12 @@ class HeadVariant:
             raise ValueError(f"aspp_dropout = {self.aspp_dropout!r}; expected 0 <= p < 1")
         if self.decoder_depth < 1:
             raise ValueError(f"decoder_depth = {self.decoder_depth!r}; expected at least 1")
+        if len(self.decoder_dropout) not in (0, self.decoder_depth) or not all(
+            0 <= p < 1 for p in self.decoder_dropout
+        ):
+            raise ValueError(
+                f"decoder_dropout = {self.decoder_dropout!r}; expected () or {self.decoder_depth} probabilities below 1"
+            )
 
 
 PAPER_HEAD = HeadVariant()

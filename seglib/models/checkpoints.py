@@ -1,124 +1,29 @@
 """Public weights: ImageNet weights for the backbones, and whole networks trained with other libraries."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seglib.models.aspp import HeadVariant
 from seglib.models.blocks import check_choice
-from seglib.models.deeplab import DeepLabV3, DeepLabV3Plus
+from seglib.models.deeplab import DeepLabV3
+from seglib.models.layouts import LAYOUTS, Layout, choose_layout, suggest_source
+from seglib.models.mobilenet import MobileNetV2
 from seglib.models.resnet import UNITS, BottleneckUnit, ResNet
 from seglib.storage import load_tensors
 
 CLASSIFIER_PREFIXES = ("fc.", "classifier.", "features.18.")
-SOURCES = ("torchvision", "smp")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What a state dict does not say about the network it belongs to, and how its source names the parts of it.
-
-    Attributes:
-        model: our class.
-        output_stride: the source's default.
-        atrous_rates: the source's default; neither source changes it with the output stride.
-        dilate_first_unit: whether the first unit of a dilated block already carries the block's rate.
-        variant: of the head.
-        names: (its prefix, our prefix); the first that fits is used.
-        dropped: prefixes of what plays no part in the logits.
-    """
-
-    model: type[DeepLabV3]
-    output_stride: int
-    atrous_rates: tuple[int, ...]
-    dilate_first_unit: bool
-    variant: HeadVariant
-    names: tuple[tuple[str, str], ...]
-    dropped: tuple[str, ...]
-
-    def rename(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The same tensors under our names; a key that has none keeps its own."""
-        kept = {key: value for key, value in state_dict.items() if not key.startswith(self.dropped)}
-        return {self._our_name(key): value for key, value in kept.items()}
-
-    def _our_name(self, key: str) -> str:
-        for theirs, ours in self.names:
-            if key.startswith(theirs):
-                return ours + key.removeprefix(theirs)
-        return key
-
-
-def _aspp_names(prefix: str) -> tuple[tuple[str, str], ...]:
-    return (
-        (f"{prefix}convs.0.", "aspp.point."),
-        *((f"{prefix}convs.{branch + 1}.", f"aspp.atrous.{branch}.") for branch in range(3)),
-        (f"{prefix}convs.4.1.", "aspp.pool.0."),
-        (f"{prefix}convs.4.2.", "aspp.pool.1."),
-        (f"{prefix}project.", "aspp.project."),
-    )
-
-
-TORCHVISION_V3 = Layout(
-    model=DeepLabV3,
-    output_stride=8,
-    atrous_rates=(12, 24, 36),
-    dilate_first_unit=False,
-    variant=HeadVariant(aspp_dropout=0.5, post_aspp="full"),
-    names=(
-        *_aspp_names("classifier.0."),
-        ("classifier.1.", "post_aspp.0."),
-        ("classifier.2.", "post_aspp.1."),
-        ("classifier.4.", "classifier."),
-    ),
-    dropped=("aux_classifier.",),
-)
-SMP_V3 = Layout(
-    model=DeepLabV3,
-    output_stride=8,
-    atrous_rates=(12, 24, 36),
-    dilate_first_unit=True,
-    variant=HeadVariant(aspp_dropout=0.5, post_aspp="full", align_corners=True),
-    names=(
-        ("encoder.", "backbone."),
-        *_aspp_names("decoder.aspp."),
-        ("decoder.conv.", "post_aspp.0."),
-        ("decoder.bn.", "post_aspp.1."),
-        ("segmentation_head.0.", "classifier."),
-    ),
-    dropped=("classification_head.",),
-)
-SMP_V3_PLUS = Layout(
-    model=DeepLabV3Plus,
-    output_stride=16,
-    atrous_rates=(12, 24, 36),
-    dilate_first_unit=True,
-    variant=HeadVariant(
-        aspp_dropout=0.5, separable="plain", post_aspp="separable", decoder_depth=1, align_corners=True
-    ),
-    names=(
-        ("encoder.", "backbone."),
-        # A separable branch nests depthwise and pointwise one level deeper than ours.
-        *((f"decoder.aspp.0.convs.{branch + 1}.0.", f"aspp.atrous.{branch}.") for branch in range(3)),
-        *((f"decoder.aspp.0.convs.{branch + 1}.1.", f"aspp.atrous.{branch}.2.") for branch in range(3)),
-        *_aspp_names("decoder.aspp.0."),
-        ("decoder.aspp.1.", "post_aspp."),
-        ("decoder.aspp.2.", "post_aspp.2."),
-        ("decoder.block1.", "low_projection."),
-        ("decoder.block2.0.", "decoder.0."),
-        ("decoder.block2.1.", "decoder.0.2."),
-        ("segmentation_head.0.", "classifier."),
-    ),
-    dropped=("classification_head.",),
-)
+CONTAINERS = ("model_state", "state_dict", "model")
+PARALLEL_PREFIX = "module."
 
 
 def load_checkpoint(
     path_or_state_dict: str | PathLike | Mapping[str, Tensor],
     source: str = "torchvision",
     output_stride: int | None = None,
+    atrous_rates: Sequence[int] | None = None,
 ) -> DeepLabV3:
     """A network that computes the same logits as the one these weights were trained in.
 
@@ -126,48 +31,46 @@ def load_checkpoint(
     and width of the head are read off the tensors.
 
     Args:
-        path_or_state_dict: a file written by `torch.save(model.state_dict(), ...)`, or the state dict.
-        source: "torchvision" (deeplabv3_resnet50 and 101; its auxiliary classifier is left out) or "smp"
-            (segmentation_models.pytorch: DeepLabV3 and DeepLabV3Plus with a ResNet encoder).
-        output_stride: the one the network was built with; None is the source's default (8; smp's DeepLabV3Plus 16). To
-            run it at another, call `set_output_stride` on the result.
+        path_or_state_dict: a file of `torch.save`, or its content: a state dict, or a training checkpoint that holds
+            one as "model_state", "state_dict" or "model". A "module." before every key is taken off.
+        source: "torchvision" (deeplabv3_resnet50 and 101; its auxiliary classifier is left out), "smp"
+            (segmentation_models.pytorch: DeepLabV3 and DeepLabV3Plus with a ResNet encoder), "vainf"
+            (VainF/DeepLabV3Plus-Pytorch: both, with ResNet or MobileNetV2, separable or not), "jfzhang95"
+            (jfzhang95/pytorch-deeplab-xception: v3+ with ResNet or MobileNetV2), or "tf-mobilenet" (the DeepLabv3 on
+            MobileNetV2 of the papers' authors, batch norm folded, converted to torchvision's names: for evaluation).
+        output_stride: the one the network was built with; None is the source's default (16; torchvision, and smp's
+            DeepLabV3, 8). To run it at another, call `set_output_stride` on the result.
+        atrous_rates: those it was built with; None is the source's default at that output stride.
 
     Returns:
         A DeepLabV3 or DeepLabV3Plus in evaluation mode.
 
     Raises:
-        ValueError: unknown source; a file that holds no state dict; another architecture, with the keys that differ.
+        FileNotFoundError: no such file.
+        ValueError: unknown source; an output stride it does not offer; a file that holds no state dict; another
+            architecture, with the keys and shapes that differ.
     """
-    check_choice("source", source, SOURCES)
-    is_state = isinstance(path_or_state_dict, Mapping)
-    state_dict = path_or_state_dict if is_state else read_state_dict(path_or_state_dict)
-    what = f"{source} weights" if is_state else str(path_or_state_dict)
-    if strange := [key for key, value in state_dict.items() if not isinstance(value, Tensor)]:
-        raise ValueError(f"{what}: expected a state dict, names to tensors; {_first(strange)} are no tensors")
-    layout = TORCHVISION_V3
-    if source == "smp":
-        layout = SMP_V3_PLUS if any(key.startswith("decoder.block1.") for key in state_dict) else SMP_V3
+    check_choice("source", source, tuple(LAYOUTS))
+    if isinstance(path_or_state_dict, Mapping):
+        state_dict, what = _unpacked(path_or_state_dict, f"{source} weights")
+    else:
+        state_dict, what = _unpacked(read_state_dict(path_or_state_dict), str(path_or_state_dict))
+    layout = choose_layout(source, state_dict)
+    hint = "" if layout.fits(state_dict) else suggest_source(state_dict)
     state = layout.rename(state_dict)
-    for key in ("classifier.weight", "aspp.point.0.weight"):
-        if key not in state:
-            raise ValueError(f"{what}: no DeepLab of {source}; it has {_first(list(state_dict))}")
     output_stride = layout.output_stride if output_stride is None else output_stride
+    check_choice("output_stride", output_stride, tuple(layout.atrous_rates))
     with torch.device("meta"):  # no initial weights: they would cost seconds and move the caller's random generator
         model = layout.model(
-            num_classes=state["classifier.weight"].shape[0],
-            backbone=ResNet(
-                _resnet_depth(state, what),
-                output_stride,
-                multi_grid=(1,) * _units(state, "layer4"),
-                stride_unit="first",
-                dilate_first_unit=layout.dilate_first_unit,
-            ),
-            atrous_rates=layout.atrous_rates,
-            channels=state["aspp.point.0.weight"].shape[0],
+            num_classes=_rows(state, "classifier.weight", 1),
+            backbone=_backbone(layout, state, output_stride, what, hint),
+            atrous_rates=layout.atrous_rates[output_stride] if atrous_rates is None else atrous_rates,
+            channels=_rows(state, "aspp.point.0.weight", 256),
             variant=layout.variant,
         )
     model.to_empty(device="cpu")
-    load_exactly(model, state, what)
+    original = {layout.our_name(key): key for key in state_dict}
+    load_exactly(model, state, what, lambda key: original.get(key) or layout.their_name(key), hint)
     return model.eval()
 
 
@@ -190,46 +93,100 @@ def load_imagenet_weights(
     load_exactly(backbone, state, what)
 
 
-def load_exactly(model: nn.Module, state_dict: Mapping[str, Tensor], what: str) -> None:
-    """`load_state_dict` with one message that names the keys and shapes that differ. Raises ValueError."""
+def load_exactly(
+    model: nn.Module,
+    state_dict: Mapping[str, Tensor],
+    what: str,
+    name: Callable[[str], str] = str,
+    hint: str = "",
+) -> None:
+    """`load_state_dict` with one message that names the keys and shapes that differ.
+
+    Args:
+        what: names the weights in an error.
+        name: what the message calls a key.
+        hint: a sentence to end the message with.
+
+    Raises:
+        ValueError: anything differs; nothing is loaded then.
+    """
     own = model.state_dict()
     # Files older than this counter lack it; torch's own loader accepts that too.
     counters = {key: torch.zeros_like(own[key]) for key in own if key.endswith("num_batches_tracked")}
     state = {**counters, **state_dict}
     shapes = [key for key in own if key in state and own[key].shape != state[key].shape]
     problems = {
-        "missing": sorted(set(own) - set(state)),
-        "unexpected": sorted(set(state) - set(own)),
-        "of another shape": [f"{key} {tuple(state[key].shape)}, expected {tuple(own[key].shape)}" for key in shapes],
+        "missing": sorted(name(key) for key in set(own) - set(state)),
+        "unexpected": sorted(name(key) for key in set(state) - set(own)),
+        "of another shape": [
+            f"{name(key)} {tuple(state[key].shape)}, expected {tuple(own[key].shape)}" for key in shapes
+        ],
     }
     if any(problems.values()):
         found = "; ".join(f"{len(keys)} {kind}: {_first(keys)}" for kind, keys in problems.items() if keys)
-        raise ValueError(f"{what} do not fit {type(model).__name__}: {found}")
+        raise ValueError(f"{what} do not fit {type(model).__name__}: {found}{hint and '. ' + hint}")
     model.load_state_dict(state)
 
 
 def read_state_dict(path: str | PathLike) -> Mapping[str, Tensor]:
     """Names to tensors from a file of `torch.save`, without executing code. Raises FileNotFoundError, ValueError."""
-    content = load_tensors(path)
+    # Training scripts store their best score beside the weights, and that is a numpy number.
+    number = np.float64(0)
+    restore = number.__reduce__()[0]
+    harmless = [(restore, "numpy.core.multiarray.scalar"), (restore, "numpy._core.multiarray.scalar")]
+    with torch.serialization.safe_globals([*harmless, np.dtype, type(number.dtype)]):
+        content = load_tensors(path)
     if not isinstance(content, Mapping):
         raise ValueError(f"{path}: expected a state dict, names to tensors; found {type(content).__name__}")
     return content
 
 
-def _units(state: Mapping[str, Tensor], block: str) -> int:
-    prefix = f"backbone.{block}."
-    return len({key.removeprefix(prefix).split(".")[0] for key in state if key.startswith(prefix)})
+def _unpacked(content: Mapping, what: str) -> tuple[dict[str, Tensor], str]:
+    """The state dict in a training checkpoint, without a parallel wrapper's prefix, and what to call it."""
+    for container in CONTAINERS:
+        if isinstance(content.get(container), Mapping):
+            content, what = content[container], f"{what} (its {container!r})"
+            break
+    if strange := [str(key) for key, value in content.items() if not isinstance(value, Tensor)]:
+        raise ValueError(f"{what}: expected a state dict, names to tensors; {_first(strange)} are no tensors")
+    if content and all(key.startswith(PARALLEL_PREFIX) for key in content):
+        content = {key.removeprefix(PARALLEL_PREFIX): value for key, value in content.items()}
+    return dict(content), what
 
 
-def _resnet_depth(state: Mapping[str, Tensor], what: str) -> int:
-    counts = tuple(_units(state, f"layer{block}") for block in range(1, 5))
+def _rows(state: Mapping[str, Tensor], key: str, default: int) -> int:
+    return state[key].shape[0] if key in state else default
+
+
+def _backbone(layout: Layout, state: Mapping[str, Tensor], output_stride: int, what: str, hint: str) -> nn.Module:
+    if layout.mobilenet is not None and any(key.startswith("backbone.features.") for key in state):
+        return MobileNetV2(output_stride, variant=layout.mobilenet)
+    depth = _resnet_depth(state)
+    if depth is None:
+        offered = "a ResNet" if layout.mobilenet is None else "a MobileNetV2 or a ResNet"
+        keys = [layout.their_name(key) for key in state if key.startswith("backbone.")] or list(state)
+        raise ValueError(
+            f"{what} do not fit {layout.model.__name__}: expected {offered} (18, 34, 50, 101 or 152) as backbone, "
+            f"with keys such as {layout.their_name('backbone.layer1.0.conv1.weight')}; found {len(keys)} keys: "
+            f"{_first(keys)}{hint and '. ' + hint}"
+        )
+    units = UNITS[depth][1][3]
+    multi_grid = layout.multi_grid if layout.multi_grid and len(layout.multi_grid) == units else (1,) * units
+    return ResNet(depth, output_stride, multi_grid, stride_unit="first", dilate_first_unit=layout.dilate_first_unit)
+
+
+def _resnet_depth(state: Mapping[str, Tensor]) -> int | None:
+    counts = tuple(_units(state, f"backbone.layer{block}.") for block in range(1, 5))
     bottleneck = "backbone.layer1.0.conv3.weight" in state
     for depth, (unit, depth_counts) in UNITS.items():
         if counts == depth_counts and bottleneck == (unit is BottleneckUnit):
             return depth
-    kind = "bottleneck" if bottleneck else "basic"
-    raise ValueError(f"{what}: expected a ResNet-{', '.join(map(str, UNITS))}; found blocks of {counts} {kind} units")
+    return None
 
 
-def _first(keys: list[str], limit: int = 6) -> str:
+def _units(state: Mapping[str, Tensor], prefix: str) -> int:
+    return len({key.removeprefix(prefix).split(".")[0] for key in state if key.startswith(prefix)})
+
+
+def _first(keys: Sequence[str], limit: int = 6) -> str:
     return ", ".join(keys[:limit]) + (", ..." if len(keys) > limit else "")

@@ -123,6 +123,8 @@ class DeepLabV3Plus(DeepLabV3):
         self.low_projection = conv_bn_relu(self.backbone.low_channels, decoder_channels)
         inputs = [channels + decoder_channels] + [channels] * (variant.decoder_depth - 1)
         self.decoder = nn.Sequential(*(conv3x3_bn_relu(n, channels, separable=variant.separable) for n in inputs))
+        for convolution, probability in zip(self.decoder, variant.decoder_dropout, strict=False):
+            convolution.append(nn.Dropout(probability))
         self._init_head(self.low_projection, self.decoder)
 
     def head(self, features: Features) -> Tensor:
