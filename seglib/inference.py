@@ -1,6 +1,6 @@
 """Predictions and scores at the label's own resolution."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from seglib.data import SegmentationDataset
 from seglib.data.transforms import IMAGENET, Normalisation
-from seglib.metrics import ConfusionMatrix
+from seglib.metrics import ConfusionMatrix, update_trimap
 
 
 @torch.inference_mode()
@@ -23,6 +23,7 @@ def predict(
     normalisation: Normalisation = IMAGENET,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
+    pad_to: int | None = None,
 ) -> Tensor:
     """Class probabilities, averaged over scales and mirror images (DeepLabv3 Table 6: the mean of the probabilities).
 
@@ -31,12 +32,20 @@ def predict(
         images: (B, 3, H, W) uint8 RGB on the model's device.
         scales: of the input. The scaled side is (side - 1) * scale + 1, so that 513 becomes 512 * scale + 1.
         flip: average with the prediction for the mirrored image.
+        pad_to: side of a square that every image is put into first, at its top left, with the mean colour around it;
+            the prediction is cut back. The papers' code evaluates VOC so, at 513, and a network that was trained on
+            padded images with align_corners=True needs it.
 
     Returns:
         (B, K, H, W) float32, summing to 1 over K.
+
+    Raises:
+        ValueError: no scale; images larger than `pad_to`.
     """
-    height, width = images.shape[-2:]
     pixels = normalisation(images)  # (B, 3, H, W) float32
+    if pad_to is not None:
+        pixels = _padded(pixels, pad_to)
+    height, width = pixels.shape[-2:]
     total: Tensor | None = None
     for scale in scales:
         size = (round((height - 1) * scale) + 1, round((width - 1) * scale) + 1)
@@ -51,7 +60,15 @@ def predict(
             total = probabilities if total is None else total + probabilities
     if total is None:
         raise ValueError("predict: scales is empty; expected at least one, such as (1.0,)")
-    return total / (len(scales) * (2 if flip else 1))
+    mean = total / (len(scales) * (2 if flip else 1))
+    return mean[..., : images.shape[-2], : images.shape[-1]]
+
+
+def _padded(pixels: Tensor, side: int) -> Tensor:
+    height, width = pixels.shape[-2:]
+    if max(height, width) > side:
+        raise ValueError(f"pad_to = {side}; expected at least the image's larger side, found {height} x {width}")
+    return F.pad(pixels, (0, side - width, 0, side - height))  # 0 is the mean colour, now that it is subtracted
 
 
 def evaluate(
@@ -64,6 +81,8 @@ def evaluate(
     batch_size: int = 8,
     num_workers: int = 0,
     progress: bool = False,
+    trimap: Mapping[int, ConfusionMatrix] | None = None,
+    pad_to: int | None = None,
 ) -> ConfusionMatrix:
     """One confusion matrix over a whole data set, each image at its label's own resolution, void left out.
 
@@ -71,6 +90,9 @@ def evaluate(
         dataset: without a transform, so that images and labels are what is on the disk.
         output_stride: evaluate at this stride and put the model's own back afterwards; None leaves it.
         batch_size: images of equal size are predicted together, at most so many.
+        trimap: a band's width in pixels to a matrix on the model's device, which counts the pixels of that band too
+            (v3+ section 4.3; `seglib.metrics.update_trimap`).
+        pad_to: as `predict`.
 
     Returns:
         The matrix; `.compute()` gives the scores. The model is left in the mode it came in.
@@ -91,9 +113,11 @@ def evaluate(
         samples = tqdm(samples, desc="evaluate", unit="image", disable=not progress, leave=False)
         for images, labels in equal_sizes(samples, batch_size):
             pixels = torch.stack(images).to(device).permute(0, 3, 1, 2)  # (B, 3, H, W)
-            probabilities = predict(model, pixels, normalisation, scales, flip)
+            probabilities = predict(model, pixels, normalisation, scales, flip, pad_to)
             predictions = probabilities.argmax(dim=1).to(torch.uint8)  # (B, H, W)
-            matrix.update(torch.stack(labels).to(device), predictions)
+            truth = torch.stack(labels).to(device)
+            matrix.update(truth, predictions)
+            update_trimap(trimap or {}, truth, predictions)
     finally:
         model.train(training)
         if output_stride is not None:
@@ -121,11 +145,12 @@ def predict_image(
     normalisation: Normalisation = IMAGENET,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
+    pad_to: int | None = None,
 ) -> np.ndarray:
     """The label map of one image: (H, W, 3) uint8 RGB -> (H, W) uint8 class indices. Arguments as `predict`."""
     device = next(model.parameters()).device
     batch = torch.from_numpy(image).to(device).permute(2, 0, 1)[None]  # (1, 3, H, W)
-    return predict(model, batch, normalisation, scales, flip).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+    return predict(model, batch, normalisation, scales, flip, pad_to).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
 
 
 def save_mask(path: Path, labels: np.ndarray, palette: np.ndarray) -> None:

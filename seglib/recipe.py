@@ -13,10 +13,24 @@ from torch import Tensor, nn
 
 from seglib.data import SegmentationDataset, ToyVOC, VOCSegmentation
 from seglib.data.transforms import ColorJitter, Compose, Normalisation, RandomFlip, RandomScaleCrop
-from seglib.models import DeepLabV3, DeepLabV3Plus, HeadVariant, MobileNetV2, ResNet, load_imagenet_weights
+from seglib.models import (
+    FCN,
+    VGG16,
+    DeepLabV3,
+    DeepLabV3Plus,
+    HeadVariant,
+    MobileNetV2,
+    ResNet,
+    UNet,
+    load_imagenet_weights,
+    load_vgg16_weights,
+)
 from seglib.models.checkpoints import read_state_dict
+from seglib.models.resnet import UNITS
 
 RECIPES = Path(__file__).parent / "recipes"
+DEEPLABS = {"deeplabv3": DeepLabV3, "deeplabv3plus": DeepLabV3Plus}
+FCN_STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8}
 
 
 @dataclass(frozen=True)
@@ -31,9 +45,11 @@ class Recipe:
         crop_size: side of the square training crop in pixels. scale_range: random scale; scale_step: None draws it
             continuously, 0.25 takes one of the TF code's seven steps. flip: probability. colour_jitter: 0 is off.
         normalisation: "imagenet" (mean/std) or "unit" (RGB / 127.5 - 1); must fit the weights.
-        model: "deeplabv3plus" or "deeplabv3". backbone: "resnet18" ... "resnet152" or "mobilenet_v2".
-        width, stem, stride_unit, multi_grid: of the ResNet. channels: of ASPP and decoder. decoder_channels: of the
-            decoder's 1x1. separable: "none", "paper" or "plain". dropout: after ASPP.
+        model: "deeplabv3plus", "deeplabv3", "fcn32s", "fcn16s", "fcn8s" (all three with output_stride 32) or "unet"
+            (with output_stride 2 ** depth, and no backbone). backbone: "resnet18" ... "resnet152", "mobilenet_v2", or
+            "vgg16" for an FCN.
+        width: of the ResNet, VGG16 or U-Net. stem, stride_unit, multi_grid: of the ResNet. channels: of ASPP and
+            decoder. decoder_channels: of the decoder's 1x1. separable: "none", "paper" or "plain". dropout: after ASPP.
         weights: "" for random ones, "torchvision" for its public ImageNet weights, else a file in the weights folder.
         lr, power, end_lr: poly schedule. backbone_lr_factor: times lr for the backbone. optimizer: "sgd", or "adamw",
             for which momentum is beta 1.
@@ -194,16 +210,20 @@ def build_model(recipe: Recipe, num_classes: int, weights_root: Path | None = No
     Raises:
         ValueError: unknown model or backbone. FileNotFoundError: the weights file is missing.
     """
-    heads = {"deeplabv3": DeepLabV3, "deeplabv3plus": DeepLabV3Plus}
-    if recipe.model not in heads:
-        raise ValueError(f"recipe: model = {recipe.model!r}; expected one of {sorted(heads)}")
+    if recipe.model == "unet":
+        return _build_unet(recipe, num_classes)
+    if recipe.model not in (*DEEPLABS, *FCN_STRIDES):
+        raise ValueError(f"recipe: model = {recipe.model!r}; expected one of {[*DEEPLABS, *FCN_STRIDES, 'unet']}")
     backbone = _build_backbone(recipe)
     if recipe.weights:
         public = recipe.weights == "torchvision"
         what = "torchvision's ImageNet weights" if public else str(weights_path(recipe, weights_root))
-        load_imagenet_weights(backbone, read_weights(recipe, weights_root), what)
+        load = load_vgg16_weights if isinstance(backbone, VGG16) else load_imagenet_weights
+        load(backbone, read_weights(recipe, weights_root), what)
+    if recipe.model in FCN_STRIDES:
+        return FCN(num_classes, backbone, FCN_STRIDES[recipe.model])
     options = {"decoder_channels": recipe.decoder_channels} if recipe.model == "deeplabv3plus" else {}
-    return heads[recipe.model](
+    return DEEPLABS[recipe.model](
         num_classes,
         backbone=backbone,
         output_stride=recipe.output_stride,
@@ -215,18 +235,33 @@ def build_model(recipe: Recipe, num_classes: int, weights_root: Path | None = No
     )
 
 
+def _build_unet(recipe: Recipe, num_classes: int) -> UNet:
+    depth = recipe.output_stride.bit_length() - 1
+    if 2**depth != recipe.output_stride:
+        raise ValueError(f"recipe: output_stride = {recipe.output_stride}; a U-Net's is a power of 2")
+    if recipe.weights:
+        raise ValueError(f"recipe: weights = {recipe.weights!r}; there are none for a U-Net")
+    return UNet(num_classes, recipe.width, depth)
+
+
 def _build_backbone(recipe: Recipe) -> nn.Module:
+    if recipe.backbone == "vgg16" and recipe.model in FCN_STRIDES:
+        return VGG16(recipe.width)
     if recipe.backbone == "mobilenet_v2":
         return MobileNetV2(output_stride=recipe.output_stride)
     depth = recipe.backbone.removeprefix("resnet")
     if not depth.isdigit():
         raise ValueError(
-            f"recipe: backbone = {recipe.backbone!r}; expected 'mobilenet_v2' or 'resnet18' ... 'resnet152'"
+            f"recipe: backbone = {recipe.backbone!r}; expected 'resnet18' ... 'resnet152', 'mobilenet_v2', "
+            "or 'vgg16' for an FCN"
         )
+    multi_grid = recipe.multi_grid
+    if multi_grid is None and recipe.model in FCN_STRIDES:
+        multi_grid = (1,) * UNITS[int(depth)][1][-1]
     return ResNet(
         depth=int(depth),
         output_stride=recipe.output_stride,
-        multi_grid=recipe.multi_grid,
+        multi_grid=multi_grid,
         width=recipe.width,
         stem=recipe.stem,
         stride_unit=recipe.stride_unit,

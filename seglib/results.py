@@ -18,11 +18,18 @@ if TYPE_CHECKING:
     from seglib.training import Trainer
 
 
-def result_of(trainer: "Trainer", matrix: ConfusionMatrix) -> dict[str, Any]:
+TRIMAP_WIDTHS = (1, 2, 3, 5, 8, 12, 20)  # pixels
+
+
+def result_of(trainer: "Trainer", matrix: ConfusionMatrix, trimap: dict[int, ConfusionMatrix]) -> dict[str, Any]:
     """The JSON value of a finished run.
 
+    Args:
+        matrix: of the whole val list. trimap: a band's width in pixels to the matrix of that band.
+
     Returns:
-        name, recipe (its non-default fields), scores, confusion matrix (rows are labels), evaluation protocol, the
+        name, recipe (its non-default fields), scores, confusion matrix (rows are labels), trimap (widths, and the mIoU
+        within each; None where no pixel lies within), evaluation protocol, the
         image lists with their hashes, seconds of training, peak memory in MiB, device, versions, hash of the sources.
     """
     recipe = trainer.recipe
@@ -32,6 +39,10 @@ def result_of(trainer: "Trainer", matrix: ConfusionMatrix) -> dict[str, Any]:
         "seed": recipe.seed,
         "scores": matrix.compute().to_dict(),
         "confusion": matrix.matrix.tolist(),
+        "trimap": {
+            "widths": list(trimap),
+            "miou": [band.compute().to_dict()["miou"] for band in trimap.values()],
+        },
         "classes": list(trainer.val_set.classes),
         "evaluation": {
             "split": recipe.val_split,

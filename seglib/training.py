@@ -17,7 +17,7 @@ from seglib.losses import cross_entropy
 from seglib.metrics import ConfusionMatrix
 from seglib.models.checkpoints import load_exactly
 from seglib.recipe import Recipe, build_dataset, build_model, normalisation
-from seglib.results import result_of, sources_hash
+from seglib.results import TRIMAP_WIDTHS, result_of, sources_hash
 from seglib.schedules import poly
 from seglib.storage import load_state, save_state, write_json
 
@@ -120,12 +120,18 @@ class Trainer:
                 self._train(end)
             self._half_done = False
         if self.iteration == self.recipe.iterations and not (self.run_dir / "result.json").exists():
-            matrix = self.evaluate()
-            write_json(self.run_dir / "result.json", result_of(self, matrix))
+            trimap = {width: self._new_matrix() for width in TRIMAP_WIDTHS}
+            matrix = self.evaluate(trimap=trimap)
+            write_json(self.run_dir / "result.json", result_of(self, matrix, trimap))
         return self
 
-    def evaluate(self, progress: bool | None = None) -> ConfusionMatrix:
-        """Scores the model as it is now on the recipe's val list, by the recipe's evaluation protocol."""
+    def evaluate(
+        self, progress: bool | None = None, trimap: dict[int, ConfusionMatrix] | None = None
+    ) -> ConfusionMatrix:
+        """Scores the model as it is now on the recipe's val list, by the recipe's evaluation protocol.
+
+        `trimap`: see `seglib.inference.evaluate`.
+        """
         recipe = self.recipe
         return evaluate(
             self.model,
@@ -136,7 +142,11 @@ class Trainer:
             output_stride=recipe.eval_output_stride,
             num_workers=self.num_workers,
             progress=self.progress if progress is None else progress,
+            trimap=trimap,
         )
+
+    def _new_matrix(self) -> ConfusionMatrix:
+        return ConfusionMatrix(self.val_set.num_classes, self.val_set.ignore_index, self.device)
 
     def _train(self, end: int) -> None:
         recipe = self.recipe

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from seglib.data import SegmentationDataset, ToyVOC
 from seglib.data.transforms import IMAGENET, RandomFlip
 from seglib.inference import evaluate, predict, predict_image, save_mask
+from seglib.metrics import ConfusionMatrix
 
 
 class Tiny(nn.Module):
@@ -99,6 +100,23 @@ def test_evaluation_is_one_matrix_over_all_images(batch_size: int) -> None:
     assert result.compute().miou == pytest.approx(np.nanmean(iou))
 
 
+def test_trimap_counts_the_pixels_near_void() -> None:
+    data, model = Few(), Tiny().eval()
+    bands = {1: ConfusionMatrix(9), 3: ConfusionMatrix(9)}
+    whole = evaluate(model, data, trimap=bands)
+    assert torch.equal(whole.matrix, evaluate(model, data).matrix)
+    expected = {1: 0, 3: 0}
+    for index in range(6):
+        _, label = data.read(index)
+        rows, columns = np.nonzero(label == 255)
+        for width in expected:
+            near = np.zeros_like(label, dtype=bool)
+            for row, column in zip(rows, columns, strict=True):
+                near[max(row - width, 0) : row + width + 1, max(column - width, 0) : column + width + 1] = True
+            expected[width] += int((near & (label != 255)).sum())
+    assert {width: int(band.matrix.sum()) for width, band in bands.items()} == expected
+
+
 def test_output_stride_is_set_for_the_evaluation_and_put_back() -> None:
     seen = []
 
@@ -127,3 +145,39 @@ def test_masks_are_palette_pngs_of_indices(tmp_path: Path) -> None:
         assert mask.mode == "P"
         assert np.array_equal(np.asarray(mask), label)
         assert np.array_equal(np.asarray(mask.convert("RGB")), data.palette[label])
+
+
+class Pooled(Tiny):
+    """Sees the whole image, as image pooling does, so that what lies around it shows."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) * (1 + 5 * images.abs().mean((1, 2, 3), keepdim=True))
+
+
+@pytest.mark.parametrize(("scales", "flip"), [((1.0,), False), ((0.5, 1.0), True)])
+def test_padding_is_the_mean_colour_at_the_bottom_and_right(
+    images: Tensor, scales: tuple[float, ...], flip: bool
+) -> None:
+    model = Pooled().eval()
+    square = torch.tensor(IMAGENET.mean).mul(255).round().to(torch.uint8).view(1, 3, 1, 1).repeat(2, 1, 41, 41)
+    square[..., :21, :33] = images
+    expected = predict(model, square, scales=scales, flip=flip)[..., :21, :33]
+    result = predict(model, images, scales=scales, flip=flip, pad_to=41)
+    assert result.shape == (2, 9, 21, 33)
+    # the mean is no whole number of grey levels, so the square of bytes is up to half a level off
+    torch.testing.assert_close(result, expected, atol=0.02, rtol=0)
+    assert not torch.allclose(result, predict(model, images, scales=scales, flip=flip), atol=0.05)
+    with pytest.raises(ValueError, match="pad_to = 32; expected at least the image's larger side, found 21 x 33"):
+        predict(model, images, pad_to=32)
+
+
+def test_evaluation_pads_too() -> None:
+    data, model = Few(), Pooled().eval()
+    matrix = ConfusionMatrix(9)
+    for index in range(6):
+        image, label = data.read(index)
+        prediction = predict_image(model, image, pad_to=200)
+        matrix.update(torch.from_numpy(label), torch.from_numpy(prediction))
+    padded = evaluate(model, data, pad_to=200).matrix
+    assert torch.equal(torch.as_tensor(padded), torch.as_tensor(matrix.matrix))
+    assert not torch.equal(torch.as_tensor(padded), torch.as_tensor(evaluate(model, data).matrix))

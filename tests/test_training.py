@@ -147,6 +147,8 @@ def test_result_says_what_was_measured_and_how(uninterrupted: Trainer) -> None:
     assert result["name"] == SMOKE.name
     assert result["data"]["train"]["images"] == len(uninterrupted.train_set)
     assert result["evaluation"]["output_stride"] == 16
+    assert result["trimap"]["widths"] == [1, 2, 3, 5, 8, 12, 20]
+    assert all(0 < miou < 1 for miou in result["trimap"]["miou"])
     assert result["versions"]["torch"] == torch.__version__
     assert len(result["sources"]) == 16
     confusion = torch.tensor(result["confusion"])

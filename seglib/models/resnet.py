@@ -121,11 +121,15 @@ class ResNet(nn.Module):
 
     Parameter names are torchvision's. `forward` takes (B, 3, H, W) of any size and returns Features(low, high): low at
     stride 4 is the last map of block 1 before any striding (v3+, section 4; the papers' code takes that unit's last
-    convolution, before the shortcut is added), high is block 4.
+    convolution, before the shortcut is added), high is block 4. `pyramid` returns the maps of all four blocks, with
+    `pyramid_channels` channels.
 
     Raises:
         ValueError: an argument outside the values above.
     """
+
+    # A strided convolution with padding leaves values that stand for the first pixel of their cell.
+    cell_centred = False
 
     def __init__(
         self,
@@ -151,8 +155,8 @@ class ResNet(nn.Module):
         self.stride_unit = stride_unit
         self.dilate_first_unit = dilate_first_unit
         self.multi_grid = _check_multi_grid(multi_grid, counts[3], depth)
-        self.low_channels = width * unit.expansion
-        self.high_channels = 8 * width * unit.expansion
+        self.pyramid_channels = tuple(width * factor * unit.expansion for factor in (1, 2, 4, 8))
+        self.low_channels, *_, self.high_channels = self.pyramid_channels
 
         self.stem: nn.Sequential | None = None
         if stem == "7x7":
@@ -168,7 +172,7 @@ class ResNet(nn.Module):
             set_atrous(self.stem[0][0], stride=2)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
 
-        channels = (stem_channels, *(width * factor * unit.expansion for factor in (1, 2, 4)))
+        channels = (stem_channels, *self.pyramid_channels[:-1])
         for block, (in_channels, count) in enumerate(zip(channels, counts, strict=True), start=1):
             strides = _block_strides(block, count, stride_unit)
             block_width = width * 2 ** (block - 1)
@@ -199,15 +203,22 @@ class ResNet(nn.Module):
         """(name, stride, dilation) of every 3x3 convolution, in order."""
         return conv3x3_dilations(self)
 
-    def forward(self, images: Tensor) -> Features:
+    def pyramid(self, images: Tensor) -> list[Tensor]:
+        """The last map of blocks 1 to 3 before any striding, then block 4: strides 4, 8, 16 (or the output stride)."""
         x = self.relu(self.bn1(self.conv1(images))) if self.stem is None else self.stem(images)
         x = self.maxpool(x)  # (B, C, H/4, W/4)
-        if self.stride_unit == "last":
-            low = self.layer1[:-1](x)
-            x = self.layer1[-1](low)
-        else:
-            low = x = self.layer1(x)
-        high = self.layer4(self.layer3(self.layer2(x)))  # (B, C, H/OS, W/OS)
+        maps = []
+        for block in (self.layer1, self.layer2, self.layer3):
+            if self.stride_unit == "last":
+                maps.append(block[:-1](x))
+                x = block[-1](maps[-1])
+            else:
+                x = block(x)
+                maps.append(x)
+        return [*maps, self.layer4(x)]  # the last one (B, C, H/OS, W/OS)
+
+    def forward(self, images: Tensor) -> Features:
+        low, *_, high = self.pyramid(images)
         return Features(low, high)
 
 

@@ -1,0 +1,144 @@
+"""Fully convolutional networks, FCN-32s, 16s and 8s (Long, Shelhamer and Darrell, arXiv 1411.4038)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seglib.models.blocks import check_choice
+from seglib.models.resnet import UNITS, ResNet
+from seglib.models.vgg import VGG16
+
+STRIDES = (32, 16, 8)
+BACKBONE_STRIDE = 32
+
+
+def bilinear_kernel(size: int) -> Tensor:
+    """The (size, size) kernel with which a transposed convolution interpolates bilinearly (FCN, section 3.3).
+
+    It upsamples by (size + 1) // 2: an even kernel between the middles of cells, an odd one between points.
+    Raises ValueError for a size below 1.
+    """
+    if size < 1:
+        raise ValueError(f"size = {size!r}; expected at least 1")
+    factor = (size + 1) // 2
+    centre = (size - 1) / 2
+    tent = 1 - (torch.arange(size) - centre).abs() / factor  # (size,)
+    return tent[:, None] * tent
+
+
+class BilinearUpsampling(nn.Module):
+    """Transposed convolution that starts as bilinear interpolation (FCN, section 3.3).
+
+    Args:
+        channels: of input and output.
+        factor: of the upsampling, an even number.
+        learned: every channel of the output may come to depend on every one of the input; False is interpolation for
+            good, channel by channel.
+        cell_centred: True where a value of the map stands for the middle of a cell (2x2 pooling): a kernel of
+            2 * factor, `F.interpolate(..., align_corners=False)`. False where it stands for the first pixel of the cell
+            (strided convolutions with padding): a kernel of 2 * factor - 1, `align_corners=True`. With the other one
+            every map would be moved by half a cell.
+
+    (B, C, h, w) -> (B, C, *size) for any size up to (h * factor, w * factor). The map is continued beyond its edges, so
+    that the outermost half cell is not faded with zeros.
+
+    Raises:
+        ValueError: an odd factor.
+    """
+
+    def __init__(self, channels: int, factor: int, learned: bool = True, cell_centred: bool = True):
+        super().__init__()
+        if factor < 2 or factor % 2:
+            raise ValueError(f"factor = {factor!r}; expected an even number")
+        kernel_size = 2 * factor if cell_centred else 2 * factor - 1
+        # Padding of a transposed convolution is what is cut off the output: here up to where the map's first value is.
+        padding = factor + factor // 2 if cell_centred else factor - 1
+        self.border = (int(cell_centred), 1) * 2
+        groups = 1 if learned else channels
+        self.conv = nn.ConvTranspose2d(
+            channels, channels, kernel_size, stride=factor, padding=padding, groups=groups, bias=False
+        )
+        kernel = bilinear_kernel(kernel_size)
+        with torch.no_grad():
+            self.conv.weight.zero_()
+            for channel in range(channels):
+                self.conv.weight[channel, channel if learned else 0] = kernel
+        self.conv.weight.requires_grad_(learned)
+
+    def forward(self, x: Tensor, size: torch.Size) -> Tensor:
+        x = self.conv(F.pad(x, self.border, mode="replicate"))  # (B, C, >= H, >= W)
+        return x[..., : size[0], : size[1]]
+
+
+class FCN(nn.Module):
+    """Scores at stride 32, refined with those of shallower maps, upsampled by transposed convolutions.
+
+    FCN-32s scores the last map. FCN-16s upsamples these scores by two and adds scores of the map at stride 16 (VGG16's
+    pool4, a ResNet's block 3); FCN-8s does the same once more with stride 8 (pool3, block 2). Scores are 1x1
+    convolutions that start at zero. The upsamplings by two are learned from bilinear interpolation on, the last one
+    stays bilinear (section 4.3 of the paper).
+
+    Args:
+        num_classes: number of classes K, background included.
+        backbone: "vgg16", "resnet18" to "resnet152" (without dilation), or a VGG16 or ResNet with output stride 32.
+        stride: 32, 16 or 8, of the finest scores.
+
+    `model(images)` takes (B, 3, H, W) float32 of any size and returns (B, K, H, W) logits;
+    `model(images, upsample=False)` returns them at `stride`.
+
+    The paper says: the nets are trained one after the other, each from the last one's weights. Here they can be: the
+    state dict of a coarser net has the same names; by itself a net is trained at once.
+
+    Raises:
+        ValueError: unknown stride or backbone, or a backbone with another output stride.
+        TypeError: a backbone that is no VGG16 or ResNet.
+    """
+
+    output_stride = BACKBONE_STRIDE
+
+    def __init__(self, num_classes: int, backbone: str | nn.Module = "vgg16", stride: int = 8):
+        super().__init__()
+        if num_classes < 1:
+            raise ValueError(f"num_classes = {num_classes!r}; expected at least 1")
+        check_choice("stride", stride, STRIDES)
+        self.backbone = _build_backbone(backbone)
+        self.num_classes = num_classes
+        self.stride = stride
+        cell_centred = self.backbone.cell_centred
+        steps = STRIDES.index(stride)
+        channels = self.backbone.pyramid_channels[::-1][: steps + 1]
+        self.scores = nn.ModuleList(nn.Conv2d(c, num_classes, 1) for c in channels)
+        self.upsamplings = nn.ModuleList(
+            BilinearUpsampling(num_classes, 2, cell_centred=cell_centred) for _ in range(steps)
+        )
+        self.last_upsampling = BilinearUpsampling(num_classes, stride, learned=False, cell_centred=cell_centred)
+        for score in self.scores:
+            nn.init.zeros_(score.weight)
+            nn.init.zeros_(score.bias)
+
+    def set_output_stride(self, output_stride: int) -> None:
+        """An FCN has no atrous convolutions: 32 is accepted, anything else raises ValueError."""
+        check_choice("output_stride", output_stride, (BACKBONE_STRIDE,))
+
+    def forward(self, images: Tensor, upsample: bool = True) -> Tensor:
+        maps = self.backbone.pyramid(images)[::-1]  # strides 32, 16, 8, 4
+        logits = self.scores[0](maps[0])  # (B, K, H/32, W/32)
+        for score, upsampling, finer in zip(self.scores[1:], self.upsamplings, maps[1:], strict=False):
+            logits = upsampling(logits, finer.shape[2:]) + score(finer)  # (B, K, H/16, W/16), then H/8
+        return self.last_upsampling(logits, images.shape[2:]) if upsample else logits
+
+
+def _build_backbone(backbone: str | nn.Module) -> nn.Module:
+    if isinstance(backbone, nn.Module):
+        if not isinstance(backbone, VGG16 | ResNet):
+            raise TypeError(f"backbone {type(backbone).__name__}; expected a VGG16 or a ResNet")
+        if backbone.output_stride != BACKBONE_STRIDE:
+            raise ValueError(f"the backbone's output_stride is {backbone.output_stride}; expected {BACKBONE_STRIDE}")
+        return backbone
+    if backbone == "vgg16":
+        return VGG16()
+    names = {f"resnet{depth}": depth for depth in UNITS}
+    if backbone not in names:
+        raise ValueError(f"backbone = {backbone!r}; expected one of {['vgg16', *names]} or a module")
+    depth = names[backbone]
+    return ResNet(depth, BACKBONE_STRIDE, multi_grid=(1,) * UNITS[depth][1][3])

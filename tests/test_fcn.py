@@ -1,0 +1,212 @@
+"""FCN: aligned transposed convolutions, the skips, and VGG16's fully connected layers as convolutions."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seglib.models import FCN, VGG16, BilinearUpsampling, MobileNetV2, ResNet, bilinear_kernel
+from seglib.models.vgg import convolutional_vgg16, load_vgg16_weights
+
+STRIDES = (32, 16, 8)
+
+
+def small(stride: int = 8, kind: str = "resnet", num_classes: int = 4) -> FCN:
+    backbone = ResNet(18, 32, width=8) if kind == "resnet" else VGG16(width=4)
+    return FCN(num_classes, backbone, stride)
+
+
+@pytest.mark.parametrize("learned", [True, False])
+@settings(max_examples=20)
+@given(st.sampled_from([2, 4, 8, 16, 32]), st.integers(1, 5), st.integers(2, 5), st.integers(0, 31))
+def test_between_cells_it_is_torchs_interpolation(learned: bool, factor: int, h: int, w: int, cut: int) -> None:
+    """Half-pixel centres, at the edges too; a size below the whole is its upper left part."""
+    x = torch.randn(2, 3, h, w)
+    whole = F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+    size = (h * factor, w * factor - min(cut, factor - 1))
+    result = BilinearUpsampling(3, factor, learned)(x, size)
+    torch.testing.assert_close(result, whole[..., : size[0], : size[1]])
+
+
+@settings(max_examples=20)
+@given(st.sampled_from([2, 4, 8, 16, 32]), st.integers(2, 5), st.integers(2, 5))
+def test_between_points_it_is_torchs_interpolation_from_corner_to_corner(factor: int, h: int, w: int) -> None:
+    x = torch.randn(2, 3, h, w)
+    size = ((h - 1) * factor + 1, (w - 1) * factor + 1)
+    result = BilinearUpsampling(3, factor, cell_centred=False)(x, size)
+    torch.testing.assert_close(result, F.interpolate(x, size=size, mode="bilinear", align_corners=True))
+
+
+def test_beyond_the_last_point_the_map_goes_on() -> None:
+    x = torch.randn(1, 1, 3, 3)
+    result = BilinearUpsampling(1, 4, cell_centred=False)(x, (12, 12))
+    torch.testing.assert_close(result[..., 8:, 8:], x[..., -1:, -1:].expand(1, 1, 4, 4))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 16, 63, 64])
+def test_bilinear_kernel_is_the_reference_codes(size: int) -> None:
+    """`upsample_filt` of the authors' surgery.py, written out."""
+    factor = (size + 1) // 2
+    centre = factor - 1 if size % 2 == 1 else factor - 0.5
+    rows, columns = np.ogrid[:size, :size]
+    expected = (1 - abs(rows - centre) / factor) * (1 - abs(columns - centre) / factor)
+    torch.testing.assert_close(bilinear_kernel(size), torch.tensor(expected, dtype=torch.float32))
+
+
+def test_an_upsampling_that_is_learned_mixes_channels_only_later() -> None:
+    learned, fixed = BilinearUpsampling(3, 2), BilinearUpsampling(3, 2, learned=False)
+    assert learned.conv.weight.shape == (3, 3, 4, 4) and learned.conv.weight.requires_grad
+    assert fixed.conv.weight.shape == (3, 1, 4, 4) and not fixed.conv.weight.requires_grad
+    assert not learned.conv.weight[0, 1].any()
+
+
+@pytest.mark.parametrize("kind", ["resnet", "vgg"])
+@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.parametrize("size", [(97, 97), (64, 80), (75, 50), (33, 31)])
+def test_any_size_comes_out_as_it_went_in(kind: str, stride: int, size: tuple[int, int]) -> None:
+    model = small(stride, kind).eval()
+    x = torch.randn(1, 3, *size)
+    with torch.inference_mode():
+        assert model(x).shape == (1, 4, *size)
+        assert model(x, upsample=False).shape == (1, 4, *(-(-side // stride) for side in size))
+
+
+def fill_scores(model: FCN) -> None:
+    for score in model.scores:
+        nn.init.normal_(score.weight)
+        nn.init.normal_(score.bias)
+
+
+@pytest.mark.parametrize("kind", ["resnet", "vgg"])
+def test_skips_by_hand(kind: str) -> None:
+    """FCN-8s = up8(up2(up2(score32) + score16) + score8), each from the right map."""
+    model = small(8, kind).eval()
+    fill_scores(model)
+    x = torch.randn(2, 3, 65, 97) if kind == "resnet" else torch.randn(2, 3, 64, 96)
+    corners = kind == "resnet"
+
+    def up(y: Tensor, like: Tensor) -> Tensor:
+        return F.interpolate(y, size=like.shape[2:], mode="bilinear", align_corners=corners)
+
+    with torch.inference_mode():
+        _, eight, sixteen, thirty_two = model.backbone.pyramid(x)
+        assert [x.shape[3] // m.shape[3] for m in (eight, sixteen, thirty_two)] in ([7, 13, 24], [8, 16, 32])
+        scores = [
+            F.conv2d(m, s.weight, s.bias) for m, s in zip((thirty_two, sixteen, eight), model.scores, strict=True)
+        ]
+        expected = up(up(up(scores[0], sixteen) + scores[1], eight) + scores[2], x)
+        torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["resnet", "vgg"])
+def test_a_point_stays_where_it_is(kind: str) -> None:
+    """No shift: the score of a map that holds its own coordinates is the coordinate of the pixel."""
+    model = small(8, kind).eval()
+    side = 129 if kind == "resnet" else 128
+    middle = 0 if kind == "resnet" else 0.5  # of a cell of stride s: (s - 1) / 2 from its first pixel
+
+    def coordinates(images: Tensor) -> list[Tensor]:
+        maps = []
+        for stride, channels in zip((4, 8, 16, 32), model.backbone.pyramid_channels, strict=True):
+            n = -(-side // stride)
+            x = torch.arange(float(n)) * stride + middle * (stride - 1)
+            maps.append(x.expand(1, channels, n, n))
+        return maps
+
+    model.backbone.pyramid = coordinates
+    for score in model.scores:
+        nn.init.constant_(score.weight, 1 / score.in_channels)
+    with torch.inference_mode():
+        columns = model(torch.zeros(1, 3, side, side))[0, 0, side // 2] / len(STRIDES)
+    inner = slice(32, side - 32)  # away from the edge, beyond which a map is constant
+    torch.testing.assert_close(columns[inner], torch.arange(side, dtype=torch.float32)[inner])
+
+
+def test_scores_start_at_zero_and_learn() -> None:
+    model = small().train()
+    x, labels = torch.randn(2, 3, 65, 65), torch.randint(0, 4, (2, 65, 65))
+    assert not model(x).any()
+    optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    losses = []
+    for _ in range(4):
+        loss = F.cross_entropy(model(x), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert all(later < earlier for earlier, later in pairwise(losses))
+    assert all(p.grad.abs().sum() > 0 for n, p in model.named_parameters() if p.requires_grad and n.endswith("weight"))
+    assert torch.equal(model.last_upsampling.conv.weight, small().last_upsampling.conv.weight)
+
+
+def test_a_coarser_nets_weights_fit_a_finer_one() -> None:
+    """The paper's staged training: the finer net starts as the coarser one, but for its two-step interpolation."""
+    coarse, fine = small(32).eval(), small(16).eval()
+    fill_scores(coarse)
+    names = set(coarse.state_dict()) - {"last_upsampling.conv.weight"}
+    found = fine.load_state_dict({name: coarse.state_dict()[name] for name in names}, strict=False)
+    assert not found.unexpected_keys
+    x = torch.randn(1, 3, 65, 65)
+    with torch.inference_mode():
+        torch.testing.assert_close(fine(x)[..., ::32, ::32], coarse(x)[..., ::32, ::32], rtol=1e-4, atol=1e-4)
+
+
+def test_vgg16_computes_what_torchvisions_does() -> None:
+    """fc7 at the middle of a 224x224 image is torchvision's last layer but one; unpadded it is all there is."""
+    from torchvision.models import vgg16
+
+    theirs = vgg16(weights=None).eval()
+    with torch.device("meta"):
+        ours = VGG16()
+    ours.to_empty(device="cpu")
+    load_vgg16_weights(ours.eval(), theirs.state_dict())
+    x = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        features = theirs.avgpool(theirs.features(x)).flatten(1)
+        expected = theirs.classifier[:-1](features)
+        torch.testing.assert_close(ours.pyramid(x)[-1][:, :, 3, 3], expected, rtol=1e-4, atol=1e-5)
+        ours.fc6.padding = (0, 0)
+        assert ours.pyramid(x)[-1].shape == (1, 4096, 1, 1)
+        torch.testing.assert_close(ours.pyramid(x)[-1].flatten(1), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_vgg16_is_the_published_size() -> None:
+    with torch.device("meta"):
+        model = FCN(21)
+    assert model.backbone.pyramid_channels == (128, 256, 512, 4096)
+    assert sum(p.numel() for p in model.backbone.parameters()) == 134_260_544  # VGG16's 138,357,544 less its last layer
+    assert [score.in_channels for score in model.scores] == [4096, 512, 256]
+
+
+def test_vgg16_weights_of_another_network_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"torchvision's layout; \['classifier.0.weight'"):
+        convolutional_vgg16({"conv1.weight": torch.zeros(1)})
+    state = VGG16(width=4).state_dict()
+    other = {key: value for key, value in state.items() if key.startswith("features.")}
+    for name in ("classifier.0", "classifier.3"):
+        other |= {f"{name}.weight": torch.zeros(256, 32 * 49), f"{name}.bias": torch.zeros(256)}
+    with pytest.raises(ValueError, match=r"mine\.pth do not fit VGG16: 1 of another shape: fc7\.weight"):
+        load_vgg16_weights(VGG16(width=4), other, "mine.pth")
+
+
+def test_wrong_settings_are_named() -> None:
+    for build, message in [
+        (lambda: small(4), r"stride = 4; expected one of \(32, 16, 8\)"),
+        (lambda: FCN(4, "vgg19"), "backbone = 'vgg19'; expected one of .*vgg16"),
+        (lambda: FCN(4, ResNet(18, 16, width=8)), "output_stride is 16; expected 32"),
+        (lambda: small(num_classes=0), "num_classes = 0"),
+        (lambda: small().set_output_stride(16), r"output_stride = 16; expected one of \(32,\)"),
+        (lambda: BilinearUpsampling(3, 3), "factor = 3; expected an even number"),
+        (lambda: bilinear_kernel(0), "size = 0"),
+        (lambda: VGG16(width=0), "width = 0"),
+        (lambda: VGG16(width=4, dropout=1.0), "dropout = 1.0"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            build()
+    with pytest.raises(TypeError, match="backbone MobileNetV2; expected a VGG16 or a ResNet"):
+        FCN(4, MobileNetV2(32, width_mult=0.25))
