@@ -66,7 +66,7 @@ def test_comparisons_change_only_the_network(name: str) -> None:
     """What is compared is the model: data, schedule and protocol are those of toy_v3plus."""
     model_fields = {"model", "backbone", "width", "output_stride", "channels", "decoder_channels"}
     model_fields |= {"atrous_rates", "image_pooling"}
-    recipe, base = Recipe.load(name), Recipe.load("toy_voc")
+    recipe, base = Recipe.load(name), Recipe.load("toy_v3plus")
     mine, theirs = recipe.changes(), base.changes()
     assert {f for f in {*mine, *theirs} if mine.get(f) != theirs.get(f)} <= model_fields
     model = network(recipe)
