@@ -1,5 +1,6 @@
 """The base of every data set: files in, uint8 arrays out, nothing remembered between samples."""
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -64,6 +65,13 @@ class SegmentationDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def subset(self, indices: Sequence[int]) -> "SegmentationDataset":
+        """The same data set with these samples alone, in this order. Raises IndexError: no such sample."""
+        chosen = copy.copy(self)
+        chosen.files = [self.files[index] for index in indices]
+        chosen.names = [self.names[index] for index in indices]
+        return chosen
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """What is on the disk.

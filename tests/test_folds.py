@@ -1,0 +1,66 @@
+"""Folds partition a list; means of weights need their batch norm estimated again."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from seglib.data import ToyVOC
+from seglib.data.transforms import UNIT
+from seglib.folds import fold_indices, mean_weights, reestimate_batch_norm
+
+
+@given(length=st.integers(2, 60), data=st.data())
+def test_folds_partition_the_list(length: int, data: st.DataObject) -> None:
+    count = data.draw(st.integers(2, length))
+    parts = fold_indices(length, count, seed=1)
+    assert sorted(index for part in parts for index in part) == list(range(length))
+    sizes = [len(part) for part in parts]
+    assert len(parts) == count and max(sizes) - min(sizes) <= 1
+    assert parts == fold_indices(length, count, seed=1)
+
+
+def test_folds_differ_by_seed_and_refuse_nonsense() -> None:
+    assert fold_indices(40, 4, seed=0) != fold_indices(40, 4, seed=1)
+    with pytest.raises(ValueError, match="folds = 1"):
+        fold_indices(10, 1)
+
+
+def test_a_subset_reads_the_chosen_samples() -> None:
+    whole = ToyVOC("val")
+    part = whole.subset([3, 1])
+    assert part.names == [whole.names[3], whole.names[1]] and len(whole) > 2
+    assert (part.read(0)[1] == whole.read(3)[1]).all()
+
+
+def network(seed: int) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.ReLU())
+
+
+def test_mean_weights() -> None:
+    states = [network(seed).state_dict() for seed in range(3)]
+    states[1]["1.num_batches_tracked"] += 5
+    mean = mean_weights(states)
+    expected = (states[0]["0.weight"] + states[1]["0.weight"] + states[2]["0.weight"]) / 3
+    torch.testing.assert_close(mean["0.weight"], expected)
+    assert mean["1.num_batches_tracked"] == 0
+    with pytest.raises(ValueError, match=r"network 1 differs from the first in \['0\.weight'\]"):
+        mean_weights([states[0], {**states[1], "0.weight": torch.zeros(1)}])
+    with pytest.raises(ValueError, match="found none"):
+        mean_weights([])
+
+
+def test_batch_norm_is_estimated_over_all_batches() -> None:
+    model = network(0).train()
+    model[1].running_mean.fill_(7.0)
+    batches = [torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8) for _ in range(3)]
+    reestimate_batch_norm(model, batches, UNIT)
+    with torch.no_grad():
+        maps = [model[0](UNIT(batch)) for batch in batches]
+    torch.testing.assert_close(model[1].running_mean, torch.stack([m.mean(dim=(0, 2, 3)) for m in maps]).mean(dim=0))
+    torch.testing.assert_close(model[1].running_var, torch.stack([m.var(dim=(0, 2, 3)) for m in maps]).mean(dim=0))
+    assert model.training and model[2].training and model[1].momentum == 0.1
+    with pytest.raises(ValueError, match="found none"):
+        reestimate_batch_norm(model, [], UNIT)
