@@ -22,11 +22,13 @@ from seglib.models import (
     MobileNetV2,
     ResNet,
     UNet,
+    Xception,
     load_imagenet_weights,
     load_vgg16_weights,
 )
 from seglib.models.checkpoints import read_state_dict
 from seglib.models.resnet import UNITS
+from seglib.models.xception import MIDDLE_UNITS
 
 RECIPES = Path(__file__).parent / "recipes"
 DEEPLABS = {"deeplabv3": DeepLabV3, "deeplabv3plus": DeepLabV3Plus}
@@ -46,10 +48,12 @@ class Recipe:
             continuously, 0.25 takes one of the TF code's seven steps. flip: probability. colour_jitter: 0 is off.
         normalisation: "imagenet" (mean/std) or "unit" (RGB / 127.5 - 1); must fit the weights.
         model: "deeplabv3plus", "deeplabv3", "fcn32s", "fcn16s", "fcn8s" (all three with output_stride 32) or "unet"
-            (with output_stride 2 ** depth, and no backbone). backbone: "resnet18" ... "resnet152", "mobilenet_v2", or
-            "vgg16" for an FCN.
-        width: of the ResNet, VGG16 or U-Net. stem, stride_unit, multi_grid: of the ResNet. channels: of ASPP and
-            decoder. decoder_channels: of the decoder's 1x1. separable: "none", "paper" or "plain". dropout: after ASPP.
+            (with output_stride 2 ** depth, and no backbone). backbone: "resnet18" ... "resnet152", "mobilenet_v2",
+            "xception41", "xception65", "xception71", or "vgg16" for an FCN.
+        width: of the ResNet, VGG16 or U-Net. stem, stride_unit, multi_grid, pre_activation: of the ResNet.
+            cascade_blocks: its blocks behind block 4, which stand in ASPP's place. aspp: False leaves ASPP out of a
+            deeplabv3. channels: of ASPP and decoder. decoder_channels: of the decoder's 1x1. separable: "none", "paper"
+            or "plain". dropout: after ASPP.
         weights: "" for random ones, "torchvision" for its public ImageNet weights, else a file in the weights folder.
         lr, power, end_lr: poly schedule. backbone_lr_factor: times lr for the backbone. optimizer: "sgd", or "adamw",
             for which momentum is beta 1.
@@ -73,6 +77,9 @@ class Recipe:
     stem: str = "7x7"
     stride_unit: str = "last"
     multi_grid: tuple[int, ...] | None = None
+    pre_activation: bool = False
+    cascade_blocks: int = 0
+    aspp: bool = True
     output_stride: int = 16
     atrous_rates: tuple[int, ...] | None = None
     image_pooling: bool = True
@@ -222,7 +229,8 @@ def build_model(recipe: Recipe, num_classes: int, weights_root: Path | None = No
         load(backbone, read_weights(recipe, weights_root), what)
     if recipe.model in FCN_STRIDES:
         return FCN(num_classes, backbone, FCN_STRIDES[recipe.model])
-    options = {"decoder_channels": recipe.decoder_channels} if recipe.model == "deeplabv3plus" else {}
+    plus = recipe.model == "deeplabv3plus"
+    options = {"decoder_channels": recipe.decoder_channels} if plus else {"aspp": recipe.aspp}
     return DEEPLABS[recipe.model](
         num_classes,
         backbone=backbone,
@@ -249,11 +257,13 @@ def _build_backbone(recipe: Recipe) -> nn.Module:
         return VGG16(recipe.width)
     if recipe.backbone == "mobilenet_v2":
         return MobileNetV2(output_stride=recipe.output_stride)
+    if recipe.backbone in (names := {f"xception{depth}": depth for depth in MIDDLE_UNITS}):
+        return Xception(names[recipe.backbone], recipe.output_stride)
     depth = recipe.backbone.removeprefix("resnet")
     if not depth.isdigit():
         raise ValueError(
             f"recipe: backbone = {recipe.backbone!r}; expected 'resnet18' ... 'resnet152', 'mobilenet_v2', "
-            "or 'vgg16' for an FCN"
+            "'xception65', or 'vgg16' for an FCN"
         )
     multi_grid = recipe.multi_grid
     if multi_grid is None and recipe.model in FCN_STRIDES:
@@ -265,6 +275,8 @@ def _build_backbone(recipe: Recipe) -> nn.Module:
         width=recipe.width,
         stem=recipe.stem,
         stride_unit=recipe.stride_unit,
+        cascade_blocks=recipe.cascade_blocks,
+        pre_activation=recipe.pre_activation,
     )
 
 

@@ -10,6 +10,7 @@ from seglib.models.mobilenet import MobileNetV2
 from seglib.models.resnet import ResNet
 from seglib.models.unet import UNet
 from seglib.models.vgg import VGG16, convolutional_vgg16, load_vgg16_weights
+from seglib.models.xception import Xception
 
 __all__ = [
     "ASPP",
@@ -24,6 +25,7 @@ __all__ = [
     "MobileNetV2",
     "ResNet",
     "UNet",
+    "Xception",
     "atrous_plan",
     "bilinear_kernel",
     "convolutional_vgg16",

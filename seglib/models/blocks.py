@@ -24,7 +24,11 @@ class AtrousStep(NamedTuple):
 
 
 def atrous_plan(
-    unit_strides: Sequence[int], output_stride: int, stem_stride: int, dilate_first_unit: bool = False
+    unit_strides: Sequence[int],
+    output_stride: int,
+    stem_stride: int,
+    dilate_first_unit: bool = False,
+    offered: Sequence[int] = OUTPUT_STRIDES,
 ) -> list[AtrousStep]:
     """Strides and rates of a backbone's units at an output stride: TF-slim's `stack_blocks_dense`.
 
@@ -34,7 +38,7 @@ def atrous_plan(
 
     Args:
         unit_strides: nominal stride of each unit, in order.
-        output_stride: 8, 16 or 32.
+        output_stride: one of those that are offered, 8, 16 or 32 for most backbones.
         stem_stride: stride of everything before the first unit.
         dilate_first_unit: multiply the rate before the unit that loses its stride. Pretrained weights then compute
             something else; some public networks are built and trained that way.
@@ -45,7 +49,7 @@ def atrous_plan(
     Raises:
         ValueError: output stride not offered, or not reached by these strides.
     """
-    check_choice("output_stride", output_stride, OUTPUT_STRIDES)
+    check_choice("output_stride", output_stride, offered)
     current_stride, rate, plan = stem_stride, 1, []
     for stride in unit_strides:
         if current_stride * stride <= output_stride:

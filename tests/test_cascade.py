@@ -1,0 +1,196 @@
+"""Blocks 5 to 7: base rates, strides, sizes, and the networks of v3 Tables 1 and 2."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from seglib.models import DeepLabV3, DeepLabV3Plus, MobileNetV2, ResNet
+from seglib.recipe import Recipe, build_model
+
+
+def meta_resnet(*arguments: object, **settings: object) -> ResNet:
+    with torch.device("meta"):
+        return ResNet(*arguments, **settings)
+
+
+def rates(network: ResNet) -> dict[int, list[int]]:
+    """Block number -> dilations of its 3x3 convolutions."""
+    found: dict[int, list[int]] = {}
+    for name, _, dilation in network.dilations():
+        found.setdefault(int(name.removeprefix("layer").split(".")[0]), []).append(dilation)
+    return found
+
+
+def small(cascade_blocks: int = 3, output_stride: int = 16, **settings: object) -> DeepLabV3:
+    return DeepLabV3(4, ResNet(18, output_stride, width=8, cascade_blocks=cascade_blocks, **settings))
+
+
+@pytest.mark.parametrize(
+    ("output_stride", "base"),
+    [
+        (8, (4, 8, 16, 32)),
+        (16, (2, 4, 8, 16)),
+        (32, (1, 2, 4, 8)),
+        (64, (1, 1, 2, 4)),
+        (128, (1, 1, 1, 2)),
+        (256, (1,) * 4),
+    ],
+)
+@pytest.mark.parametrize("multi_grid", [(1, 1, 1), (1, 2, 1), (1, 2, 4)])
+def test_base_rates_double_from_block_to_block(
+    output_stride: int, base: tuple[int, ...], multi_grid: tuple[int, ...]
+) -> None:
+    """v3 Figure 3(b) at 16; multi-grid multiplies the base rate in block 4 and in every block behind it."""
+    found = rates(meta_resnet(50, output_stride, multi_grid, cascade_blocks=3))
+    assert {b: found[b] for b in (4, 5, 6, 7)} == {
+        block: [rate * grid for grid in multi_grid] for block, rate in zip((4, 5, 6, 7), base, strict=True)
+    }
+    assert set(found[2]) == {1} and set(found[3]) == ({2} if output_stride == 8 else {1})
+
+
+@pytest.mark.parametrize("cascade_blocks", [0, 1, 2, 3])
+def test_every_block_but_the_last_strides(cascade_blocks: int) -> None:
+    deepest = 32 * 2**cascade_blocks
+    network = meta_resnet(50, deepest, (1, 1, 1), cascade_blocks=cascade_blocks)
+    strided = [name.split(".")[0] for name, stride, _ in network.dilations() if stride == 2]
+    assert strided == [f"layer{block}" for block in range(1, 4 + cascade_blocks)]
+    assert {dilation for *_, dilation in network.dilations()} == {1}
+    with pytest.raises(ValueError, match=rf"output_stride = {2 * deepest}; expected one of"):
+        network.set_output_stride(2 * deepest)
+
+
+def test_an_added_block_is_a_copy_of_block_4() -> None:
+    network = meta_resnet(50, cascade_blocks=2)
+    shapes = [{n: p.shape for n, p in block.named_parameters()} for block in (network.layer5, network.layer6)]
+    assert shapes[0] == shapes[1]
+    own = {n: p.shape for n, p in network.layer4.named_parameters() if "downsample" not in n and n != "0.conv1.weight"}
+    assert {n: s for n, s in shapes[0].items() if n in own} == own and len(shapes[0]) == len(own) + 1
+    assert network.high_channels == 2048
+
+
+def test_with_the_stride_first_a_block_starts_with_the_rate_before_it() -> None:
+    found = rates(meta_resnet(50, 16, (1, 1, 1), stride_unit="first", cascade_blocks=2))
+    assert (found[4], found[5], found[6]) == ([1, 2, 2], [2, 4, 4], [4, 8, 8])
+
+
+@pytest.mark.parametrize("output_stride", [8, 16, 32, 64, 128, 256])
+def test_sizes(output_stride: int) -> None:
+    model = small(output_stride=output_stride).eval()
+    x = torch.randn(1, 3, 257, 129)
+    with torch.inference_mode():
+        assert model(x).shape == (1, 4, 257, 129)
+        side = 256 // output_stride + 1, 128 // output_stride + 1
+        assert model(x, upsample=False).shape[2:] == (side if output_stride < 256 else (2, 1))
+
+
+def test_the_dilated_cascade_computes_what_the_strided_one_does() -> None:
+    """Outputs at stride 64 are a subset of those at 16: removing a stride keeps the weights valid."""
+    model = small(3, 64, multi_grid=(1, 1)).eval()
+    x = torch.randn(1, 3, 257, 257)
+    with torch.inference_mode():
+        coarse = model(x, upsample=False)
+        model.set_output_stride(16)
+        torch.testing.assert_close(model(x, upsample=False)[..., ::4, ::4], coarse, rtol=1e-3, atol=1e-4)
+
+
+def test_the_cascade_has_no_aspp() -> None:
+    """v3 section 3.2: the classifier stands behind the last block."""
+    model = small(1).eval()
+    assert model.aspp is None and model.classifier.in_channels == 64
+    x = torch.randn(1, 3, 65, 65)
+    with torch.inference_mode():
+        expected = F.conv2d(model.backbone(x).high, model.classifier.weight, model.classifier.bias)
+        torch.testing.assert_close(model(x, upsample=False), expected)
+    small(1).train()(x[:, :, :33, :33])  # no image pooling: a batch of one trains
+
+
+def test_block_4_alone() -> None:
+    """The first column of v3 Table 2."""
+    model = DeepLabV3(4, ResNet(18, 16, width=8), aspp=False)
+    assert model.aspp is None and not any("aspp" in name for name, _ in model.named_modules())
+    model.set_output_stride(8)
+    assert model.output_stride == 8
+
+
+def test_by_name_and_by_recipe() -> None:
+    with torch.device("meta"):
+        model = DeepLabV3(21, "resnet50", 16, cascade_blocks=3)
+        assert rates(model.backbone)[7] == [16, 32, 64]
+        recipe = Recipe(
+            model="deeplabv3", backbone="resnet50", cascade_blocks=3, multi_grid=(1, 2, 1), output_stride=256
+        )
+        built = build_model(recipe, 21)
+        assert built.backbone.cascade_blocks == 3 and built.output_stride == 256 and built.aspp is None
+        assert build_model(Recipe(model="deeplabv3", backbone="resnet50", aspp=False), 21).aspp is None
+    assert Recipe(cascade_blocks=0, aspp=True, pre_activation=False).name == Recipe().name
+
+
+def test_every_parameter_learns() -> None:
+    model = small(2).train()
+    F.cross_entropy(model(torch.randn(2, 3, 65, 65)), torch.randint(0, 4, (2, 65, 65))).backward()
+    assert all(p.grad.abs().sum() > 0 for name, p in model.named_parameters() if name.endswith("weight"))
+
+
+def test_wrong_settings_are_named() -> None:
+    for build, message in [
+        (lambda: ResNet(18, cascade_blocks=4), "cascade_blocks = 4"),
+        (lambda: DeepLabV3(4, "mobilenet_v2", cascade_blocks=1), "only a ResNet has a block 4 to copy"),
+        (lambda: DeepLabV3(4, ResNet(18, width=8), cascade_blocks=2), "built with another number"),
+        (lambda: DeepLabV3Plus(4, ResNet(18, width=8, cascade_blocks=1)), "the decoder refines ASPP's output"),
+        (lambda: DeepLabV3(4, MobileNetV2(16, 0.25), cascade_blocks=1), "built with another number"),
+        (lambda: small(1).set_output_stride(128), r"output_stride = 128; expected one of \(8, 16, 32, 64\)"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            build()
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.parametrize("stem", ["7x7", "3x3"])
+def test_pre_activation_by_hand(depth: int, stem: str) -> None:
+    """He et al. 2016: norm, ReLU, convolution, three times; what is added was not activated, nor is the sum."""
+    network = ResNet(depth, 16, width=8, pre_activation=True, stem=stem).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.bias.data.normal_(0, 0.3)
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 1.5)
+
+    def norm_relu(x: torch.Tensor, norm: nn.BatchNorm2d) -> torch.Tensor:
+        return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps).relu()
+
+    for unit in (network.layer1[0], network.layer1[1], network.layer4[0]):
+        x = torch.randn(1, unit.conv1.in_channels, 9, 9)
+        y = unit.conv2(norm_relu(unit.conv1(norm_relu(x, unit.bn1)), unit.bn2))
+        if depth == 50:
+            y = unit.conv3(norm_relu(y, unit.bn3))
+        shortcut = x[..., :: unit.stride, :: unit.stride]
+        if unit.downsample is not None:
+            shortcut = F.conv2d(norm_relu(x, unit.bn1), unit.downsample[0].weight, stride=unit.stride)
+        with torch.inference_mode():
+            torch.testing.assert_close(unit(x), y + shortcut)
+    last = network.layer4[-1].register_forward_hook(lambda unit, inputs, output: maps.append(output))
+    maps: list[torch.Tensor] = []
+    with torch.inference_mode():
+        high = network(torch.randn(1, 3, 65, 65)).high
+        last.remove()
+        assert maps[0].min() < 0
+        torch.testing.assert_close(high, norm_relu(maps[0], network.final_norm))
+
+
+def test_pre_activation_follows_the_same_plan() -> None:
+    settings = {"output_stride": 8, "multi_grid": (1, 2, 4), "cascade_blocks": 1}
+    plain, pre = (meta_resnet(50, **settings, pre_activation=flag) for flag in (False, True))
+    assert plain.dilations() == pre.dilations()
+    stride_8 = ResNet(18, 8, width=8, pre_activation=True).eval()
+    x = torch.randn(1, 3, 129, 129)
+    with torch.inference_mode():
+        fine = stride_8(x).high
+        stride_8.set_output_stride(32)
+        torch.testing.assert_close(fine[..., ::4, ::4], stride_8(x).high, rtol=1e-3, atol=1e-4)
+
+
+def test_pre_activation_by_recipe() -> None:
+    with torch.device("meta"):
+        model = build_model(Recipe(backbone="resnet18", pre_activation=True), 21)
+    assert model.backbone.final_norm is not None
