@@ -69,6 +69,13 @@ def test_maps_share_one_scale() -> None:
     assert {ax.images[0].get_clim() for ax in figure.axes} == {(-3, 3)}
 
 
+def test_shared_pixels_are_ringed() -> None:
+    figure = show_maps({"coarse": np.ones((2, 3)), "fine": np.ones((5, 9))})
+    rings = [ax.lines[0].get_xydata().tolist() for ax in figure.axes]
+    assert rings[0] == [[x, y] for y in (0, 1) for x in (0, 1, 2)]
+    assert rings[1] == [[x, y] for y in (0, 4) for x in (0, 4, 8)]
+
+
 def test_explorer_redraws() -> None:
     def draw(size: int, colour: int) -> bytes:
         buffer = io.BytesIO()

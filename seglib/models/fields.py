@@ -88,6 +88,17 @@ def backbone_layers(backbone: nn.Module) -> list[Layer]:
     return layers
 
 
+class LastMap(nn.Module):
+    """A backbone's last map alone: (B, 3, H, W) -> (B, C, H/OS, W/OS), as `effective_field` needs it."""
+
+    def __init__(self, backbone: nn.Module):
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.backbone(images).high
+
+
 def effective_field(network: nn.Module, images: Tensor, row: int, column: int) -> Tensor:
     """How much each input pixel changes one output pixel: the gradient's magnitude (Luo et al. 2016, section 3).
 
@@ -151,6 +162,9 @@ def valid_weights(side: int, rate: int) -> Tensor:
 
 
 def valid_weight_fractions(side: int, rate: int) -> dict[int, float]:
-    """The share of the positions at which 1, 2, 3, 4, 6 or 9 weights are valid (DeepLabv3, Figure 4: side 65)."""
+    """The share of the positions at which 1, 2, 4, 6 or 9 weights are valid (DeepLabv3, Figure 4: side 65).
+
+    No map has positions with three: an axis along which one weight is valid has none along which three are.
+    """
     counts = torch.bincount(valid_weights(side, rate).flatten(), minlength=10)
-    return {number: float(counts[number]) / side**2 for number in (1, 2, 3, 4, 6, 9)}
+    return {number: float(counts[number]) / side**2 for number in (1, 2, 4, 6, 9)}

@@ -19,7 +19,6 @@ SEEN = "viridis"
 WEIGHT_STYLES = {
     1: (VERMILION, "-"),
     2: (ORANGE, "--"),
-    3: (GREY, ":"),
     4: (GREEN, "-"),
     6: (INK, "--"),
     9: (BLUE, "-"),
@@ -112,7 +111,7 @@ def show_path_counts(chains: Mapping[str, np.ndarray]) -> Figure:
 
 @styled
 def valid_weight_curves(shares: Mapping[int, Mapping[int, float]], side: int) -> Figure:
-    """The share of positions with 1, 2, 3, 4, 6 or 9 valid weights against the rate (DeepLabv3, Figure 4).
+    """The share of positions with 1, 2, 4, 6 or 9 valid weights against the rate (DeepLabv3, Figure 4).
 
     shares: rate -> number of valid weights -> share of the positions, as `valid_weight_fractions` returns them.
     side: of the map, for the title. Raises ValueError without a rate.
@@ -137,19 +136,24 @@ def valid_weight_curves(shares: Mapping[int, Mapping[int, float]], side: int) ->
 
 @styled
 def show_maps(maps: Mapping[str, np.ndarray]) -> Figure:
-    """Maps (H, W) of one quantity at different resolutions, side by side at one size and in one colour scale.
+    """Maps of one quantity at different resolutions, side by side at one size and in one colour scale.
 
-    Raises ValueError without a map.
+    maps: title -> (H, W). The pixels that each shares with the smallest one, of m rows, are ringed: every `step`-th of a
+    map of step * (m - 1) + 1 rows. Raises ValueError without a map.
     """
     if not maps:
         raise ValueError("maps: expected at least one, found none")
     arrays = {title: np.asarray(values) for title, values in maps.items()}
     limit = max(np.abs(values).max() for values in arrays.values()) or 1
+    fewest = min(values.shape[0] for values in arrays.values())
     figure, axes = plt.subplots(
         1, len(maps), squeeze=False, layout="constrained", figsize=(PANEL_INCHES * len(maps), PANEL_INCHES + 0.4)
     )
     for ax, (title, values) in zip(axes.flat, arrays.items(), strict=True):
         ax.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+        step = max(1, (values.shape[0] - 1) // max(1, fewest - 1))
+        rows, columns = np.mgrid[: values.shape[0] : step, : values.shape[1] : step]
+        ax.plot(columns.ravel(), rows.ravel(), "o", color="none", markeredgecolor=INK, markersize=7)
         ax.set_axis_off()
         ax.set_title(title)
     return figure

@@ -25,6 +25,7 @@ from seglib.widgets.explorer import explorer, slider
 # The papers' crop; a narrow network answers at once, and its field has the size of the wide one's.
 SIDE = 513
 WIDTH = 4
+IMAGES = 3
 MULTI_GRIDS = ((1, 1, 1), (1, 2, 1), (1, 2, 3), (1, 2, 4), (2, 2, 2))
 
 
@@ -46,7 +47,7 @@ def _probe(rate: int, output_stride: int, multi_grid: tuple[int, ...]) -> tuple[
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = _Probe(rate, output_stride, multi_grid)
-        images = torch.randn(1, 3, SIDE, SIDE)
+        images = torch.randn(IMAGES, 3, SIDE, SIDE)
     settle_batch_norm(network, images)
     return network, images
 
