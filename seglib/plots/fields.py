@@ -138,8 +138,8 @@ def valid_weight_curves(shares: Mapping[int, Mapping[int, float]], side: int) ->
 def show_maps(maps: Mapping[str, np.ndarray]) -> Figure:
     """Maps of one quantity at different resolutions, side by side at one size and in one colour scale.
 
-    maps: title -> (H, W). The pixels that each shares with the smallest one, of m rows, are ringed: every `step`-th of a
-    map of step * (m - 1) + 1 rows. Raises ValueError without a map.
+    maps: title -> (H, W). The pixels that each shares with the smallest one, of m rows, are ringed: every `step`-th
+    of a map of step * (m - 1) + 1 rows. Raises ValueError without a map.
     """
     if not maps:
         raise ValueError("maps: expected at least one, found none")
