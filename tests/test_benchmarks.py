@@ -24,6 +24,7 @@ PARTS = {
     "loader": ("source", "cases"),
     "confusion": ("frame", "planes"),
     "startup": ("imports",),
+    "upsampled_loss": ("sizes", "contestants"),
 }
 
 

@@ -104,7 +104,10 @@ def cross_entropy_sum(
     smoothing: float = 0.0,
     smoothed: str = "pytorch",
 ) -> Tensor:
-    """The numerator of `cross_entropy`: the sum over valid pixels, in float32. Arguments as there."""
+    """The numerator of `cross_entropy`: the sum over valid pixels, in float32.
+
+    Arguments as there; logits may also be (N, K) with labels (N,).
+    """
     if smoothed not in SMOOTHINGS:
         raise ValueError(f"smoothed = {smoothed!r}; expected one of {SMOOTHINGS}")
     logits, labels = logits.float(), labels.long()

@@ -48,22 +48,25 @@ class _ByBands(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, total: Tensor, options: dict[str, Any], rows: int) -> Tensor:
         needs_gradient = ctx.needs_input_grad[0]
-        source = logits.detach().float()
+        # Classes last: a pixel's logits lie side by side, for interpolation and softmax alike.
+        source = logits.detach().float().permute(0, 2, 3, 1).contiguous()  # (B, h, w, K)
         gradient = torch.zeros_like(source) if needs_gradient else None
         loss = source.new_zeros((), dtype=torch.float64 if source.device.type == "cpu" else torch.float32)
         for top in range(0, labels.shape[1], rows):
             band = labels[:, top : top + rows]
-            first, last, weights = _source_rows(top, band.shape[1], labels.shape[1], source)
-            piece = source[:, :, first : last + 1].requires_grad_(needs_gradient)
+            low, high, share = _source_rows(top, band.shape[1], labels.shape[1], source)
+            mixed = torch.lerp(source[:, low], source[:, high], share).requires_grad_(needs_gradient)
             with torch.set_grad_enabled(needs_gradient):
-                mixed = torch.einsum("bkhw,yh->bkyw", piece, weights)
-                wide = F.interpolate(mixed, size=(mixed.shape[2], labels.shape[2]), mode="bilinear")
-                band_sum = cross_entropy_sum(wide, band, **options)
+                wide = F.interpolate(mixed.permute(0, 3, 1, 2), size=band.shape[1:], mode="bilinear")
+                flat = wide.permute(0, 2, 3, 1).flatten(0, 2)  # (B * rows * W, K)
+                band_sum = cross_entropy_sum(flat, band.flatten(), **options)
             loss += band_sum.detach()
             if needs_gradient:
-                gradient[:, :, first : last + 1] += torch.autograd.grad(band_sum, piece)[0]
+                (of_rows,) = torch.autograd.grad(band_sum, mixed)
+                gradient.index_add_(1, low, of_rows * (1 - share))
+                gradient.index_add_(1, high, of_rows * share)
         if needs_gradient:
-            ctx.save_for_backward((gradient / total).to(logits.dtype))
+            ctx.save_for_backward((gradient / total).permute(0, 3, 1, 2).to(logits.dtype))
         return (loss / total).float()
 
     @staticmethod
@@ -72,19 +75,14 @@ class _ByBands(torch.autograd.Function):
         return gradient * grad_output, None, None, None, None
 
 
-def _source_rows(top: int, count: int, height: int, source: Tensor) -> tuple[int, int, Tensor]:
-    """Which source rows a band of label rows is mixed from, and by what weights (count, last - first + 1).
+def _source_rows(top: int, count: int, height: int, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The two source rows that each row of a band is mixed from, (count,) each, and the second one's share.
 
     The rule of `F.interpolate(mode="bilinear", align_corners=False)`: centres on centres, the edge repeated.
     """
-    h = source.shape[2]
-    centres = (torch.arange(top, top + count, dtype=torch.float64) + 0.5) * (h / height) - 0.5
+    last = source.shape[1] - 1
+    centres = (torch.arange(top, top + count, dtype=torch.float64) + 0.5) * (source.shape[1] / height) - 0.5
     centres = centres.clamp(min=0)
-    low = centres.floor().long().clamp(max=h - 1)
-    high = (low + 1).clamp(max=h - 1)
-    share = (centres - low).float()
-    first, last = int(low[0]), int(high[-1])
-    weights = torch.zeros(count, last - first + 1)
-    weights.scatter_add_(1, (low - first)[:, None], (1 - share)[:, None])
-    weights.scatter_add_(1, (high - first)[:, None], share[:, None])
-    return first, last, weights.to(source)
+    low = centres.floor().long().clamp(max=last)
+    share = (centres - low).to(source.dtype)[:, None, None]
+    return tuple(x.to(source.device) for x in (low, (low + 1).clamp(max=last), share))
