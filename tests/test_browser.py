@@ -1,4 +1,4 @@
-"""Notebooks as a learner runs them: `make lab`, a real browser, every cell; nothing may go wrong in kernel or console.
+"""Notebooks as a learner runs them: `make lab`, a real browser, every cell, every slider; nothing may go wrong.
 
 Needs make, Chromium and playwright (`pip install -e '.[browser]'`). The longer notebooks run with SEGLIB_BROWSER_ALL=1.
 """
@@ -28,7 +28,7 @@ playwright = pytest.importorskip(
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-QUICK = ("00_start_here",)
+QUICK = ("00_start_here", "02_atrous_convolution")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
 pytestmark = [
@@ -62,7 +62,7 @@ FOLLOW = """() => {
 }"""
 PICTURES = """async () => {
     let seen = 0;
-    for (const picture of document.querySelectorAll('.jp-Notebook .jp-OutputArea-output img')) {
+    for (const picture of document.querySelectorAll('.jp-Notebook .jp-OutputArea-output img:not(.widget-image)')) {
         picture.scrollIntoView({block: 'center'});
         await picture.decode().catch(() => {});
         await new Promise(resolve => setTimeout(resolve, 50));
@@ -72,6 +72,27 @@ PICTURES = """async () => {
 }"""
 
 
+# What the kernel says outside of cells: errors in the functions that widgets call.
+LISTEN = f"""() => {{
+    window.said = [];
+    {NOTEBOOK}.sessionContext.iopubMessage.connect((_, message) => {{
+        const content = message.content;
+        if (message.header.msg_type === 'error') window.said.push(`${{content.ename}}: ${{content.evalue}}`);
+        if (message.header.msg_type === 'stream' && content.name === 'stderr') window.said.push(content.text);
+    }});
+}}"""
+EXPLORER = ".jp-Notebook .jp-OutputArea-output .jupyter-widgets:has(> img.widget-image)"
+CONTROLS = {  # what takes the keyboard's focus, and the key that changes it
+    ".noUi-handle": "ArrowRight",
+    ".widget-toggle-buttons > button:not(.mod-active):nth-child(-n + 2)": "Enter",
+}
+DIGEST = """async picture => {
+    const bytes = await (await fetch(picture.src)).arrayBuffer();
+    return new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)).join();
+}"""
+REDRAW_SECONDS = 60  # one second, on a loaded machine many
+
+
 PNG = base64.b64decode(  # grey, 2x2
     "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAAAAABX3VL4AAAADklEQVR4nGNsYGBiYAAAApIAhPd8o1gAAAAASUVORK5CYII="
 )
@@ -79,11 +100,16 @@ PNG = base64.b64decode(  # grey, 2x2
 
 @dataclass
 class Visit:
-    """What was seen of one notebook: its outputs, the pictures in view, widths of progress bars, what went wrong."""
+    """What was seen of one notebook: outputs, pictures in view, widths of progress bars, explorers, what went wrong.
+
+    redrawn: whether the picture changed, for each control of each explorer that was moved.
+    """
 
     outputs: list[dict[str, Any]] = field(default_factory=list)
     pictures: int = 0
     progress: list[str] = field(default_factory=list)
+    redrawn: list[bool] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
     console: list[str] = field(default_factory=list)
 
     def of_type(self, kind: str) -> list[dict[str, Any]]:
@@ -91,6 +117,12 @@ class Visit:
 
     def with_data(self, kind: str) -> list[dict[str, Any]]:
         return [output for output in self.outputs if any(name.startswith(kind) for name in output.get("data", {}))]
+
+    @property
+    def bars(self) -> list[dict[str, Any]]:
+        """Outputs that are progress bars, which tqdm describes as 100%|...|."""
+        widgets = self.with_data("application/vnd.jupyter.widget-view")
+        return [output for output in widgets if "%|" in "".join(output["data"].get("text/plain", ""))]
 
     @property
     def errors(self) -> list[str]:
@@ -181,6 +213,25 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
+def explore(page: Any) -> list[bool]:
+    """Moves every control of every explorer by keyboard; whether the picture changed each time."""
+    redrawn = []
+    for box in page.locator(EXPLORER).all():
+        picture = box.locator("> img.widget-image")
+        for selector, key in CONTROLS.items():
+            for control in box.locator(selector).all():
+                before = picture.evaluate(DIGEST)
+                control.focus()
+                page.keyboard.press(key)
+                end = time.monotonic() + REDRAW_SECONDS
+                while (same := picture.evaluate(DIGEST) == before) and time.monotonic() < end:
+                    if page.evaluate("() => window.said.length"):
+                        break
+                    time.sleep(0.2)
+                redrawn.append(not same)
+    return redrawn
+
+
 def visit(lab: Lab, browser: Any, name: str) -> Visit:
     """Opens notebook `name`, runs all its cells and looks at them."""
     seen = Visit()
@@ -218,6 +269,9 @@ def visit(lab: Lab, browser: Any, name: str) -> Visit:
         cells = page.evaluate(f"() => {NOTEBOOK}.content.model.toJSON().cells")
         seen.outputs = [output for cell in cells for output in cell.get("outputs", [])]
         seen.pictures = page.evaluate(PICTURES)
+        page.evaluate(LISTEN)
+        seen.redrawn = explore(page)
+        seen.said = page.evaluate("() => window.said")
     finally:
         context.close()
     return seen
@@ -235,6 +289,15 @@ def test_faults_are_seen(lab: Lab, browser: Any) -> None:
         "display(Image(data=b'no picture', format='png'))",
         f"display(Image(data=bytes.fromhex('{PNG.hex()}')))",
         "from tqdm.auto import tqdm\nfor _ in tqdm(range(40)):\n    time.sleep(0.2)",
+        "from seglib.widgets.explorer import explorer, slider\n"
+        "def draw(fail, size, same):\n"
+        "    if fail > 1: raise ValueError('planted in a widget')\n"
+        "    return png(size)",
+        "import io\nfrom PIL import Image as Picture\n"
+        "def png(size):\n"
+        "    Picture.new('L', (size, size)).save(file := io.BytesIO(), 'png')\n    return file.getvalue()",
+        "explorer(draw, 'A square.', size=slider('size', (4, 8), 4), fail=slider('fail', (1, 2), 1), "
+        "same=slider('same', (1, 2), 1))",
         "raise ValueError('planted in a cell')",
         "print('not reached')",
     ]
@@ -249,6 +312,8 @@ def test_faults_are_seen(lab: Lab, browser: Any) -> None:
     assert "asks another host for https://example.org/a.png" in seen.console
     assert (len(seen.with_data("image/")), seen.pictures) == (2, 1)
     assert len(seen.progress) >= 2, "a bar that grows"
+    assert seen.redrawn == [True, False, False]
+    assert any("planted in a widget" in text for text in seen.said)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -260,5 +325,9 @@ def test_notebook_runs_in_a_browser(lab: Lab, browser: Any, path: Path) -> None:
     assert seen.stderr == []
     assert seen.console == []
     assert seen.pictures == len(seen.with_data("image/")) > 0
-    if seen.with_data("application/vnd.jupyter.widget-view"):
+    if seen.bars:
         assert len(seen.progress) >= 2, "a bar that grows"
+    assert seen.said == []
+    assert all(seen.redrawn)
+    if "seglib.widgets" in path.read_text(encoding="utf-8"):
+        assert seen.redrawn, "an explorer whose controls move"
