@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from seglib.building import build_dataset, build_model, normalisation
 from seglib.data.sampling import EpochBatches, make_loader
 from seglib.inference import evaluate
 from seglib.losses import cross_entropy
 from seglib.metrics import ConfusionMatrix
 from seglib.models.checkpoints import load_exactly
-from seglib.recipe import Recipe, build_dataset, build_model, normalisation
+from seglib.recipe import Recipe
 from seglib.results import TRIMAP_WIDTHS, result_of, sources_hash
 from seglib.schedules import poly
 from seglib.storage import load_state, save_state, write_json

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from seglib.building import build_model
 from seglib.models import DeepLabV3, DeepLabV3Plus, MobileNetV2, ResNet
-from seglib.recipe import Recipe, build_model
+from seglib.recipe import Recipe
 
 
 def meta_resnet(*arguments: object, **settings: object) -> ResNet:

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from seglib.building import build_model
 from seglib.models import FCN, VGG16, UNet, mult_adds
-from seglib.recipe import RECIPES, Recipe, build_model
+from seglib.recipe import RECIPES, Recipe
 
 COMPARISONS = [
     *("toy_fcn32s", "toy_fcn16s", "toy_fcn8s", "toy_unet"),

@@ -6,9 +6,10 @@ python tools/overview.py RUN_DIR
 import sys
 from pathlib import Path
 
+from seglib.building import build_dataset, build_model, normalisation
 from seglib.inference import predict_image
 from seglib.plots import png, show_samples
-from seglib.recipe import Recipe, build_dataset, build_model, normalisation
+from seglib.recipe import Recipe
 from seglib.storage import load_state
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "overview.png"
