@@ -147,9 +147,10 @@ def test_effective_field_of_a_linear_network() -> None:
     conv = nn.Conv2d(2, 1, 3, padding=2, dilation=2, bias=False).eval()
     kernel = torch.arange(1.0, 10).view(3, 3)
     with torch.no_grad():
-        conv.weight.copy_(torch.stack([kernel, -2 * kernel])[None])
+        conv.weight.copy_(torch.stack([kernel, -2 * kernel.flip(0)])[None])
     expected = torch.zeros(9, 11)
-    expected[1:6:2, 3:8:2] = kernel / 9
+    magnitude = kernel + 2 * kernel.flip(0)
+    expected[1:6:2, 3:8:2] = magnitude / magnitude.max()
     torch.testing.assert_close(effective_field(conv, torch.randn(3, 2, 9, 11), 3, 5), expected)
 
 
