@@ -189,8 +189,8 @@ PEERS = (
         "pool_last",
         True,
         "executed",
-        "0.5.1, DeepLabV3 and DeepLabV3Plus",
-        note="rates are 12, 24, 36 by default at every output stride; no batch norm inside separable convolutions",
+        "0.5.1 and 0.6.0, DeepLabV3 and DeepLabV3Plus",
+        note="a 3x3 convolution behind ASPP; no batch norm inside separable convolutions; ASPP dropout 0.5",
     ),
     Peer(
         "VainF/DeepLabV3Plus-Pytorch",
@@ -202,6 +202,7 @@ PEERS = (
         False,
         "executed",
         "4e1087de, network/_deeplab.py and backbone/resnet.py",
+        note="a 3x3 convolution behind ASPP in DeepLabv3",
     ),
     Peer(
         "jfzhang95/pytorch-deeplab-xception",
@@ -213,7 +214,7 @@ PEERS = (
         True,
         "executed",
         "9135e104, modeling/backbone/resnet.py and aspp.py",
-        note="dropout 0.5 and 0.1 in the decoder",
+        note="dropout 0.5 in ASPP, 0.5 and 0.1 in the decoder",
     ),
     Peer(
         "kazuto1011/deeplab-pytorch",

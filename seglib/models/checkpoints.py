@@ -105,7 +105,7 @@ def load_exactly(
     Args:
         what: names the weights in an error.
         name: what the message calls a key.
-        hint: a sentence to end the message with.
+        hint: what to end the message with.
 
     Raises:
         ValueError: anything differs; nothing is loaded then.
@@ -124,7 +124,7 @@ def load_exactly(
     }
     if any(problems.values()):
         found = "; ".join(f"{len(keys)} {kind}: {_first(keys)}" for kind, keys in problems.items() if keys)
-        raise ValueError(f"{what} do not fit {type(model).__name__}: {found}{hint and '. ' + hint}")
+        raise ValueError(f"{what} do not fit {type(model).__name__}: {found}{hint and '; ' + hint}")
     model.load_state_dict(state)
 
 
@@ -168,7 +168,7 @@ def _backbone(layout: Layout, state: Mapping[str, Tensor], output_stride: int, w
         raise ValueError(
             f"{what} do not fit {layout.model.__name__}: expected {offered} (18, 34, 50, 101 or 152) as backbone, "
             f"with keys such as {layout.their_name('backbone.layer1.0.conv1.weight')}; found {len(keys)} keys: "
-            f"{_first(keys)}{hint and '. ' + hint}"
+            f"{_first(keys)}{hint and '; ' + hint}"
         )
     units = UNITS[depth][1][3]
     multi_grid = layout.multi_grid if layout.multi_grid and len(layout.multi_grid) == units else (1,) * units

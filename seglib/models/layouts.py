@@ -93,11 +93,11 @@ def choose_layout(source: str, state_dict: Mapping[str, Tensor]) -> Layout:
 
 
 def suggest_source(state_dict: Mapping[str, Tensor]) -> str:
-    """A sentence that says whose keys these are, or nothing."""
+    """Half a sentence that says whose keys these are, or nothing."""
     if OWN_MARKER in state_dict:
-        return "These are this package's own keys: build the model and call model.load_state_dict"
+        return "these are this package's own keys: build the model and call model.load_state_dict"
     found = [source for source, layouts in LAYOUTS.items() if any(layout.fits(state_dict) for layout in layouts)]
-    return f"These look like the keys of source={found[0]!r}" if found else ""
+    return f"these look like the keys of source={found[0]!r}" if found else ""
 
 
 def _aspp(prefix: str, separable: str | None = None) -> Names:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -76,3 +77,27 @@ def departure_bars(changes: Mapping[str, float], xlabel: str) -> Figure:
     ax.spines["left"].set_color(GREY)
     ax.grid(axis="x")
     return figure
+
+
+@styled
+def field_panels(fields: Mapping[str, np.ndarray]) -> Figure:
+    """Effective receptive fields beside each other, brightest where the output pixel depends on the input most.
+
+    fields: title -> (H, W) magnitudes, array or tensor. Raises ValueError without one.
+    """
+    if not fields:
+        raise ValueError("fields: expected at least one, found none")
+    figure, axes = plt.subplots(1, len(fields), squeeze=False, layout="constrained", figsize=(2.0 * len(fields), 2.4))
+    for ax, (title, magnitude) in zip(axes[0], fields.items(), strict=True):
+        ax.imshow(_block_means(np.asarray(magnitude)), cmap="viridis", norm=PowerNorm(0.5))
+        ax.set_title(title, fontsize=9)
+        ax.set_xticks([])
+        ax.set_yticks([])
+    return figure
+
+
+def _block_means(magnitude: np.ndarray) -> np.ndarray:
+    """Means of square blocks, about a hundred along a side: a single pixel's gradient is noise."""
+    block = max(1, magnitude.shape[0] // 100)
+    height, width = (side // block * block for side in magnitude.shape)
+    return magnitude[:height, :width].reshape(height // block, block, width // block, block).mean(axis=(1, 3))
