@@ -6,7 +6,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from seglib.data import SegmentationDataset, ToyVOC, VOCSegmentation
-from seglib.data.transforms import ColorJitter, Compose, Normalisation, RandomFlip, RandomScaleCrop
+from seglib.data.augmentation import augmentation
+from seglib.data.transforms import Compose, Normalisation
 from seglib.models import (
     FCN,
     VGG16,
@@ -20,7 +21,7 @@ from seglib.models import (
     load_imagenet_weights,
     load_vgg16_weights,
 )
-from seglib.models.checkpoints import read_state_dict
+from seglib.models.checkpoints import load_exactly, read_state_dict
 from seglib.models.resnet import UNITS
 from seglib.models.xception import MIDDLE_UNITS
 from seglib.recipe import Recipe
@@ -65,16 +66,10 @@ def normalisation(recipe: Recipe) -> Normalisation:
 
 
 def training_transform(recipe: Recipe) -> Compose:
-    """Random scale and crop, flip and colour jitter as the recipe says."""
+    """The recipe's augmentation. Raises ValueError: an unknown level."""
     fill = normalisation(recipe).fill
-    steps = [
-        RandomScaleCrop(recipe.crop_size, recipe.scale_range, recipe.scale_step, fill=fill),
-        RandomFlip(recipe.flip),
-    ]
-    if recipe.colour_jitter:
-        jitter = recipe.colour_jitter
-        steps.append(ColorJitter(brightness=jitter, contrast=jitter, saturation=jitter))
-    return Compose(tuple(steps))
+    scale = recipe.scale_range, recipe.scale_step
+    return augmentation(recipe.augmentation, recipe.crop_size, *scale, recipe.flip, fill)
 
 
 def build_model(recipe: Recipe, num_classes: int, weights_root: Path | None = None) -> nn.Module:
@@ -84,8 +79,19 @@ def build_model(recipe: Recipe, num_classes: int, weights_root: Path | None = No
         weights_root: folder of a `weights` file; None is `weights` in the folder SEGLIB_DATA.
 
     Raises:
-        ValueError: unknown model or backbone. FileNotFoundError: the weights file is missing.
+        ValueError: unknown model or backbone; weights that do not fit. FileNotFoundError: the weights file is missing.
     """
+    model = _build_network(recipe, num_classes, weights_root)
+    if recipe.start_from:
+        path = (weights_root or data_folder() / "weights") / recipe.start_from
+        load_exactly(model, read_state_dict(path), str(path))
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = recipe.bn_momentum
+    return model
+
+
+def _build_network(recipe: Recipe, num_classes: int, weights_root: Path | None) -> nn.Module:
     if recipe.model == "unet":
         return _build_unet(recipe, num_classes)
     if recipe.model not in (*DEEPLABS, *FCN_STRIDES):

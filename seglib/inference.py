@@ -91,7 +91,7 @@ def evaluate(
         output_stride: evaluate at this stride and put the model's own back afterwards; None leaves it.
         batch_size: images of equal size are predicted together, at most so many.
         trimap: a band's width in pixels to a matrix on the model's device, which counts the pixels of that band too
-            (v3+ section 4.3; `seglib.metrics.update_trimap`).
+            (v3+ section 4.4; `seglib.metrics.update_trimap`).
         pad_to: as `predict`.
 
     Returns:
@@ -104,7 +104,7 @@ def evaluate(
         raise ValueError("evaluate: the data set has a transform; scores count on the labels as they are stored")
     device = next(model.parameters()).device
     matrix = ConfusionMatrix(dataset.num_classes, dataset.ignore_index, device=device)
-    training, stride = model.training, model.output_stride
+    stride, modes = model.output_stride, [(module, module.training) for module in model.modules()]
     model.eval()
     if output_stride is not None:
         model.set_output_stride(output_stride)
@@ -119,7 +119,8 @@ def evaluate(
             matrix.update(truth, predictions)
             update_trimap(trimap or {}, truth, predictions)
     finally:
-        model.train(training)
+        for module, training in modes:  # one by one: a frozen batch norm stays frozen
+            module.training = training
         if output_stride is not None:
             model.set_output_stride(stride)
     return matrix

@@ -191,7 +191,7 @@ class ConfusionMatrix:
 
 
 def boundary_band(labels: Tensor, width: int, ignore_index: int = 255) -> Tensor:
-    """The trimap: the labelled pixels within `width` of a void pixel (DeepLabv3+ section 4.3, Figure 5).
+    """The trimap: the labelled pixels within `width` of a void pixel (DeepLabv3+ section 4.4, Figure 5).
 
     labels: integers (..., H, W). width: w >= 1 pixels; the void pixels are dilated by a square of side 2w + 1.
     Returns a bool mask (..., H, W), False on the void pixels themselves. Raises ValueError for width < 1 and for an

@@ -21,7 +21,8 @@ class Recipe:
         data: "toy_voc" or "voc". train_split, val_split: lists of that data set. partial: accept fewer images than the
             official lists have.
         crop_size: side of the square training crop in pixels. scale_range: random scale; scale_step: None draws it
-            continuously, 0.25 takes one of the TF code's seven steps. flip: probability. colour_jitter: 0 is off.
+            continuously, 0.25 takes one of the TF code's seven steps. flip: probability. augmentation: the level,
+            "geometric", "photometric" or "occlusion" (`seglib.data.augmentation`).
         normalisation: "imagenet" (mean/std) or "unit" (RGB / 127.5 - 1); must fit the weights.
         model: "deeplabv3plus", "deeplabv3", "fcn32s", "fcn16s", "fcn8s" (all three with output_stride 32) or "unet"
             (with output_stride 2 ** depth, and no backbone). backbone: "resnet18" ... "resnet152", "mobilenet_v2",
@@ -31,8 +32,15 @@ class Recipe:
             deeplabv3. channels: of ASPP and decoder. decoder_channels: of the decoder's 1x1. separable: "none", "paper"
             or "plain". dropout: after ASPP.
         weights: "" for random ones, "torchvision" for its public ImageNet weights, else a file in the weights folder.
-        lr, power, end_lr: poly schedule. backbone_lr_factor: times lr for the backbone. optimizer: "sgd", or "adamw",
-            for which momentum is beta 1.
+        start_from: file in the weights folder with a whole network's state dict, for a later stage; "" is none.
+        loss: "cross_entropy", "upsampled_cross_entropy" (the same in less memory), "focal" (focal_gamma), "dice",
+            "combined" (alpha), "hard_pixels" (keep_pixels) or "rmi". class_weights: "" or "inverse", "median", "enet".
+            weight_denominator, label_smoothing, smoothed: of `seglib.losses.cross_entropy`.
+        lr, end_lr; schedule: "poly" (power), "cosine", "step" (milestones, gamma) or "constant". decay_steps: its
+            length, None is iterations. warm_up: steps from 0 to the schedule. optimizer: "sgd", "adam" or "adamw", for
+            which momentum is beta 1. backbone_lr_factor, bias_lr_factor: times lr. depthwise_decay: weight decay on
+            depthwise weights too, which the TF code has off. freeze_bn: keep all of batch norm as it starts.
+            bn_momentum: share of a new batch in its running statistics (1 - the TF code's decay).
         mixed_precision: on CUDA only. eval_output_stride: None is the training one. eval_scales, eval_flip: test time.
     """
 
@@ -44,7 +52,7 @@ class Recipe:
     scale_range: tuple[float, float] = (0.5, 2.0)
     scale_step: float | None = None
     flip: float = 0.5
-    colour_jitter: float = 0.0
+    augmentation: str = "geometric"
     normalisation: str = "imagenet"
 
     model: str = "deeplabv3plus"
@@ -64,16 +72,35 @@ class Recipe:
     separable: str = "none"
     dropout: float = 0.1
     weights: str = ""
+    start_from: str = ""
+
+    loss: str = "cross_entropy"
+    class_weights: str = ""
+    weight_denominator: str = "weights"
+    label_smoothing: float = 0.0
+    smoothed: str = "pytorch"
+    focal_gamma: float = 2.0
+    alpha: float = 0.6
+    keep_pixels: float = 1.0
 
     batch_size: int = 16
     iterations: int = 30_000
     lr: float = 0.007
-    power: float = 0.9
     end_lr: float = 0.0
+    schedule: str = "poly"
+    power: float = 0.9
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.1
+    decay_steps: int | None = None
+    warm_up: int = 0
     backbone_lr_factor: float = 1.0
+    bias_lr_factor: float = 1.0
     optimizer: str = "sgd"
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    depthwise_decay: bool = True
+    freeze_bn: bool = False
+    bn_momentum: float = 0.1
     mixed_precision: bool = True
     seed: int = 0
 

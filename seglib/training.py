@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from seglib.building import build_dataset, build_model, normalisation
 from seglib.data.sampling import EpochBatches, make_loader
 from seglib.inference import evaluate
-from seglib.losses import cross_entropy
 from seglib.metrics import ConfusionMatrix
 from seglib.models.checkpoints import load_exactly
+from seglib.optimisation import build_loss, build_optimizer, freeze_batch_norm, learning_rate
 from seglib.recipe import Recipe
 from seglib.results import TRIMAP_WIDTHS, result_of, sources_hash
-from seglib.schedules import poly
 from seglib.storage import load_state, save_state, write_json
 
 __all__ = ["Recipe", "Trainer"]
@@ -77,7 +76,7 @@ class Trainer:
 
         stored = self._stored_state()
         # a resumed run finds its weights in the checkpoint and does not need the file of the initial ones
-        initial = recipe if stored is None else recipe.replace(weights="")
+        initial = recipe if stored is None else recipe.replace(weights="", start_from="")
         with torch.random.fork_rng(devices=self._cuda_devices):
             torch.manual_seed(recipe.seed)
             self.model = build_model(initial, self.train_set.num_classes, weights_root)
@@ -86,7 +85,10 @@ class Trainer:
             if output_stride:  # refused now, if it must be, not when the training is over
                 self.model.set_output_stride(output_stride)
         self.model.to(self.device, memory_format=torch.channels_last)
-        self.optimizer = _build_optimizer(self.model, recipe)
+        self.optimizer = build_optimizer(self.model, recipe)
+        self.loss = build_loss(recipe, self.train_set, self.device)
+        self.at_head_stride = recipe.loss.startswith("upsampled")  # the loss upsamples by itself
+        learning_rate(recipe, 0)  # an unknown schedule is refused now
         self.autocast_dtype = _autocast_dtype(self.device) if recipe.mixed_precision else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast_dtype == torch.float16)
         if stored is not None:
@@ -152,6 +154,8 @@ class Trainer:
     def _train(self, end: int) -> None:
         recipe = self.recipe
         self.model.train()
+        if recipe.freeze_bn:
+            freeze_batch_norm(self.model)
         if self.iteration == 0:
             self._save(0.0)  # finds out before the work, not after it, whether the folder can be written
         batches = EpochBatches(len(self.train_set), recipe.batch_size, end, recipe.seed, self.iteration)
@@ -179,13 +183,13 @@ class Trainer:
         recipe = self.recipe
         images = images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
         labels = labels.to(self.device, non_blocking=True)
-        lr = poly(self.iteration, recipe.iterations, recipe.lr, recipe.power, recipe.end_lr)
+        lr = learning_rate(recipe, self.iteration)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["lr_factor"]
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
-            logits = self.model(self.normalisation(images))  # (B, K, H, W)
-        loss = cross_entropy(logits, labels, self.train_set.ignore_index)
+            logits = self.model(self.normalisation(images), upsample=not self.at_head_stride)  # (B, K, H, W)
+        loss = self.loss(logits, labels)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -265,32 +269,6 @@ class Trainer:
         torch.set_rng_state(states[0])
         for device, state in zip(self._cuda_devices, states[1:], strict=False):  # a CPU run may go on on a GPU
             torch.cuda.set_rng_state(state, device)
-
-
-def _build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    groups = _parameter_groups(model, recipe)
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum)
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, 0.999))
-    raise ValueError(f"recipe: optimizer = {recipe.optimizer!r}; expected 'sgd' or 'adamw'")
-
-
-def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Backbone, then head; each with weight decay on the convolutions' weights alone.
-
-    The TF code regularises neither batch norm nor biases.
-    """
-    backbone = list(model.backbone.parameters())
-    inside = {id(parameter) for parameter in backbone}
-    head = [parameter for parameter in model.parameters() if id(parameter) not in inside]
-    groups = []
-    for parameters, lr_factor in ((backbone, recipe.backbone_lr_factor), (head, 1.0)):
-        weights = [p for p in parameters if p.ndim > 1]
-        others = [p for p in parameters if p.ndim <= 1]
-        groups.append({"params": weights, "weight_decay": recipe.weight_decay, "lr_factor": lr_factor})
-        groups.append({"params": others, "weight_decay": 0.0, "lr_factor": lr_factor})
-    return groups
 
 
 def _autocast_dtype(device: torch.device) -> torch.dtype | None:

@@ -1,0 +1,107 @@
+"""From a recipe to what is minimised and how: the loss, the optimiser with its parameter groups, the learning rate."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from seglib import losses, schedules
+from seglib.data import SegmentationDataset
+from seglib.recipe import Recipe
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def build_loss(recipe: Recipe, dataset: SegmentationDataset, device: torch.device) -> Loss:
+    """The recipe's loss, (logits, labels) -> scalar; class weights come from the data set's pixels.
+
+    Raises:
+        ValueError: a loss, or a combination of its fields, that there is not.
+    """
+    ignore_index = dataset.ignore_index
+    weights = None
+    if recipe.class_weights:
+        if recipe.loss in ("dice", "hard_pixels", "rmi"):
+            raise ValueError(f"recipe: class_weights = {recipe.class_weights!r}; loss {recipe.loss!r} takes none")
+        weights = losses.class_weights(*pixel_counts(dataset), rule=recipe.class_weights).to(device)
+    smoothing = {"smoothing": recipe.label_smoothing, "class_weights": weights, "ignore_index": ignore_index}
+    plain = {"smoothed": recipe.smoothed, "denominator": recipe.weight_denominator, **smoothing}
+    known: dict[str, Loss] = {
+        "cross_entropy": partial(losses.cross_entropy, **plain),
+        "upsampled_cross_entropy": partial(losses.upsampled_cross_entropy, **plain),
+        "focal": partial(losses.focal, gamma=recipe.focal_gamma, class_weights=weights, ignore_index=ignore_index),
+        "dice": partial(losses.dice, ignore_index=ignore_index),
+        "combined": partial(losses.combined, alpha=recipe.alpha, **smoothing),
+        "hard_pixels": partial(losses.hard_pixel_cross_entropy, keep=recipe.keep_pixels, ignore_index=ignore_index),
+        "rmi": partial(losses.region_mutual_information, ignore_index=ignore_index),
+    }
+    if recipe.loss not in known:
+        raise ValueError(f"recipe: loss = {recipe.loss!r}; expected one of {sorted(known)}")
+    return known[recipe.loss]
+
+
+def pixel_counts(dataset: SegmentationDataset) -> tuple[list[int], list[int]]:
+    """Of each class of a data set: its pixels, and all labelled pixels of the images in which it occurs."""
+    pixels = np.zeros(dataset.num_classes, dtype=np.int64)
+    images_with = np.zeros(dataset.num_classes, dtype=np.int64)
+    for index in range(len(dataset)):
+        counts = np.bincount(dataset.read(index)[1].ravel(), minlength=256)[: dataset.num_classes]
+        pixels += counts
+        images_with += np.where(counts > 0, counts.sum(), 0)
+    return pixels.tolist(), images_with.tolist()
+
+
+def learning_rate(recipe: Recipe, iteration: int) -> float:
+    """The recipe's learning rate of a 0-based step. Raises ValueError: an unknown schedule."""
+    steps = recipe.decay_steps or recipe.iterations
+    if recipe.schedule == "poly":
+        rate = schedules.poly(iteration, steps, recipe.lr, recipe.power, recipe.end_lr)
+    elif recipe.schedule == "cosine":
+        rate = schedules.cosine(iteration, steps, recipe.lr, recipe.end_lr)
+    elif recipe.schedule == "step":
+        rate = schedules.step(iteration, recipe.milestones, recipe.lr, recipe.gamma)
+    elif recipe.schedule == "constant":
+        rate = recipe.lr
+    else:
+        raise ValueError(f"recipe: schedule = {recipe.schedule!r}; expected 'poly', 'cosine', 'step' or 'constant'")
+    return schedules.warm_up(iteration, recipe.warm_up, rate)
+
+
+def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """SGD with momentum, Adam or AdamW over `parameter_groups`. Raises ValueError: an unknown optimiser."""
+    groups = parameter_groups(model, recipe)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum)
+    adams = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    if recipe.optimizer not in adams:
+        raise ValueError(f"recipe: optimizer = {recipe.optimizer!r}; expected 'sgd', 'adam' or 'adamw'")
+    return adams[recipe.optimizer](groups, lr=recipe.lr, betas=(recipe.momentum, 0.999))
+
+
+def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Groups by learning-rate factor and weight decay; every trainable parameter is in exactly one.
+
+    Weight decay is on the convolutions' weights alone: the TF code regularises neither batch norm nor biases, nor, with
+    `depthwise_decay` off, depthwise weights. `backbone_lr_factor` and `bias_lr_factor` multiply.
+    """
+    backbone = set(model.backbone.parameters()) if hasattr(model, "backbone") else set()
+    depthwise = {m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1}
+    biases = {p for m in model.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for p in (m.bias,)} - {None}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        factor = recipe.backbone_lr_factor if parameter in backbone else 1.0
+        factor *= recipe.bias_lr_factor if parameter in biases else 1.0
+        decays = parameter.ndim > 1 and (recipe.depthwise_decay or parameter not in depthwise)
+        groups.setdefault((factor, recipe.weight_decay if decays else 0.0), []).append(parameter)
+    return [{"params": p, "weight_decay": decay, "lr_factor": factor} for (factor, decay), p in groups.items()]
+
+
+def freeze_batch_norm(model: nn.Module) -> None:
+    """Batch norm keeps its statistics, scale and shift (v3 sec. 4.1, second stage). Call it after `model.train()`."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+            module.requires_grad_(False)
