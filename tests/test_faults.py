@@ -185,7 +185,7 @@ def test_recipe_that_could_not_be_scored_is_refused_before_the_training(data: Pa
         "crop_size": 0,
         "eval_scales": (),
         "eval_output_stride": 12,
-        "model": "unet",
+        "model": "segformer",
         "backbone": "vgg16",
         "data": "ade20k",
         "normalisation": "none",
@@ -425,8 +425,8 @@ def test_full_disk_at_the_result_keeps_the_weights(data: Path, disk: SimpleNames
     run = trainer(disk.folder / "run", data)
     evaluate = run.evaluate
 
-    def evaluate_while_the_disk_fills() -> ConfusionMatrix:
-        matrix = evaluate()
+    def evaluate_while_the_disk_fills(**options: object) -> ConfusionMatrix:
+        matrix = evaluate(**options)
         disk.fill(0)
         return matrix
 

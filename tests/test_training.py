@@ -71,7 +71,7 @@ def test_history_holds_the_loss_over_valid_pixels(tmp_path: Path) -> None:
     run = trainer(tmp_path)
     seen = []
     forward = run.model.forward
-    run.model.forward = lambda images: seen.append(forward(images)) or seen[-1]
+    run.model.forward = lambda images, upsample: seen.append(forward(images, upsample)) or seen[-1]
     labels = []
     step = run._step
     run._step = lambda images, label: labels.append(label) or step(images, label)
