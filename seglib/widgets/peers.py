@@ -10,7 +10,7 @@ from seglib.plots.style import png
 from seglib.widgets.explorer import Explorer, explorer, slider
 
 BY_NAME = {peer.name: peer for peer in PEERS if peer is not PAPERS}
-OUTPUT_STRIDES = (16, 8)
+OUTPUT_STRIDES = (8, 16)  # from the default on
 
 
 @cache
