@@ -115,3 +115,8 @@ def test_explorer_refuses_unequal_numbers(scene: dict[str, np.ndarray]) -> None:
     arrays = [[values] for values in scene.values()]
     with pytest.raises(ValueError, match="one number of each"):
         decoder_explorer(*arrays[:3], [], classes=CLASSES, palette=PALETTE)
+
+
+def test_the_legend_has_what_is_drawn() -> None:
+    figure = label_panels({"a": np.array([[0, 2]]), "b": np.array([[2, 255]])}, ("sky", "tree", "bird"), PALETTE)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["sky", "bird", "void"]

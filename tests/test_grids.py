@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from seglib.plots.grids import label_grids, label_panels, number_grids
+from seglib.plots.grids import label_grids, number_grids
 from seglib.widgets.upsampling import make_kernel, upsampling_explorer, upsampling_picture
 
 PALETTE = np.arange(768, dtype=np.uint32).reshape(256, 3).astype(np.uint8)
@@ -33,11 +33,6 @@ def test_what_differs_from_the_label_is_framed() -> None:
     assert len(figure.axes[0].patches) == 0
     places = [(box.get_x() + 0.42, box.get_y() + 0.42) for box in figure.axes[1].patches]
     np.testing.assert_allclose(places, [(0, 0), (1, 1)])
-
-
-def test_the_legend_has_what_is_drawn() -> None:
-    figure = label_panels({"a": np.array([[0, 2]]), "b": np.array([[2, 255]])}, ("sky", "tree", "bird"), PALETTE)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["sky", "bird", "void"]
 
 
 @pytest.mark.parametrize("draw", [number_grids, lambda g: label_grids(g, ("a",), PALETTE)])

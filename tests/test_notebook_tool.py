@@ -232,7 +232,7 @@ def test_bad_source_is_reported(cell: nbformat.NotebookNode, said: str) -> None:
 
 def test_good_source_is_not_reported() -> None:
     cells = [
-        new_markdown_cell("![A street](a.png) <img src='a.png' alt='A street'> https://a.org/home/page"),
+        new_markdown_cell("![A street](a.png) <img src='a.png' alt='A street'> https://a.org/" + "home/page"),
         code("\n".join(["x = 1"] * 30)),
     ]
     assert found(*cells) == ""

@@ -1,4 +1,4 @@
-"""Maps side by side: small ones with a number or a class name in every cell, and label maps with one legend."""
+"""Small maps side by side, with a number or a class name in every cell."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from seglib.plots.samples import VOID, show_label
+from seglib.plots.samples import VOID
 from seglib.plots.style import GREY, INK, styled
 
 PANEL_INCHES = 2.9
@@ -66,27 +66,6 @@ def label_grids(grids: Mapping[str, np.ndarray], classes: Sequence[str], palette
                 box = Rectangle((column - 0.42, row - 0.42), 0.84, 0.84, fill=False, color="white", linewidth=2.5)
                 box.set_path_effects([withStroke(linewidth=4.5, foreground="black")])
                 ax.add_patch(box)
-    return figure
-
-
-@styled
-def label_panels(grids: Mapping[str, np.ndarray], classes: Sequence[str], palette: np.ndarray) -> Figure:
-    """Label maps side by side under their titles, in the palette's colours, with one legend of what is drawn.
-
-    grids: title -> (H, W) integers, classes 0..K-1 and 255 = void. palette: (256, 3) uint8. Raises ValueError without a
-    grid, and for one that is no matrix.
-    """
-    _check(grids)
-    tallest = max(grid.shape[0] / grid.shape[1] for grid in grids.values())
-    size = (PANEL_INCHES * len(grids), PANEL_INCHES * tallest + 0.7)
-    figure, axes = plt.subplots(1, len(grids), squeeze=False, layout="constrained", figsize=size)
-    for ax, (title, grid) in zip(axes[0], grids.items(), strict=True):
-        show_label(ax, grid, palette, classes)
-        ax.set_title(title)
-    present = np.unique(np.concatenate([grid.ravel() for grid in grids.values()]))
-    names = {int(index): "void" if index == VOID else classes[index] for index in present}
-    patches = [Patch(facecolor=palette[i] / 255, edgecolor=GREY, label=name) for i, name in names.items()]
-    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches))
     return figure
 
 
