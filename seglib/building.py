@@ -7,7 +7,10 @@ from torch import Tensor, nn
 
 from seglib.data import SegmentationDataset, ToyVOC, VOCSegmentation
 from seglib.data.augmentation import augmentation
+from seglib.data.dataset import Transform
+from seglib.data.noise import NoisyMasks
 from seglib.data.transforms import Compose, Normalisation
+from seglib.folds import fold_indices
 from seglib.models import (
     FCN,
     VGG16,
@@ -36,13 +39,24 @@ def build_dataset(
     """The recipe's data set, with its augmentation where `train`.
 
     Args:
-        split: name of an image list.
-        data_root: the VOCdevkit folder; None is the bundled toy set, or `voc/VOCdevkit` of the folder SEGLIB_DATA.
+        split: name of an image list, or "fold", the part of `recipe.train_split` that is not trained on.
+        data_root: the data set's folder, such as VOCdevkit; None is the bundled toy set, or that folder in SEGLIB_DATA.
+        train: with the recipe's augmentation and label noise, and without the part that its `fold` leaves out.
 
     Raises:
         ValueError: unknown data set. FileNotFoundError: no data_root and SEGLIB_DATA is not set.
     """
     transform = training_transform(recipe) if train else None
+    dataset = _open_dataset(recipe, recipe.train_split if split == "fold" else split, data_root, transform)
+    if recipe.folds and (train or split == "fold"):
+        left_out = fold_indices(len(dataset), recipe.folds)[recipe.fold]
+        dataset = dataset.subset(sorted({*range(len(dataset))} - {*left_out}) if train else left_out)
+    return NoisyMasks(dataset, recipe.label_noise) if train and recipe.label_noise else dataset
+
+
+def _open_dataset(
+    recipe: Recipe, split: str, data_root: Path | None, transform: Transform | None
+) -> SegmentationDataset:
     if recipe.data == "toy_voc":
         return ToyVOC(split, root=data_root, transform=transform, seed=recipe.seed)
     if recipe.data == "voc":

@@ -19,7 +19,8 @@ class Recipe:
 
     Fields:
         data: "toy_voc" or "voc". train_split, val_split: lists of that data set. partial: accept fewer images than the
-            official lists have.
+            official lists have. folds, fold: train on all but part `fold` of train_split's `folds` random parts; that
+            part is val_split "fold". label_noise: pixels by which the training masks' boundaries are displaced.
         crop_size: side of the square training crop in pixels. scale_range: random scale; scale_step: None draws it
             continuously, 0.25 takes one of the TF code's seven steps. flip: probability. augmentation: the level,
             "geometric", "photometric" or "occlusion" (`seglib.data.augmentation`).
@@ -41,6 +42,8 @@ class Recipe:
             which momentum is beta 1. backbone_lr_factor, bias_lr_factor: times lr. depthwise_decay: weight decay on
             depthwise weights too, which the TF code has off. freeze_bn: keep all of batch norm as it starts.
             bn_momentum: share of a new batch in its running statistics (1 - the TF code's decay).
+        eval_every: iterations between scores on val_split. patience: stop after so many of them without a new best, and
+            end with the best's weights; 0 never stops.
         mixed_precision: on CUDA only. eval_output_stride: None is the training one. eval_scales, eval_flip: test time.
     """
 
@@ -48,6 +51,9 @@ class Recipe:
     train_split: str = "trainaug"
     val_split: str = "val"
     partial: bool = False
+    folds: int = 0
+    fold: int = 0
+    label_noise: int = 0
     crop_size: int = 513
     scale_range: tuple[float, float] = (0.5, 2.0)
     scale_step: float | None = None
@@ -101,6 +107,8 @@ class Recipe:
     depthwise_decay: bool = True
     freeze_bn: bool = False
     bn_momentum: float = 0.1
+    eval_every: int | None = None
+    patience: int = 0
     mixed_precision: bool = True
     seed: int = 0
 
@@ -109,9 +117,18 @@ class Recipe:
     eval_flip: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("crop_size", 1), ("batch_size", 1), ("iterations", 1), ("seed", 0)):
+        least_values = {"crop_size": 1, "batch_size": 1, "iterations": 1, "seed": 0, "label_noise": 0, "patience": 0}
+        for name, least in least_values.items():
             if getattr(self, name) < least:
                 raise ValueError(f"recipe: {name} = {getattr(self, name)}; expected at least {least}")
+        if self.patience and not self.eval_every:
+            raise ValueError(f"recipe: patience = {self.patience} counts scores; expected an eval_every, found none")
+        if (self.folds or self.fold) and not 0 <= self.fold < self.folds >= 2:
+            raise ValueError(
+                f"recipe: fold = {self.fold}, folds = {self.folds}; expected 0 <= fold < folds, folds >= 2"
+            )
+        if self.val_split == "fold" and not self.folds:
+            raise ValueError("recipe: val_split = 'fold' is the part that is left out; expected folds, found 0")
         if not self.eval_scales or min(self.eval_scales) <= 0:
             raise ValueError(f"recipe: eval_scales = {self.eval_scales}; expected at least one, each more than 0")
 

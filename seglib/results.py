@@ -29,8 +29,9 @@ def result_of(trainer: "Trainer", matrix: ConfusionMatrix, trimap: dict[int, Con
 
     Returns:
         name, recipe (its non-default fields), scores, confusion matrix (rows are labels), trimap (widths, and the mIoU
-        within each; None where no pixel lies within), evaluation protocol, the
-        image lists with their hashes, seconds of training, peak memory in MiB, device, versions, hash of the sources.
+        within each; None where no pixel lies within), evaluation protocol, the image lists with their hashes, history
+        and class_history as the trainer's, seconds of training, peak memory in MiB, device, versions, hash of the
+        sources.
     """
     recipe = trainer.recipe
     return {
@@ -53,6 +54,7 @@ def result_of(trainer: "Trainer", matrix: ConfusionMatrix, trimap: dict[int, Con
         },
         "data": {"train": _image_list(trainer.train_set), "val": _image_list(trainer.val_set)},
         "history": json.loads(trainer.history.to_json(orient="records")),
+        "class_history": json.loads(trainer.class_history.to_json(orient="split")),
         "train_seconds": round(trainer.seconds, 1),
         "peak_memory_mib": peak_memory_mib(trainer.device),
         "device": device_name(trainer.device),

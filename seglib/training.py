@@ -13,13 +13,15 @@ from tqdm.auto import tqdm
 
 from seglib.building import build_dataset, build_model, normalisation
 from seglib.data.sampling import EpochBatches, make_loader
+from seglib.history import History
 from seglib.inference import evaluate
 from seglib.metrics import ConfusionMatrix
 from seglib.models.checkpoints import load_exactly
 from seglib.optimisation import build_loss, build_optimizer, freeze_batch_norm, learning_rate
 from seglib.recipe import Recipe
 from seglib.results import TRIMAP_WIDTHS, result_of, sources_hash
-from seglib.storage import load_state, save_state, write_json
+from seglib.runtime import autocast_dtype, generator_states, set_generator_states
+from seglib.storage import load_state, load_tensors, save_state, write_atomic, write_json
 
 __all__ = ["Recipe", "Trainer"]
 
@@ -39,13 +41,13 @@ class Trainer:
         data_root, weights_root: where the data and the initial weights are; see `build_dataset`, `build_model`.
         device: None takes CUDA where there is one.
         num_workers: loader processes; 0 loads in this one.
-        eval_every: iterations between scores on the val list; None scores only at the end.
+        eval_every: iterations between scores on the val list; None takes the recipe's, or scores only at the end.
         checkpoint_seconds: a kill loses at most about this much work.
         progress: draw a progress bar.
 
     Raises:
         ValueError: run_dir holds a run of another recipe (names the fields that differ), or no checkpoint that is whole
-            and fits the recipe's network.
+            and fits the recipe's network; an eval_every beside a recipe's patience.
     """
 
     def __init__(
@@ -63,15 +65,18 @@ class Trainer:
     ) -> None:
         self.recipe, self.run_dir = recipe, Path(run_dir)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.num_workers, self.eval_every, self.progress = num_workers, eval_every, progress
+        if recipe.patience and eval_every not in (None, recipe.eval_every):
+            raise ValueError(
+                f"eval_every = {eval_every}; the recipe's, {recipe.eval_every}, is what its patience counts"
+            )
+        self.num_workers, self.eval_every, self.progress = num_workers, eval_every or recipe.eval_every, progress
         self.checkpoint_seconds, self.weights_root = checkpoint_seconds, weights_root
         self.train_set = build_dataset(recipe, recipe.train_split, data_root, train=True)
         self.val_set = build_dataset(recipe, recipe.val_split, data_root)
         self.normalisation = normalisation(recipe)
         self.sources = sources_hash()  # now: the files may change while a long run trains
         self.iteration, self.seconds = 0, 0.0
-        self._log: list[dict[str, float]] = []
-        self._losses: list[Tensor] = []  # since the last row of the log
+        self._history = History()
         self._half_done = False
 
         stored = self._stored_state()
@@ -80,7 +85,7 @@ class Trainer:
         with torch.random.fork_rng(devices=self._cuda_devices):
             torch.manual_seed(recipe.seed)
             self.model = build_model(initial, self.train_set.num_classes, weights_root)
-            self._generators = self._generator_states()
+            self._generators = generator_states(self._cuda_devices)
         for output_stride in (recipe.eval_output_stride, recipe.output_stride):
             if output_stride:  # refused now, if it must be, not when the training is over
                 self.model.set_output_stride(output_stride)
@@ -89,7 +94,7 @@ class Trainer:
         self.loss = build_loss(recipe, self.train_set, self.device)
         self.at_head_stride = recipe.loss.startswith("upsampled")  # the loss upsamples by itself
         learning_rate(recipe, 0)  # an unknown schedule is refused now
-        self.autocast_dtype = _autocast_dtype(self.device) if recipe.mixed_precision else None
+        self.autocast_dtype = autocast_dtype(self.device) if recipe.mixed_precision else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast_dtype == torch.float16)
         if stored is not None:
             self._restore(*stored)
@@ -100,14 +105,30 @@ class Trainer:
         return self.run_dir / "checkpoint.pt"
 
     @property
+    def best(self) -> Path:
+        """The file with the weights of the best score so far; only a recipe with patience writes it."""
+        return self.run_dir / "best.pt"
+
+    @property
     def history(self) -> pd.DataFrame:
         """A row per ten iterations (iteration, loss, lr) and per evaluation (iteration, miou, pixel_accuracy)."""
-        return pd.DataFrame(self._log, columns=["iteration", "loss", "lr", "miou", "pixel_accuracy"])
+        return self._history.frame()
+
+    @property
+    def class_history(self) -> pd.DataFrame:
+        """Per-class IoU on the val list: a row per evaluation, indexed by the iteration, a column per class."""
+        return self._history.class_frame(self.val_set.classes)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last iteration is reached, or the recipe's patience is at its end."""
+        return self.iteration == self.recipe.iterations or self._history.out_of_patience(self.recipe.patience)
 
     def fit(self, until: int | None = None) -> "Trainer":
         """Trains to the recipe's last iteration, or only to `until`, and leaves a checkpoint there.
 
-        At the recipe's end the val list is scored and result.json written.
+        At the recipe's end, or when its patience is, the val list is scored and result.json written. With patience
+        the model then has the weights of the best score, which best.pt holds.
 
         Raises:
             FloatingPointError: the loss is no longer finite; the last checkpoint is from before that.
@@ -116,13 +137,15 @@ class Trainer:
         if self._half_done and (stored := self._stored_state()):
             self._restore(*stored)  # an exception may have stopped a step between two parameters
         end = min(until or self.recipe.iterations, self.recipe.iterations)
-        if self.iteration < end:
+        if self.iteration < end and not self.finished:
             self._half_done = True
             with torch.random.fork_rng(devices=self._cuda_devices):
-                self._set_generator_states(self._generators)
+                set_generator_states(self._generators, self._cuda_devices)
                 self._train(end)
             self._half_done = False
-        if self.iteration == self.recipe.iterations and not (self.run_dir / "result.json").exists():
+        if self.finished and self.recipe.patience:
+            load_exactly(self.model, load_tensors(self.best), f"{self.best}: the weights")
+        if self.finished and not (self.run_dir / "result.json").exists():
             trimap = {width: self._new_matrix() for width in TRIMAP_WIDTHS}
             matrix = self.evaluate(trimap=trimap)
             write_json(self.run_dir / "result.json", result_of(self, matrix, trimap))
@@ -164,7 +187,7 @@ class Trainer:
         bar = tqdm(total=recipe.iterations, initial=self.iteration, desc="train", disable=not self.progress)
         with bar:
             for images, labels in loader:
-                self._losses.append(self._step(images, labels))
+                self._history.waiting.append(self._step(images, labels))
                 self.iteration += 1
                 bar.update()
                 if self.iteration % LOG_EVERY == 0:
@@ -175,9 +198,12 @@ class Trainer:
                 if self.eval_every and self.iteration % self.eval_every == 0:
                     self._log_scores()
                     logged = time.perf_counter()
-                if time.perf_counter() - saved > self.checkpoint_seconds or self.iteration == end:
+                stop = self.iteration == end or self.finished
+                if stop or time.perf_counter() - saved > self.checkpoint_seconds:
                     self._save(time.perf_counter() - saved)
                     saved = time.perf_counter()
+                if stop:
+                    break
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
         recipe = self.recipe
@@ -195,29 +221,25 @@ class Trainer:
         self.scaler.update()
         return loss.detach()
 
-    def _log_losses(self) -> dict[str, float]:
-        loss = self._mean_loss()
-        self._losses = []
-        self._log.append({"iteration": self.iteration, "loss": loss, "lr": self.optimizer.param_groups[-1]["lr"]})
-        return self._log[-1]
+    def _log_losses(self) -> dict[str, Any]:
+        self._check_loss()
+        return self._history.log_losses(self.iteration, self.optimizer.param_groups[-1]["lr"])
 
-    def _mean_loss(self) -> float:
-        loss = float(torch.stack(self._losses).double().mean())
-        if not np.isfinite(loss):
+    def _check_loss(self) -> None:
+        if not np.isfinite(loss := self._history.mean_loss()):
             raise FloatingPointError(
                 f"{self.run_dir}: the loss is {loss} at iteration {self.iteration}; expected a finite number. "
                 f"The last checkpoint is from before. A lower lr than {self.recipe.lr} is the usual cure."
             )
-        return loss
 
     def _log_scores(self) -> None:
-        scores = self.evaluate(progress=False).compute()
-        row = {"iteration": self.iteration, "miou": scores.miou, "pixel_accuracy": scores.pixel_accuracy}
-        self._log.append(row)
+        self._history.log_scores(self.iteration, self.evaluate(progress=False).compute())
+        if self.recipe.patience and self._history.since_best == 0:
+            # a run that is killed before its next checkpoint comes by here again and writes the same
+            write_atomic(self.best, lambda file: torch.save(self.model.state_dict(), file))
 
     def _save(self, seconds: float) -> None:
-        if self._losses:
-            self._mean_loss()
+        self._check_loss()
         self.seconds += seconds
         state = {
             "recipe": self.recipe.changes(),
@@ -226,9 +248,8 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "generators": self._generator_states() if self.iteration else self._generators,
-            "log": self._log,
-            "losses": [float(loss) for loss in self._losses],
+            "generators": generator_states(self._cuda_devices) if self.iteration else self._generators,
+            **self._history.state_dict(),
         }
         save_state(self.checkpoint, state)
         self._generators = state["generators"]
@@ -254,28 +275,13 @@ class Trainer:
             raise ValueError(f"{path}: the optimiser's state does not fit this version's ({error})") from error
         self.scaler.load_state_dict(state["scaler"])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
-        self._log, self._losses = list(state["log"]), [torch.tensor(loss) for loss in state["losses"]]
+        self._history.load_state_dict(state)
         self._generators = state["generators"]
         self._half_done = False
 
     @property
     def _cuda_devices(self) -> list[torch.device]:
         return [self.device] if self.device.type == "cuda" else []
-
-    def _generator_states(self) -> list[Tensor]:
-        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self._cuda_devices)]
-
-    def _set_generator_states(self, states: list[Tensor]) -> None:
-        torch.set_rng_state(states[0])
-        for device, state in zip(self._cuda_devices, states[1:], strict=False):  # a CPU run may go on on a GPU
-            torch.cuda.set_rng_state(state, device)
-
-
-def _autocast_dtype(device: torch.device) -> torch.dtype | None:
-    if device.type != "cuda":
-        return None
-    # older GPUs, such as Colab's T4, only emulate bfloat16, slowly
-    return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,0 +1,56 @@
+"""Masks as a hurried annotator would draw them: the boundaries of a data set's labels, displaced."""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from seglib.data.dataset import SegmentationDataset
+
+GRID = 4  # times the displacement: the distance over which its direction changes
+
+
+class NoisyMasks(SegmentationDataset):
+    """A data set whose label maps are displaced by a smooth random field; the images stay.
+
+    The noise belongs to a mask as an annotator's error does: it depends on the seed and on the file's name alone, not
+    on the epoch, so that a network can learn it by heart.
+
+    Args:
+        dataset: whose files, transform and seed are taken over.
+        pixels: the largest displacement along each axis, at least 1.
+
+    Raises:
+        ValueError: pixels < 1.
+    """
+
+    def __init__(self, dataset: SegmentationDataset, pixels: int) -> None:
+        if pixels < 1:
+            raise ValueError(f"pixels: expected at least 1, found {pixels}")
+        super().__init__(
+            dataset.files, dataset.classes, dataset.palette, dataset.transform, dataset.seed, dataset.names
+        )
+        self.source, self.pixels = dataset, pixels
+
+    def read_image(self, path: Path) -> np.ndarray:
+        """As the data set's own."""
+        return self.source.read_image(path)
+
+    def read_label(self, path: Path) -> np.ndarray:
+        """The data set's own, displaced."""
+        label = self.source.read_label(path)
+        return displaced(label, self.pixels, np.random.default_rng((self.seed, zlib.crc32(path.stem.encode()))))
+
+
+def displaced(label: np.ndarray, pixels: int, rng: np.random.Generator) -> np.ndarray:
+    """(H, W) uint8 -> the same size, each pixel taken from a place up to `pixels` away along each axis."""
+    height, width = label.shape
+    step = GRID * pixels
+    coarse = rng.uniform(-pixels, pixels, size=(1, 2, height // step + 2, width // step + 2))
+    field = F.interpolate(torch.from_numpy(coarse), size=label.shape, mode="bilinear", align_corners=True)
+    down, right = field[0].round().long().numpy()  # (H, W) each
+    rows = np.clip(np.arange(height)[:, None] + down, 0, height - 1)
+    columns = np.clip(np.arange(width) + right, 0, width - 1)
+    return label[rows, columns]
