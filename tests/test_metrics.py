@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -21,6 +22,17 @@ from seglib.metrics import ConfusionMatrix, boundary_band, update_trimap
 
 torch.set_num_threads(2)
 VOID = 255
+
+
+@pytest.fixture(scope="module", autouse=True, params=["values", "pixels", "runs"])
+def way_of_counting(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test with each of the three ways, which large images of few or many regions would take by themselves."""
+    patch = pytest.MonkeyPatch()
+    if request.param != "values":
+        patch.setattr(seglib.metrics, "TABLE_PIXELS", 1)
+        patch.setattr(seglib.metrics, "RUN_LENGTH", 10**9 if request.param == "pixels" else 1)
+    yield
+    patch.undo()
 
 
 def brute_matrix(labels: np.ndarray, predictions: np.ndarray, k: int) -> np.ndarray:
