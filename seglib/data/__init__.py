@@ -1,18 +1,25 @@
 """Data sets, joint transforms, and the order of samples."""
 
+from seglib.data.cityscapes import CITYSCAPES_CLASSES, CityscapesSegmentation, cityscapes_palette
+from seglib.data.cityscapes_labels import train_ids_to_ids
 from seglib.data.dataset import SegmentationDataset, sample_rng
 from seglib.data.sampling import EpochBatches, make_loader
-from seglib.data.toy import TOY_VOC_CLASSES, ToyVOC
+from seglib.data.toy import TOY_VOC_CLASSES, ToyCityscapes, ToyVOC
 from seglib.data.voc import VOC_CLASSES, VOCSegmentation, voc_palette
 
 __all__ = [
+    "CITYSCAPES_CLASSES",
     "TOY_VOC_CLASSES",
     "VOC_CLASSES",
+    "CityscapesSegmentation",
     "EpochBatches",
     "SegmentationDataset",
+    "ToyCityscapes",
     "ToyVOC",
     "VOCSegmentation",
+    "cityscapes_palette",
     "make_loader",
     "sample_rng",
+    "train_ids_to_ids",
     "voc_palette",
 ]

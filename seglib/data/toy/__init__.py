@@ -1,9 +1,9 @@
-"""The two bundled data sets: the painter that makes them, and the reader of the toy VOC set.
+"""The two bundled data sets: the painter that makes them, and their readers.
 
 `python -m seglib.data.toy voc ROOT` and `python -m seglib.data.toy cityscapes ROOT` write larger ones.
 """
 
-from seglib.data.toy.reader import ToyVOC
+from seglib.data.toy.reader import ToyCityscapes, ToyVOC
 from seglib.data.toy.street_scenes import StreetScene, street_scene
 from seglib.data.toy.voc_scenes import TOY_VOC_CLASSES, VOCScene, voc_scene
 from seglib.data.toy.write import (
@@ -16,6 +16,7 @@ from seglib.data.toy.write import (
 __all__ = [
     "TOY_VOC_CLASSES",
     "StreetScene",
+    "ToyCityscapes",
     "ToyVOC",
     "VOCScene",
     "generate_toy_cityscapes",

@@ -1,0 +1,147 @@
+"""Cityscapes: street scenes with fine and coarse annotations, ids mapped to the 19 trainIds in memory."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from seglib.data.cityscapes_labels import CITYSCAPES_LABELS
+from seglib.data.dataset import SegmentationDataset, Transform
+
+_TRAINED = sorted((row for row in CITYSCAPES_LABELS if 0 <= row.train_id < 255), key=lambda row: row.train_id)
+CITYSCAPES_CLASSES = tuple(row.name for row in _TRAINED)
+SPLITS = {"fine": ("train", "val", "test"), "coarse": ("train", "val", "train_extra")}
+PACKAGES = {
+    "train": "leftImg8bit_trainvaltest.zip (11 GB)",
+    "val": "leftImg8bit_trainvaltest.zip (11 GB)",
+    "test": "leftImg8bit_trainvaltest.zip (11 GB)",
+    "train_extra": "leftImg8bit_trainextra.zip (44 GB)",
+    "fine": "gtFine_trainvaltest.zip (241 MB)",
+    "coarse": "gtCoarse.zip (1.3 GB)",
+}
+IMAGE = "_leftImg8bit.png"
+
+
+def cityscapes_palette() -> np.ndarray:
+    """(256, 3) uint8: the colours of the 19 trainIds; void and unused values are black."""
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(_TRAINED)] = [row.colour for row in _TRAINED]
+    return palette
+
+
+def _train_ids() -> np.ndarray:
+    table = np.full(256, 255, np.uint8)
+    for row in CITYSCAPES_LABELS:
+        if row.id >= 0:
+            table[row.id] = row.train_id
+    return table
+
+
+TRAIN_IDS = _train_ids()  # (256,), from id to trainId
+LAST_ID = max(row.id for row in CITYSCAPES_LABELS)
+
+
+class CityscapesSegmentation(SegmentationDataset):
+    """Cityscapes (19 classes; 2,975 / 500 / 1,525 frames with fine, 19,998 more with coarse annotations).
+
+    Frames are found by listing `leftImg8bit/SPLIT/CITY`. Labels come from `labelIds`, the files that the official
+    packages hold; `labelTrainIds` are not needed. The 15 ids that are not evaluated become void, 255;
+    `train_ids_to_ids` takes predictions back to ids. The annotations of "test" are withheld: its files hold void ids
+    alone, so every label is 255, and only the official server can score predictions.
+
+    Args:
+        root: the folder that holds `leftImg8bit` and `gtFine` or `gtCoarse`.
+        split: "train", "val", "test" (fine only) or "train_extra" (coarse only).
+        quality: "fine" or "coarse".
+        transform, seed: as in `SegmentationDataset`.
+
+    Raises:
+        FileNotFoundError: a folder is missing, or an image has no annotation.
+        ValueError: unknown split or quality, or a split that does not have this quality.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        quality: str = "fine",
+        transform: Transform | None = None,
+        seed: int = 0,
+    ) -> None:
+        if quality not in SPLITS:
+            raise ValueError(f"quality: expected one of {tuple(SPLITS)}, found {quality!r}")
+        if split not in SPLITS[quality]:
+            raise ValueError(f"split: expected one of {SPLITS[quality]} with quality {quality!r}, found {split!r}")
+        self.split, self.quality = split, quality
+        annotations = "gtFine" if quality == "fine" else "gtCoarse"
+        images, labels = Path(root) / "leftImg8bit" / split, Path(root) / annotations / split
+        for folder in (images, labels):
+            if not folder.is_dir():
+                raise FileNotFoundError(f"{folder}: no such folder; {self._origin()}")
+        files = _pairs(images, labels, f"_{annotations}_labelIds.png")
+        if not files:
+            raise FileNotFoundError(f"{images}: holds no CITY folder with *{IMAGE} files; {self._origin()}")
+        names = [image.name.removesuffix(IMAGE) for image, _ in files]
+        super().__init__(files, CITYSCAPES_CLASSES, cityscapes_palette(), transform, seed, names)
+
+    def _origin(self) -> str:
+        """Where the folders come from, for messages."""
+        return (
+            "Cityscapes may not be passed on: log in at https://www.cityscapes-dataset.com/downloads, accept the "
+            f"licence, and unpack {PACKAGES[self.split]} and {PACKAGES[self.quality]} into one folder, root"
+        )
+
+    def read_label(self, path: Path) -> np.ndarray:
+        """(H, W) uint8 trainIds, 255 = void, of a labelIds file. Raises ValueError: a file that holds other things."""
+        if path.name.endswith("_labelTrainIds.png"):
+            raise ValueError(f"{path}: trainIds; expected ids, a file named *_labelIds.png, which are mapped in memory")
+        ids = super().read_label(path)
+        if ids.max() > LAST_ID:
+            wrong = [int(value) for value in np.unique(ids) if value > LAST_ID]
+            cause = "255 is void among trainIds: is it a labelTrainIds file? " if 255 in wrong else ""
+            raise ValueError(f"{path}: holds the values {wrong}; {cause}expected ids, 0 to {LAST_ID}")
+        return TRAIN_IDS[ids]
+
+    def read_instances(self, index: int) -> np.ndarray:
+        """(H, W) int32 instanceIds of sample `index`: id * 1000 + number for a single object, else the plain id.
+
+        Raises:
+            FileNotFoundError: there is no instanceIds file beside the labelIds.
+            ValueError: it cannot be decoded, or holds something else.
+        """
+        label = self.files[index][1]
+        path = label.with_name(label.name.replace("_labelIds.png", "_instanceIds.png"))
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file, though there is {label.name}; {self._origin()}")
+        try:
+            with Image.open(path) as image:
+                mode, instances = image.mode, np.array(image)
+        except (OSError, SyntaxError, ValueError) as error:  # as Pillow's PNG reader does on damaged data
+            raise ValueError(f"{path}: not an image that can be read ({error})") from error
+        if instances.dtype == np.uint8 or instances.ndim != 2:
+            raise ValueError(f"{path}: an image of mode {mode}; expected instanceIds, a 16-bit grey image")
+        with Image.open(label) as image:
+            size = image.size  # (width, height), from the header
+        if instances.shape != size[::-1]:
+            found = f"{instances.shape[1]} x {instances.shape[0]}"
+            raise ValueError(f"{path}: {found} (width x height), its {label.name} is {size[0]} x {size[1]}")
+        return instances.astype(np.int32)
+
+
+def _pairs(images: Path, labels: Path, ending: str) -> list[tuple[Path, Path]]:
+    """(image, label) files, by city and name. Raises FileNotFoundError: an image without a label."""
+    files = []
+    for city in sorted(folder.name for folder in images.iterdir() if folder.is_dir()):
+        # one listing per folder, because asking for each file takes minutes on a network drive
+        annotated = set(os.listdir(labels / city)) if (labels / city).is_dir() else set()
+        for name in sorted(os.listdir(images / city)):
+            if not name.endswith(IMAGE) or name.startswith("."):
+                continue
+            label = name.removesuffix(IMAGE) + ending
+            if label not in annotated:
+                other = label.replace("_labelIds", "_labelTrainIds")
+                hint = f" ({other} is there, but holds trainIds)" if other in annotated else ""
+                raise FileNotFoundError(f"{images / city / name}: no annotation {labels / city / label}{hint}")
+            files.append((images / city / name, labels / city / label))
+    return files

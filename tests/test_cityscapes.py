@@ -1,0 +1,302 @@
+"""Cityscapes on a small tree with the official layout, damaged in every way that trees get damaged."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cityscapesscripts.helpers.labels import labels as official
+from cityscapesscripts.preparation.json2labelImg import createLabelImage
+from PIL import Image
+
+from seglib.data import (
+    CITYSCAPES_CLASSES,
+    CityscapesSegmentation,
+    ToyCityscapes,
+    cityscapes_palette,
+    sample_rng,
+    train_ids_to_ids,
+)
+from seglib.data.cityscapes_labels import CITYSCAPES_LABELS
+from seglib.data.transforms import RandomFlip
+
+SIZE = (16, 34)  # 34 columns: one of each id
+FRAMES = ("ulm/ulm_000000_000019", "ulm/ulm_000001_000019", "aachen/aachen_000000_000019")
+KINDS = [
+    *(("fine", split) for split in ("train", "val", "test")),
+    *(("coarse", split) for split in ("train", "val", "train_extra")),
+]
+LOGIN = "log in at https://www.cityscapes-dataset.com"
+
+
+def label_ids(frame: int = 0) -> np.ndarray:
+    ids = np.tile(np.arange(34, dtype=np.uint8), (SIZE[0], 1))
+    ids[0, 0] = 7 + frame  # tells which frame it is
+    return ids
+
+
+def save(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three frames of two cities for every split and quality."""
+    for quality, split in KINDS:
+        gt = {"fine": "gtFine", "coarse": "gtCoarse"}[quality]
+        for number, frame in enumerate(FRAMES):
+            image = np.full((*SIZE, 3), (10 * number, 80, 200), np.uint8)
+            save(tmp_path / "leftImg8bit" / split / f"{frame}_leftImg8bit.png", image)
+            ids = label_ids(number) if split != "test" else np.zeros(SIZE, np.uint8)
+            save(tmp_path / gt / split / f"{frame}_{gt}_labelIds.png", ids)
+            instances = ids.astype(np.uint16)
+            instances[:, 26] = 26003
+            save(tmp_path / gt / split / f"{frame}_{gt}_instanceIds.png", instances)
+            save(tmp_path / gt / split / f"{frame}_{gt}_color.png", np.zeros((*SIZE, 4), np.uint8))
+    return tmp_path
+
+
+def label_path(root: Path, frame: int = 0, split: str = "train") -> Path:
+    return root / "gtFine" / split / f"{FRAMES[frame]}_gtFine_labelIds.png"
+
+
+def test_class_names_and_colours_are_the_published_ones() -> None:
+    trained = {row.trainId: row for row in official if 0 <= row.trainId < 255}
+    assert list(CITYSCAPES_CLASSES) == [trained[k].name for k in range(19)]
+    palette = cityscapes_palette()
+    assert palette.shape == (256, 3) and palette.dtype == np.uint8
+    assert palette[:19].tolist() == [list(trained[k].color) for k in range(19)]
+    assert not palette[19:].any()
+
+
+def test_label_table_is_the_reference_in_full(seglib_data: Path) -> None:
+    path = seglib_data.parent / "reference" / "cityscapes_labels.csv"
+    if not path.exists():
+        pytest.skip("no folder reference with cityscapes_labels.csv beside the one that SEGLIB_DATA names")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = [
+        {
+            **{"name": row.name, "id": row.id, "trainId": row.train_id, "category": row.category},
+            **{"categoryId": row.category_id, "hasInstances": row.has_instances, "ignoreInEval": row.ignored},
+            **dict(zip("rgb", row.colour, strict=True)),
+        }
+        for row in CITYSCAPES_LABELS
+    ]
+    assert [{key: str(value) for key, value in row.items()} for row in found] == rows
+
+
+@pytest.mark.parametrize(("quality", "split"), KINDS)
+def test_frames_are_found_by_city_and_name(root: Path, quality: str, split: str) -> None:
+    data = CityscapesSegmentation(root, split, quality)
+    assert data.names == ["aachen_000000_000019", "ulm_000000_000019", "ulm_000001_000019"]
+    assert (data.num_classes, data.ignore_index, data.classes) == (19, 255, CITYSCAPES_CLASSES)
+    image, label = data.read(0)
+    assert image.shape == (*SIZE, 3) and image[0, 0].tolist() == [20, 80, 200] and image.dtype == np.uint8
+    assert label.shape == SIZE and label.dtype == np.uint8 and label.flags.writeable
+    if split == "test":
+        assert (label == 255).all(), "dummy annotations: nothing can be scored"
+
+
+def test_ids_become_the_official_train_ids(root: Path) -> None:
+    data = CityscapesSegmentation(root, "train")
+    expected = {row.id: row.trainId for row in official if row.id >= 0}
+    label = data.read(0)[1]
+    assert label[1].tolist() == [expected[k] for k in range(34)]
+    assert [int(data.read(k)[1][0, 0]) for k in range(3)] == [expected[9], expected[7], expected[8]]
+
+
+def test_train_ids_come_back_as_ids_of_the_same_class(root: Path) -> None:
+    ids = label_ids()[1]
+    trained = [row.id for row in official if 0 <= row.trainId < 255]
+    back = train_ids_to_ids(CityscapesSegmentation(root, "train").read(1)[1])[1]
+    assert back.tolist() == [k if k in trained else 0 for k in ids]
+
+
+def test_labels_equal_the_files_that_the_official_script_writes(tmp_path: Path) -> None:
+    """From one polygon file the package draws both ids and trainIds; the ids read here are the trainIds."""
+    from cityscapesscripts.helpers.annotation import Annotation, CsPoly, Point
+
+    annotation = Annotation()
+    annotation.imgWidth, annotation.imgHeight = 68, 32
+    for number, row in enumerate(row for row in official if row.id > 0):
+        thing = CsPoly()
+        left, top = 2 * number, number % 7
+        thing.label = row.name
+        thing.polygon = [Point(left, top), Point(left + 9, top), Point(left + 9, 31), Point(left, 31)]
+        annotation.objects.append(thing)
+    images = {kind: np.array(createLabelImage(annotation, kind)) for kind in ("ids", "trainIds")}
+    frame = "ulm/ulm_000000_000019"
+    save(tmp_path / "leftImg8bit" / "train" / f"{frame}_leftImg8bit.png", np.zeros((32, 68, 3), np.uint8))
+    save(tmp_path / "gtFine" / "train" / f"{frame}_gtFine_labelIds.png", images["ids"])
+    label = CityscapesSegmentation(tmp_path).read(0)[1]
+    assert len(np.unique(label)) == 20
+    assert np.array_equal(label, images["trainIds"])
+
+
+def test_instances(root: Path) -> None:
+    data = CityscapesSegmentation(root, "val")
+    instances = data.read_instances(1)
+    assert instances.dtype == np.int32 and instances.shape == SIZE
+    assert (instances[:, 26] == 26003).all() and instances[0, 0] == 7
+    assert data.subset([2]).read_instances(0)[0, 0] == 8
+    path = label_path(root, 0, "val").with_name("ulm_000000_000019_gtFine_instanceIds.png")
+    save(path, np.zeros(SIZE, np.uint8))
+    with pytest.raises(ValueError, match=r"instanceIds\.png: an image of mode L; expected instanceIds, a 16-bit"):
+        data.read_instances(1)
+    save(path, np.zeros((*SIZE, 3), np.uint8))
+    with pytest.raises(ValueError, match="mode RGB; expected instanceIds"):
+        data.read_instances(1)
+    path.write_bytes(b"\x89PNG")
+    with pytest.raises(ValueError, match=r"instanceIds\.png: not an image"):
+        data.read_instances(1)
+    save(path, np.zeros((3, 4), np.uint16))
+    with pytest.raises(ValueError, match=r"instanceIds\.png: 4 x 3 .*34 x 16"):
+        data.read_instances(1)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"instanceIds\.png: no such file, though there is .*labelIds\.png"):
+        data.read_instances(1)
+
+
+@pytest.mark.parametrize(
+    ("folder", "quality", "split", "packages"),
+    [
+        ("leftImg8bit", "fine", "val", r"leftImg8bit_trainvaltest\.zip.* and gtFine_trainvaltest\.zip"),
+        ("gtFine", "fine", "test", r"leftImg8bit_trainvaltest\.zip.* and gtFine_trainvaltest\.zip"),
+        ("gtCoarse", "coarse", "train", r"leftImg8bit_trainvaltest\.zip.* and gtCoarse\.zip"),
+        ("leftImg8bit", "coarse", "train_extra", r"leftImg8bit_trainextra\.zip.* and gtCoarse\.zip"),
+    ],
+)
+def test_missing_folder_says_where_it_comes_from(
+    root: Path, folder: str, quality: str, split: str, packages: str
+) -> None:
+    shutil.rmtree(root / folder / split)
+    with pytest.raises(FileNotFoundError, match=rf"{folder}.{split}: no such folder; .*{LOGIN}.*{packages}"):
+        CityscapesSegmentation(root, split, quality)
+
+
+def test_folder_without_images(root: Path) -> None:
+    for city in (root / "leftImg8bit" / "train").iterdir():
+        shutil.rmtree(city)
+    with pytest.raises(FileNotFoundError, match=rf"train: holds no CITY folder.*{LOGIN}"):
+        CityscapesSegmentation(root)
+
+
+@pytest.mark.parametrize(
+    ("quality", "split", "message"),
+    [
+        ("fine", "trainval", r"split: expected one of \('train', 'val', 'test'\) .*'fine', found 'trainval'"),
+        ("fine", "train_extra", "with quality 'fine', found 'train_extra'"),
+        ("coarse", "test", r"\('train', 'val', 'train_extra'\) with quality 'coarse', found 'test'"),
+        ("medium", "train", r"quality: expected one of \('fine', 'coarse'\), found 'medium'"),
+    ],
+)
+def test_unknown_split_and_quality(root: Path, quality: str, split: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CityscapesSegmentation(root, split, quality)
+
+
+def test_image_without_annotation(root: Path) -> None:
+    label_path(root).unlink()
+    with pytest.raises(FileNotFoundError, match=r"ulm_000000_000019_leftImg8bit\.png: no annotation .*_labelIds\.png$"):
+        CityscapesSegmentation(root)
+    save(label_path(root).with_name("ulm_000000_000019_gtFine_labelTrainIds.png"), np.zeros(SIZE, np.uint8))
+    with pytest.raises(FileNotFoundError, match=r"_labelTrainIds\.png is there, but holds trainIds"):
+        CityscapesSegmentation(root)
+    shutil.rmtree(label_path(root).parent)
+    with pytest.raises(FileNotFoundError, match=r"ulm_000000_000019_leftImg8bit\.png: no annotation"):
+        CityscapesSegmentation(root)
+
+
+def test_annotations_without_image_and_other_files_are_no_samples(root: Path) -> None:
+    (root / "leftImg8bit" / "train" / "ulm" / "ulm_000001_000019_leftImg8bit.png").unlink()
+    (root / "leftImg8bit" / "train" / "ulm" / "._ulm_000000_000019_leftImg8bit.png").write_bytes(b"of macOS")
+    (root / "leftImg8bit" / "train" / "ulm" / "Thumbs.db").write_bytes(b"of Windows")
+    (root / "leftImg8bit" / "train" / "license.txt").write_text("read me")
+    assert CityscapesSegmentation(root).names == ["aachen_000000_000019", "ulm_000000_000019"]
+
+
+def test_train_ids_in_place_of_ids(root: Path) -> None:
+    data = CityscapesSegmentation(root, "train")
+    ids = label_ids()
+    ids[3, 4] = 255
+    save(label_path(root), ids)
+    with pytest.raises(ValueError, match=r"_labelIds\.png: holds the values \[255\]; .*labelTrainIds.*ids, 0 to 33"):
+        data.read(1)
+    ids[3, 4] = 34
+    save(label_path(root), ids)
+    with pytest.raises(ValueError, match=r"_labelIds\.png: holds the values \[34\]; expected ids, 0 to 33"):
+        data.read(1)
+    path = label_path(root).with_name("ulm_000000_000019_gtFine_labelTrainIds.png")
+    save(path, np.zeros(SIZE, np.uint8))
+    with pytest.raises(ValueError, match=r"labelTrainIds\.png: trainIds; expected ids"):
+        data.read_label(path)
+
+
+def test_colours_in_place_of_ids_and_wrong_size(root: Path) -> None:
+    data = CityscapesSegmentation(root, "train")
+    save(label_path(root), np.zeros((*SIZE, 4), np.uint8))
+    with pytest.raises(ValueError, match=r"_labelIds\.png: an image of mode RGBA; expected class indices"):
+        data.read(1)
+    save(label_path(root), label_ids()[:, :20])
+    with pytest.raises(ValueError, match=r"_labelIds\.png: the label is 20 x 16, its image .* is 34 x 16"):
+        data.read(1)
+
+
+def test_transform_and_seed_are_used(root: Path) -> None:
+    data = CityscapesSegmentation(root, "train", transform=RandomFlip(), seed=4)
+    plain = CityscapesSegmentation(root, "train")
+    for key in [(epoch, index) for epoch in range(3) for index in range(3)]:
+        expected = RandomFlip()(*plain.read(key[1]), sample_rng(4, *key))
+        assert all(np.array_equal(a, b) for a, b in zip(data[key], expected, strict=True))
+
+
+# --- the toy streets and the real ones -------------------------------------------------------------------------------
+
+
+def test_toy_streets() -> None:
+    train, val = ToyCityscapes("train", seed=2), ToyCityscapes("val")
+    assert (len(train), len(val), train.seed) == (48, 12, 2)
+    assert train.classes == CITYSCAPES_CLASSES and isinstance(train, CityscapesSegmentation)
+    assert train.names[0] == "aldermoor_000000_000019" and {n.split("_")[0] for n in val.names} == {"brackenau"}
+    seen = np.zeros(256, bool)
+    for index in range(0, 48, 4):
+        image, label = train.read(index)
+        assert image.shape == (256, 512, 3)
+        seen[np.unique(label)] = True
+    assert seen[:19].sum() >= 15 and seen[255]
+    instances = train.read_instances(0)
+    assert instances.max() >= 24000 and (instances >= 0).all()
+
+
+def test_toy_streets_instances_fit_their_labels() -> None:
+    """The class of an instance is the label's, wherever it is trained on."""
+    val = ToyCityscapes("val")
+    for index in range(4):
+        instances, label = val.read_instances(index), val.read(index)[1]
+        ids = np.where(instances >= 1000, instances // 1000, instances)
+        expected = {row.id: row.trainId for row in official if row.id >= 0}
+        assert np.array_equal(np.vectorize(expected.get)(ids), label)
+
+
+def test_toy_streets_elsewhere(root: Path, tmp_path: Path) -> None:
+    assert len(ToyCityscapes("val", root=root)) == 3
+    with pytest.raises(FileNotFoundError, match=r"no such folder; `python -m seglib\.data\.toy cityscapes .*absent`"):
+        ToyCityscapes("train", root=tmp_path / "absent")
+    with pytest.raises(ValueError, match=r"split: expected one of \('train', 'val'\), found 'test'"):
+        ToyCityscapes("test")
+
+
+def test_real_frames(seglib_data: Path) -> None:
+    if not (seglib_data / "cityscapes" / "leftImg8bit" / "train").is_dir():
+        pytest.skip("SEGLIB_DATA holds no cityscapes/leftImg8bit/train")
+    data = CityscapesSegmentation(seglib_data / "cityscapes", "train")
+    image, label = data.read(0)
+    assert image.shape == (1024, 2048, 3) and label.shape == (1024, 2048)
+    instances = data.read_instances(0)
+    ids = np.where(instances >= 1000, instances // 1000, instances)
+    back = train_ids_to_ids(label)
+    assert np.array_equal(back[label != 255], ids[label != 255])
+    assert 0.02 < (label == 255).mean() < 0.3
