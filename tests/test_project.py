@@ -22,7 +22,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 FOUNDATIONS = {"models", "losses", "metrics", "data"}  # know nothing of each other
-UTILITIES = {"storage"}  # what a foundation may import besides
+UTILITIES = {"storage", "cityscapes_labels"}  # what a foundation may import besides
 LEAVES = {"plots", "widgets", "checks"}  # only notebooks import them, and widgets the style of the plots
 DRAWING = {"matplotlib", "ipywidgets"}  # and only plots and widgets import these
 

@@ -1,0 +1,161 @@
+"""Scores of whole folders of Cityscapes predictions, from the files, by several processes.
+
+`python -m seglib.cityscapes_scores GROUND_TRUTH PREDICTIONS` prints the tables of Cityscapes' evaluation script. torch
+is not imported: that would take longer than to score twenty frames.
+"""
+
+import argparse
+import bisect
+import concurrent.futures
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from seglib.street_scores import CACHE_PIXELS, CONVERT, PLANES, StreetScores
+
+Frame = tuple[Path, Path, Path]  # labelIds, prediction, instanceIds
+ID_MODES = ("L", "P", "I;16", "I;16B", "I")  # Pillow's names of 8, 16 and 32 bits of grey, and of palette indices
+
+
+def find_frames(ground_truth: str | Path, predictions: str | Path) -> list[Frame]:
+    """Pairs files as the evaluation script does: CITY_NUMBER_NUMBER_*_labelIds.png with CITY_NUMBER_NUMBER*.png.
+
+    Both folders are searched with all folders in them. Returns (labelIds, prediction, instanceIds) sorted by name.
+
+    Raises:
+        FileNotFoundError: a folder does not exist, no labelIds, no instanceIds beside one, or no prediction for one.
+        ValueError: a labelIds file is not named as Cityscapes names them; several predictions for one.
+    """
+    labels = [path for path in _files_in(ground_truth) if path.name.endswith("_labelIds.png")]
+    if not labels:
+        raise FileNotFoundError(f"{ground_truth}: expected files CITY_NUMBER_NUMBER_gtFine_labelIds.png, found none")
+    found = sorted((path.name, path) for path in _files_in(predictions) if path.suffix == ".png")
+    names = [name for name, _ in found]
+    frames = []
+    for label in sorted(labels):
+        if label.name.count("_") not in (3, 4):
+            raise ValueError(f"{label}: expected a name such as aachen_000000_000019_gtFine_labelIds.png")
+        frame = "_".join(label.name.split("_")[:3])
+        first = bisect.bisect_left(names, frame)
+        last = bisect.bisect_left(names, frame + "\U0010ffff")
+        if first == last:
+            raise FileNotFoundError(f"{predictions}: expected a prediction {frame}*.png for {label}, found none")
+        if last - first > 1:
+            several = ", ".join(str(path) for _, path in found[first:last])
+            raise ValueError(f"{predictions}: expected one prediction {frame}*.png, found {several}")
+        instances = label.with_name(label.name.replace("_labelIds", "_instanceIds"))
+        if not instances.is_file():
+            raise FileNotFoundError(f"{instances}: no such file; expected it beside {label.name}, for the iIoU")
+        frames.append((label, found[first][1], instances))
+    return frames
+
+
+def score_frame(frame: Frame) -> StreetScores:
+    """The counts of one frame's files.
+
+    Raises ValueError naming the file: it cannot be read, is no map of ids, has another size than the labelIds, or a
+    value that cannot be.
+    """
+    images = [_read_ids(path) for path in frame]
+    for path, image in zip(frame, images, strict=True):
+        if image.size != images[0].size:
+            sizes = [f"{width} x {height}" for width, height in (images[0].size, image.size)]
+            raise ValueError(f"{path}: expected {sizes[0]}, the size of {frame[0].name}, found {sizes[1]}")
+    scores = StreetScores()
+    try:
+        scores.update_pieces(_bands(images))
+    except ValueError as error:
+        files = dict(zip(PLANES, frame, strict=True))
+        raise ValueError(f"{files[str(error).split(':')[0]]}: {error}") from None
+    return scores
+
+
+def score_folders(
+    ground_truth: str | Path, predictions: str | Path, workers: int = 1, progress: bool = False
+) -> StreetScores:
+    """The counts of all frames of two folders; the same, bit for bit, whatever the number of processes.
+
+    Raises as `find_frames` and `score_frame`; ValueError too where the predictions look like trainIds
+    (`StreetScores.suspects_train_ids`) or workers < 1.
+    """
+    if workers < 1:
+        raise ValueError(f"workers: expected at least 1, found {workers}")
+    frames = find_frames(ground_truth, predictions)
+    total = StreetScores()
+    for number, scores in enumerate(_scored(frames, workers), start=1):
+        total.merge(scores)
+        if progress:
+            end = "\n" if number == len(frames) else ""
+            print(f"\r{number} of {len(frames)} frames", end=end, file=sys.stderr, flush=True)
+    if total.suspects_train_ids:
+        raise ValueError(
+            f"{predictions}: holds no id above 18, but ids that are not evaluated: are these trainIds? {CONVERT}"
+        )
+    return total
+
+
+def _scored(frames: Sequence[Frame], workers: int) -> Iterator[StreetScores]:
+    if workers == 1:
+        yield from map(score_frame, frames)
+        return
+    with concurrent.futures.ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(score_frame, frames)
+
+
+def _files_in(folder: str | Path) -> Iterator[Path]:
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(
+            f"{folder}: expected a folder, found {'a file' if Path(folder).exists() else 'nothing'}"
+        )
+    for parent, _, names in os.walk(folder):
+        yield from (Path(parent, name) for name in names)
+
+
+def _read_ids(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on damaged files
+        raise ValueError(f"{path}: not an image that can be read ({error})") from error
+    if image.mode not in ID_MODES:
+        raise ValueError(f"{path}: an image of mode {image.mode}; expected one id for each pixel, a mode of {ID_MODES}")
+    return image
+
+
+def _bands(images: Sequence[Image.Image]) -> Iterator[list[np.ndarray]]:
+    """Flat arrays of a few rows each; a whole array takes fresh memory every time, which costs more than to fill it."""
+    width, height = images[0].size
+    rows = max(CACHE_PIXELS // width, 1)
+    for top in range(0, height, rows):
+        box = (0, top, width, min(top + rows, height))
+        yield [np.asarray(image.crop(box)).reshape(-1) for image in images]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line: `python -m seglib.cityscapes_scores GROUND_TRUTH PREDICTIONS --workers N`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m seglib.cityscapes_scores", description="IoU and iIoU as Cityscapes' evaluation script has them."
+    )
+    parser.add_argument("ground_truth", type=Path, help="folder with *_labelIds.png and *_instanceIds.png: gtFine/val")
+    parser.add_argument("predictions", type=Path, help="folder with CITY_NUMBER_NUMBER*.png, which hold ids")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    parser.add_argument("--output", type=Path, help="write the scores into this JSON file too")
+    options = parser.parse_args(arguments)
+    try:
+        counts = score_folders(options.ground_truth, options.predictions, options.workers, sys.stderr.isatty())
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"error: {error}\n")
+    scores = counts.compute()
+    print(scores.table())
+    if options.output:
+        text = json.dumps({**scores.to_dict(), "matrix": counts.matrix.tolist()}, indent=1)
+        options.output.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
