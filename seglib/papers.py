@@ -13,7 +13,7 @@ Condition = str | int | bool | tuple[int, ...]
 
 @cache
 def load_papers(path: Path = PAPERS_FILE) -> Mapping[str, dict]:
-    """All papers of the file: key -> title, name, authors, arxiv, year, tables.
+    """All papers of the file: key -> title, name, authors, arxiv or url, year, tables.
 
     Args:
         path: the JSON file; by default the one in the project's `data` folder, beside the package.
@@ -37,7 +37,7 @@ def published(
     """One published number, in the unit its table's `protocol` states (mIoU in %, Mult-Adds in billions).
 
     Args:
-        paper: "fcn", "deeplabv1", "deeplabv2", "deeplabv3" or "deeplabv3plus".
+        paper: "fcn", "deeplabv1", "deeplabv2", "deeplabv3", "deeplabv3plus" or "course_report".
         table: number or name of the table, such as 9, "7(a)" or "Figure 5(a)".
         value: column to read.
         path: the JSON file.

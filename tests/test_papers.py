@@ -48,6 +48,9 @@ SPOT_CHECKS = [
     (68.96, "deeplabv2", 3, {"model": "ASPP-L"}),
     (77.69, "deeplabv2", 4, {"step": "CRF"}),
     (70.4, "deeplabv2", 9, {"step": "ASPP"}),
+    (54, "course_report", "Sections 2.6 to 2.8", {"epochs": "30-50"}),
+    (56, "course_report", "Sections 2.6 to 2.8", {"epochs": "50-70"}),
+    (58, "course_report", "Sections 2.6 to 2.8", {"epochs": "70-90"}),
 ]
 
 
@@ -106,6 +109,7 @@ def test_number_of_published_values() -> None:
         "fcn": 3 + 16 + 2 + 6,
         "deeplabv1": 10 + 2,
         "deeplabv2": 8 + 5 + 6 + 7 + 9 + 1,
+        "course_report": 3,
     }
 
 
@@ -182,6 +186,8 @@ def test_cite_prints_the_digits_of_the_paper() -> None:
     assert cite("deeplabv3plus", "7(a)", backbone="X-71") == "79.55 (DeepLabv3+, Table 7(a))"
     gain = cite("deeplabv3plus", "Figure 5(a)", value="miou_gain", backbone="Xception")
     assert gain == "5.4 (DeepLabv3+, Figure 5(a))"
+    whole = cite("course_report", "Sections 2.6 to 2.8", epochs="50-70")
+    assert whole == "56 (course report, Sections 2.6 to 2.8)", "printed without decimals, as there"
 
 
 @pytest.mark.parametrize(
