@@ -56,7 +56,8 @@ class BasicUnit(ResidualUnit):
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
-        return self.relu(y + self.shortcut(x))
+        y += self.shortcut(x)
+        return self.relu(y)
 
 
 class BottleneckUnit(ResidualUnit):
@@ -81,7 +82,8 @@ class BottleneckUnit(ResidualUnit):
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
-        return self.relu(y + self.shortcut(x))
+        y += self.shortcut(x)
+        return self.relu(y)
 
 
 class PreActivationBasicUnit(BasicUnit):
@@ -96,7 +98,8 @@ class PreActivationBasicUnit(BasicUnit):
         activated = self.relu(self.bn1(x))
         y = self.conv1(activated)
         y = self.conv2(self.relu(self.bn2(y)))
-        return y + self.shortcut(activated if self.downsample is not None else x)
+        y += self.shortcut(activated if self.downsample is not None else x)
+        return y
 
 
 class PreActivationBottleneckUnit(BottleneckUnit):
@@ -113,7 +116,8 @@ class PreActivationBottleneckUnit(BottleneckUnit):
         y = self.conv1(activated)
         y = self.conv2(self.relu(self.bn2(y)))
         y = self.conv3(self.relu(self.bn3(y)))
-        return y + self.shortcut(activated if self.downsample is not None else x)
+        y += self.shortcut(activated if self.downsample is not None else x)
+        return y
 
 
 Unit = type[BasicUnit] | type[BottleneckUnit]

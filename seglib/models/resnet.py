@@ -1,5 +1,6 @@
 """ResNet as a DeepLab backbone: both stems, both stride positions, any output stride, multi-grid, blocks 5 to 7."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
@@ -158,20 +159,24 @@ class ResNet(nn.Module):
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
         """The last map of blocks 1 to 3 before any striding, then the last block's: strides 4, 8, 16, output stride."""
+        return list(self._maps(images))
+
+    def _maps(self, images: Tensor) -> Iterator[Tensor]:
+        # one by one, so that a map that is not wanted does not stay in memory
         x = self._stem(images)  # (B, C, H/4, W/4)
-        maps = []
         for block in (self.layer1, self.layer2, self.layer3):
             if self.stride_unit == "last":
-                maps.append(block[:-1](x))
-                x = block[-1](maps[-1])
+                x = block[:-1](x)
+                yield x
+                x = block[-1](x)
             else:
                 x = block(x)
-                maps.append(x)
+                yield x
         for block in self._blocks()[3:]:
             x = block(x)
         if self.final_norm is not None:
             x = self.relu(self.final_norm(x))
-        return [*maps, x]  # the last one (B, C, H/OS, W/OS)
+        yield x  # (B, C, H/OS, W/OS)
 
     def _stem(self, images: Tensor) -> Tensor:
         if self.stem is not None:
@@ -180,7 +185,9 @@ class ResNet(nn.Module):
         return self.maxpool(x if self.final_norm is not None else self.relu(x))
 
     def forward(self, images: Tensor) -> Features:
-        low, *_, high = self.pyramid(images)
+        maps = self._maps(images)
+        low = next(maps)  # (B, C, H/4, W/4)
+        (high,) = deque(maps, maxlen=1)  # (B, C, H/OS, W/OS)
         return Features(low, high)
 
 
