@@ -3,6 +3,7 @@
 from seglib.data.cityscapes import CITYSCAPES_CLASSES, CityscapesSegmentation, cityscapes_palette
 from seglib.data.cityscapes_labels import train_ids_to_ids
 from seglib.data.dataset import SegmentationDataset, sample_rng
+from seglib.data.packed import PackedDataset, pack
 from seglib.data.sampling import EpochBatches, make_loader
 from seglib.data.toy import TOY_VOC_CLASSES, ToyCityscapes, ToyVOC
 from seglib.data.voc import VOC_CLASSES, VOCSegmentation, voc_palette
@@ -13,12 +14,14 @@ __all__ = [
     "VOC_CLASSES",
     "CityscapesSegmentation",
     "EpochBatches",
+    "PackedDataset",
     "SegmentationDataset",
     "ToyCityscapes",
     "ToyVOC",
     "VOCSegmentation",
     "cityscapes_palette",
     "make_loader",
+    "pack",
     "sample_rng",
     "train_ids_to_ids",
     "voc_palette",
