@@ -1,0 +1,95 @@
+"""Folds in stages: who is averaged, what starts the next stage, and that an interruption changes nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from small_set import SMALL, write_small_set
+
+from seglib.folds import mean_weights
+from seglib.recipe import Recipe
+from seglib.staged import Staged, choose_members, main
+from seglib.storage import load_tensors
+
+FAST = SMALL.replace(iterations=3, batch_size=4, dropout=0.1, seed=3)
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Staged:
+    data = write_small_set(tmp_path_factory.mktemp("data"))
+    return Staged("two", {"first": FAST, "second": FAST.replace(iterations=2, lr=0.01, loss="dice")}, 3, data)
+
+
+@pytest.fixture(scope="module")
+def finished(staged: Staged, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    return staged.run(folder, progress=False), folder
+
+
+def test_members_are_chosen_by_score() -> None:
+    members = choose_members([0.3, 0.5, 0.1, 0.5, 0.4])
+    assert members == {"best fold": [1], "mean of all": [1, 3, 4, 0, 2], "mean of the best 3": [1, 3, 4]}
+
+
+def test_every_stage_has_folds_aggregates_and_a_choice(finished: tuple[dict, Path]) -> None:
+    result, _ = finished
+    assert [stage["name"] for stage in result["stages"]] == ["first", "second"]
+    for stage in result["stages"]:
+        assert [fold["fold"] for fold in stage["folds"]] == [0, 1, 2]
+        best = max(fold["miou"] for fold in stage["folds"])
+        assert stage["aggregates"]["best fold"]["miou"] == pytest.approx(best)
+        scores = {name: values["miou"] for name, values in stage["aggregates"].items()}
+        assert scores[stage["chosen"]] == max(scores.values())
+    assert json.loads(json.dumps(result)) == result
+
+
+def test_the_next_stage_starts_from_what_was_chosen(finished: tuple[dict, Path]) -> None:
+    result, folder = finished
+    chosen = load_tensors(folder / "stage1" / "best.pt")
+    members = result["stages"][0]["aggregates"][result["stages"][0]["chosen"]]["members"]
+    mean = mean_weights([load_tensors(folder / "stage1" / f"fold{member}" / "weights.pt") for member in members])
+    weights = [key for key in mean if "running" not in key and "tracked" not in key]
+    assert all(torch.equal(chosen[key], mean[key]) for key in weights)
+    first, second = (load_tensors(folder / f"stage{n}" / "fold0" / "weights.pt")["classifier.weight"] for n in (1, 2))
+    # two small steps from the mean, far less than from the random weights that stage 1 started from
+    assert (second - chosen["classifier.weight"]).norm() < 0.2 * chosen["classifier.weight"].norm()
+    assert not torch.equal(first, second)
+
+
+def test_an_interrupted_training_ends_alike(staged: Staged, finished: tuple[dict, Path], tmp_path: Path) -> None:
+    result, folder = finished
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Staged, "_aggregate", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            staged.run(tmp_path, progress=False)
+    again = staged.run(tmp_path, progress=False)
+    for mine, theirs in zip(again["stages"], result["stages"], strict=True):
+        assert mine["aggregates"] == theirs["aggregates"] and mine["chosen"] == theirs["chosen"]
+    states = [load_tensors(place / "stage2" / "best.pt") for place in (folder, tmp_path)]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_a_folder_of_another_recipe_is_refused(staged: Staged, finished: tuple[dict, Path]) -> None:
+    stages = {name: recipe.replace(lr=0.5) for name, recipe in staged.stages.items()}
+    with pytest.raises(ValueError, match=r"stage\.json: a stage of another recipe"):
+        Staged("two", stages, 3, staged.data_root).run(finished[1], progress=False)
+
+
+def test_the_packages_own_is_the_reports() -> None:
+    stages = Staged.load("course_report").stages
+    assert [recipe.loss for recipe in stages.values()] == ["cross_entropy"] * 3 + ["combined"]
+    assert [recipe.schedule for recipe in stages.values()][-1] == "cosine"
+    assert [recipe.augmentation for recipe in stages.values()] == ["geometric"] * 2 + ["occlusion"] * 2
+
+
+def test_nonsense_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="2 folds"):
+        Staged("", {"a": Recipe()}, 2)
+    with pytest.raises(ValueError, match="stage 'a': folds"):
+        Staged("", {"a": Recipe(folds=3)})
+    with pytest.raises(FileNotFoundError, match="course_report"):
+        main(["nothing"])
+    (tmp_path / "bad.toml").write_text("title = 'x'\n")
+    with pytest.raises(ValueError, match=r"bad\.toml: not a staged training"):
+        Staged.load(tmp_path / "bad.toml")
