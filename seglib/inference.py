@@ -14,6 +14,9 @@ from tqdm.auto import tqdm
 from seglib.data import SegmentationDataset
 from seglib.data.transforms import IMAGENET, Normalisation
 from seglib.metrics import ConfusionMatrix, update_trimap
+from seglib.windows import window_probabilities
+
+BATCH_PIXELS = 8 * 513 * 513  # eight images of VOC, or one of 1024 x 2048, which a GPU of 8 GB has room for
 
 
 @torch.inference_mode()
@@ -24,6 +27,8 @@ def predict(
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     pad_to: int | None = None,
+    window: tuple[int, int] | None = None,
+    overlap: float = 1 / 3,
 ) -> Tensor:
     """Class probabilities, averaged over scales and mirror images (DeepLabv3 Table 6: the mean of the probabilities).
 
@@ -35,12 +40,15 @@ def predict(
         pad_to: side of a square that every image is put into first, at its top left, with the mean colour around it;
             the prediction is cut back. The papers' code evaluates VOC so, at 513, and a network that was trained on
             padded images with align_corners=True needs it.
+        window: (height, width) of the parts in which each scaled image is predicted; None predicts it whole. The
+            probabilities of a scale are averaged over its windows before they are resized.
+        overlap: of windows, as `seglib.windows.window_probabilities`.
 
     Returns:
         (B, K, H, W) float32, summing to 1 over K.
 
     Raises:
-        ValueError: no scale; images larger than `pad_to`.
+        ValueError: no scale; images larger than `pad_to`; an impossible window or overlap.
     """
     pixels = normalisation(images)  # (B, 3, H, W) float32
     if pad_to is not None:
@@ -53,15 +61,24 @@ def predict(
         if size != (height, width):
             scaled = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
         for mirrored in (False, True) if flip else (False,):
-            logits = model(scaled.flip(-1) if mirrored else scaled)
-            logits = F.interpolate(logits.float(), size=(height, width), mode="bilinear", align_corners=False)
-            probabilities = logits.softmax(dim=1)  # (B, K, H, W)
+            view = scaled.flip(-1) if mirrored else scaled
+            if window is None:
+                probabilities = _resized(model(view).float(), (height, width)).softmax(dim=1)  # (B, K, H, W)
+            else:
+                probabilities = _resized(window_probabilities(model, view, window, overlap), (height, width))
             probabilities = probabilities.flip(-1) if mirrored else probabilities
-            total = probabilities if total is None else total + probabilities
+            # added in place: at 1024 x 2048 and 19 classes every copy is 159 MB
+            total = probabilities if total is None else total.add_(probabilities)
+            del view, probabilities
     if total is None:
         raise ValueError("predict: scales is empty; expected at least one, such as (1.0,)")
-    mean = total / (len(scales) * (2 if flip else 1))
-    return mean[..., : images.shape[-2], : images.shape[-1]]
+    return total.div_(len(scales) * (2 if flip else 1))[..., : images.shape[-2], : images.shape[-1]]
+
+
+def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    if maps.shape[-2:] == size:
+        return maps
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
 def _padded(pixels: Tensor, side: int) -> Tensor:
@@ -83,16 +100,18 @@ def evaluate(
     progress: bool = False,
     trimap: Mapping[int, ConfusionMatrix] | None = None,
     pad_to: int | None = None,
+    window: tuple[int, int] | None = None,
+    overlap: float = 1 / 3,
 ) -> ConfusionMatrix:
     """One confusion matrix over a whole data set, each image at its label's own resolution, void left out.
 
     Args:
         dataset: without a transform, so that images and labels are what is on the disk.
         output_stride: evaluate at this stride and put the model's own back afterwards; None leaves it.
-        batch_size: images of equal size are predicted together, at most so many.
+        batch_size: images of equal size are predicted together, at most so many, and fewer large ones (`equal_sizes`).
         trimap: a band's width in pixels to a matrix on the model's device, which counts the pixels of that band too
             (v3+ section 4.4; `seglib.metrics.update_trimap`).
-        pad_to: as `predict`.
+        pad_to, window, overlap: as `predict`.
 
     Returns:
         The matrix; `.compute()` gives the scores. The model is left in the mode it came in.
@@ -113,7 +132,7 @@ def evaluate(
         samples = tqdm(samples, desc="evaluate", unit="image", disable=not progress, leave=False)
         for images, labels in equal_sizes(samples, batch_size):
             pixels = torch.stack(images).to(device).permute(0, 3, 1, 2)  # (B, 3, H, W)
-            probabilities = predict(model, pixels, normalisation, scales, flip, pad_to)
+            probabilities = predict(model, pixels, normalisation, scales, flip, pad_to, window, overlap)
             predictions = probabilities.argmax(dim=1).to(torch.uint8)  # (B, H, W)
             truth = torch.stack(labels).to(device)
             matrix.update(truth, predictions)
@@ -129,13 +148,16 @@ def evaluate(
 def equal_sizes(
     samples: Iterable[tuple[Tensor, Tensor]], batch_size: int
 ) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
-    """Groups samples of equal image size into batches of at most `batch_size`; every sample comes out once."""
+    """Groups samples of equal image size into batches of at most `batch_size`; every sample comes out once.
+
+    Images that hold more than BATCH_PIXELS together make smaller batches, down to one image.
+    """
     waiting: dict[tuple[int, ...], tuple[list[Tensor], list[Tensor]]] = {}
     for image, label in samples:
         images, labels = waiting.setdefault(tuple(image.shape), ([], []))
         images.append(image)
         labels.append(label)
-        if len(images) == batch_size:
+        if len(images) >= min(batch_size, BATCH_PIXELS // label.numel()):
             yield waiting.pop(tuple(image.shape))
     yield from waiting.values()
 
@@ -147,11 +169,14 @@ def predict_image(
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     pad_to: int | None = None,
+    window: tuple[int, int] | None = None,
+    overlap: float = 1 / 3,
 ) -> np.ndarray:
     """The label map of one image: (H, W, 3) uint8 RGB -> (H, W) uint8 class indices. Arguments as `predict`."""
     device = next(model.parameters()).device
     batch = torch.from_numpy(image).to(device).permute(2, 0, 1)[None]  # (1, 3, H, W)
-    return predict(model, batch, normalisation, scales, flip, pad_to).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+    probabilities = predict(model, batch, normalisation, scales, flip, pad_to, window, overlap)  # (1, K, H, W)
+    return probabilities.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
 
 
 def save_mask(path: Path, labels: np.ndarray, palette: np.ndarray) -> None:
