@@ -137,10 +137,8 @@ class Staged:
     def _aggregate(
         self, recipe: Recipe, states: list[State], mious: list[float]
     ) -> tuple[dict[str, dict[str, float]], State]:
-        model = build_model(
-            recipe.replace(start_from="", weights=""),
-            build_dataset(recipe, recipe.val_split, self.data_root).num_classes,
-        )
+        val = build_dataset(recipe, recipe.val_split, self.data_root)
+        model = build_model(recipe.replace(start_from="", weights=""), val.num_classes)
         scored: dict[str, dict[str, float]] = {}
         best: tuple[float, State] = (-1.0, {})
         for name, members in choose_members(mious).items():
