@@ -1,7 +1,7 @@
 """Data sets, joint transforms, and the order of samples."""
 
+from seglib.cityscapes_labels import train_ids_to_ids
 from seglib.data.cityscapes import CITYSCAPES_CLASSES, CityscapesSegmentation, cityscapes_palette
-from seglib.data.cityscapes_labels import train_ids_to_ids
 from seglib.data.dataset import SegmentationDataset, sample_rng
 from seglib.data.packed import PackedDataset, pack
 from seglib.data.sampling import EpochBatches, make_loader

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from seglib.data.cityscapes_labels import CITYSCAPES_LABELS
+from seglib.cityscapes_labels import CITYSCAPES_LABELS
 from seglib.data.dataset import SegmentationDataset, Transform
 
 _TRAINED = sorted((row for row in CITYSCAPES_LABELS if 0 <= row.train_id < 255), key=lambda row: row.train_id)

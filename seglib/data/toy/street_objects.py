@@ -5,7 +5,7 @@ Ground positions are in metres: x to the right of the camera, z ahead of it; hei
 
 import numpy as np
 
-from seglib.data.cityscapes_labels import CITYSCAPES_LABELS
+from seglib.cityscapes_labels import CITYSCAPES_LABELS
 from seglib.data.toy.canvas import Canvas, Colour, Paint, chance, direction, mix, pick, shade, uniform, vary
 
 IDS = {row.name: row.id for row in CITYSCAPES_LABELS}

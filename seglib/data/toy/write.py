@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from seglib.data.cityscapes_labels import CITYSCAPES_LABELS
+from seglib.cityscapes_labels import CITYSCAPES_LABELS
 from seglib.data.toy.street_scenes import GUESTS, StreetScene, street_scene
 from seglib.data.toy.voc_scenes import SCENES, VOCScene, voc_scene
 from seglib.data.voc import voc_palette
