@@ -1,6 +1,7 @@
 """Data sets, joint transforms, and the order of samples."""
 
 from seglib.cityscapes_labels import train_ids_to_ids
+from seglib.data.camvid import CAMVID_CLASSES, CamVid, camvid_palette
 from seglib.data.cityscapes import CITYSCAPES_CLASSES, CityscapesSegmentation, cityscapes_palette
 from seglib.data.dataset import SegmentationDataset, sample_rng
 from seglib.data.packed import PackedDataset, pack
@@ -9,9 +10,11 @@ from seglib.data.toy import TOY_VOC_CLASSES, ToyCityscapes, ToyVOC
 from seglib.data.voc import VOC_CLASSES, VOCSegmentation, voc_palette
 
 __all__ = [
+    "CAMVID_CLASSES",
     "CITYSCAPES_CLASSES",
     "TOY_VOC_CLASSES",
     "VOC_CLASSES",
+    "CamVid",
     "CityscapesSegmentation",
     "EpochBatches",
     "PackedDataset",
@@ -19,6 +22,7 @@ __all__ = [
     "ToyCityscapes",
     "ToyVOC",
     "VOCSegmentation",
+    "camvid_palette",
     "cityscapes_palette",
     "make_loader",
     "pack",

@@ -1,0 +1,76 @@
+"""CamVid: street scenes filmed from a car, in the 11 classes and the size of the SegNet authors' copy."""
+
+import os
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from seglib.data.dataset import SegmentationDataset, Transform
+
+CAMVID_CLASSES = (
+    "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist",
+)  # fmt: skip
+COLOURS = (
+    (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0), (192, 128, 128),
+    (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192),
+)  # fmt: skip
+COUNTS = {"train": 367, "val": 101, "test": 233}
+PUBLISHED_VOID = 11
+
+
+def camvid_palette() -> np.ndarray:
+    """(256, 3) uint8: the colours that SegNet's authors use; void and unused values are black."""
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(COLOURS)] = COLOURS
+    return palette
+
+
+class CamVid(SegmentationDataset):
+    """CamVid (11 classes, 480 x 360; 367 / 101 / 233 frames).
+
+    Frames are found by listing `images/SPLIT`, JPEG or PNG; each has a label PNG of the same name in `labels/SPLIT`.
+    val is one short clip whose frames are much like frames of train, so its scores flatter. `data/README.md` says how
+    to get the published files, whose void is 11, and `python -m seglib.data.convert_camvid` converts them.
+
+    Args:
+        root: the folder that holds `images` and `labels`; as `convert_camvid` makes it.
+        split: "train", "val" or "test".
+        transform, seed: as in `SegmentationDataset`.
+
+    Raises:
+        FileNotFoundError: a folder is missing or empty, or an image has no label.
+        ValueError: unknown split, or two images of one name.
+    """
+
+    def __init__(
+        self, root: str | Path, split: str = "train", transform: Transform | None = None, seed: int = 0
+    ) -> None:
+        if split not in COUNTS:
+            raise ValueError(f"split: expected one of {tuple(COUNTS)}, found {split!r}")
+        self.split = split
+        images, labels = Path(root) / "images" / split, Path(root) / "labels" / split
+        for folder in (images, labels):
+            if not folder.is_dir():
+                raise FileNotFoundError(f"{folder}: no such folder; data/README.md says how to get CamVid")
+        found = sorted(name for name in os.listdir(images) if name.endswith((".jpg", ".png")) and name[0] != ".")
+        if not found:
+            raise FileNotFoundError(f"{images}: holds no .jpg or .png file; data/README.md says how to get CamVid")
+        files = [(images / name, labels / f"{name.rpartition('.')[0]}.png") for name in found]
+        names = [label.stem for _, label in files]
+        if twice := [name for name, other in pairwise(sorted(names)) if name == other]:
+            raise ValueError(f"{images}: {twice[0]} is there as .jpg and as .png; expected one of them")
+        labelled = set(os.listdir(labels))  # one listing, because asking for each takes minutes on a network drive
+        if lacking := next((pair for pair in files if pair[1].name not in labelled), None):
+            raise FileNotFoundError(f"{lacking[0]}: no label {lacking[1]}")
+        super().__init__(files, CAMVID_CLASSES, camvid_palette(), transform, seed, names)
+
+    def read_label(self, path: Path) -> np.ndarray:
+        """(H, W) uint8, 255 = void. Raises ValueError: void is 11, as in the published files."""
+        label = super().read_label(path)
+        if (label == PUBLISHED_VOID).any():
+            raise ValueError(
+                f"{path}: holds the value {PUBLISHED_VOID}, void in the published files; expected 0 to 10, or 255 for "
+                "void: `python -m seglib.data.convert_camvid` converts them"
+            )
+        return label

