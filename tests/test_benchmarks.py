@@ -24,6 +24,7 @@ PARTS = {
     "confusion": ("frame", "planes"),
     "startup": ("imports",),
     "upsampled_loss": ("sizes", "contestants"),
+    "packed": ("source", "crops"),
 }
 
 
