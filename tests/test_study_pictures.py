@@ -97,8 +97,20 @@ def test_scatter_has_a_dot_and_a_name_per_class() -> None:
     figure = weight_scatter([0.1, 1, 2, 10], ious, CLASSES)
     for ax, (name, values) in zip(figure.axes, ious.items(), strict=True):
         assert ax.lines[0].get_xydata().tolist() == [list(pair) for pair in zip([0.1, 1, 2, 10], values, strict=True)]
-        assert [text.get_text() for text in ax.texts] == list(CLASSES)
+        assert {text.get_text(): text.xy for text in ax.texts} == {
+            name: at for name, at in zip(CLASSES, zip([0.1, 1, 2, 10], values, strict=True), strict=True)
+        }
         assert ax.get_title(loc="left") == f"{name}: r = {weight_correlation([0.1, 1, 2, 10], values):+.2f}"
+
+
+def test_names_of_close_dots_stand_on_either_side() -> None:
+    ax = weight_scatter([1, 1.1, 1.2, 10], {"one": [0.5, 0.52, 0.54, 0.5]}, CLASSES).axes[0]
+    assert {text.get_text(): text.get_ha() for text in ax.texts} == {
+        "sky": "left",
+        "road": "right",
+        "tree": "left",
+        "car": "left",
+    }
 
 
 # --- studies ---------------------------------------------------------------------------------------------------------

@@ -80,9 +80,7 @@ def loss_curves(
 
 
 @styled
-def weight_scatter(
-    weights: Sequence[float], ious: Mapping[str, Sequence[float]], classes: Sequence[str], title: str = ""
-) -> Figure:
+def weight_scatter(weights: Sequence[float], ious: Mapping[str, Sequence[float]], classes: Sequence[str]) -> Figure:
     """Class weight against IoU, a panel per training, each with the correlation of the weight's logarithm and the IoU.
 
     Args:
@@ -100,8 +98,10 @@ def weight_scatter(
     )
     for ax, (name, values) in zip(axes[0], ious.items(), strict=True):
         ax.plot(weights, values, "o", color=BLUE)
-        for x, y, text in zip(weights, values, classes, strict=True):
-            written = ax.annotate(text, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
+        for place, right in _sides(weights, values).items():
+            offset, side = ((5, 4), "left") if right else ((-5, 4), "right")
+            at = weights[place], values[place]
+            written = ax.annotate(classes[place], at, offset, textcoords="offset points", fontsize=8, ha=side)
             written.set_path_effects([withStroke(linewidth=2, foreground="white")])
         ax.set_title(f"{name}: r = {weight_correlation(weights, values):+.2f}")
         ax.set_xscale("log")
@@ -112,8 +112,20 @@ def weight_scatter(
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         ax.grid()
     axes[0, 0].set_ylabel("IoU")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
+
+
+def _sides(weights: Sequence[float], values: Sequence[float]) -> dict[int, bool]:
+    """Whether a dot's name stands right of it; of dots close to each other every other one's stands left."""
+    sides: dict[int, bool] = {}
+    for place in np.argsort(values).tolist():
+        near = [
+            other
+            for other in sides
+            if abs(values[place] - values[other]) < 0.06 and 1 / 3 < weights[place] / weights[other] < 3
+        ]
+        sides[place] = not sides[near[-1]] if near else True
+    return sides
 
 
 def weight_correlation(weights: Sequence[float], ious: Sequence[float]) -> float:
