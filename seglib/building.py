@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from seglib.data import SegmentationDataset, ToyVOC, VOCSegmentation
+from seglib.data import CityscapesSegmentation, SegmentationDataset, ToyCityscapes, ToyVOC, VOCSegmentation
 from seglib.data.augmentation import augmentation
 from seglib.data.dataset import Transform
 from seglib.data.noise import NoisyMasks
@@ -59,10 +59,16 @@ def _open_dataset(
 ) -> SegmentationDataset:
     if recipe.data == "toy_voc":
         return ToyVOC(split, root=data_root, transform=transform, seed=recipe.seed)
+    if recipe.data == "toy_cityscapes":
+        return ToyCityscapes(split, root=data_root, transform=transform, seed=recipe.seed)
     if recipe.data == "voc":
         root = data_root or data_folder() / "voc" / "VOCdevkit"
         return VOCSegmentation(root, split, transform=transform, partial=recipe.partial, seed=recipe.seed)
-    raise ValueError(f"recipe: data = {recipe.data!r}; expected 'toy_voc' or 'voc'")
+    if recipe.data == "cityscapes":
+        quality = recipe.quality if split == recipe.train_split else "fine"
+        root = data_root or data_folder() / "cityscapes"
+        return CityscapesSegmentation(root, split, quality, transform=transform, seed=recipe.seed)
+    raise ValueError(f"recipe: data = {recipe.data!r}; expected 'toy_voc', 'voc', 'toy_cityscapes' or 'cityscapes'")
 
 
 def data_folder() -> Path:
@@ -83,7 +89,7 @@ def training_transform(recipe: Recipe) -> Compose:
     """The recipe's augmentation. Raises ValueError: an unknown level."""
     fill = normalisation(recipe).fill
     scale = recipe.scale_range, recipe.scale_step
-    return augmentation(recipe.augmentation, recipe.crop_size, *scale, recipe.flip, fill)
+    return augmentation(recipe.augmentation, recipe.crop_size, *scale, recipe.flip, fill, recipe.squash)
 
 
 def build_model(recipe: Recipe, num_classes: int, weights_root: Path | None = None) -> nn.Module:

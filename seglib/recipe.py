@@ -18,12 +18,14 @@ class Recipe:
     Two runs with equal recipes and equal files give the same weights, bit for bit on one CPU.
 
     Fields:
-        data: "toy_voc" or "voc". train_split, val_split: lists of that data set. partial: accept fewer images than the
+        data: "toy_voc", "voc", "toy_cityscapes" or "cityscapes". train_split, val_split: lists of that data set.
+            quality: of Cityscapes' training labels, "fine" or "coarse". partial: accept fewer images than VOC's
             official lists have. folds, fold: train on all but part `fold` of train_split's `folds` random parts; that
             part is val_split "fold". label_noise: pixels by which the training masks' boundaries are displaced.
         crop_size: side of the square training crop in pixels. scale_range: random scale; scale_step: None draws it
-            continuously, 0.25 takes one of the TF code's seven steps. flip: probability. augmentation: the level,
-            "geometric", "photometric" or "occlusion" (`seglib.data.augmentation`).
+            continuously, 0.25 takes one of the TF code's seven steps. squash: (height, width) of a plain resize in
+            place of scale and crop. flip: probability. augmentation: the level, "geometric", "photometric" or
+            "occlusion" (`seglib.data.augmentation`).
         normalisation: "imagenet" (mean/std) or "unit" (RGB / 127.5 - 1); must fit the weights.
         model: "deeplabv3plus", "deeplabv3", "fcn32s", "fcn16s", "fcn8s" (all three with output_stride 32) or "unet"
             (with output_stride 2 ** depth, and no backbone). backbone: "resnet18" ... "resnet152", "mobilenet_v2",
@@ -50,6 +52,7 @@ class Recipe:
     data: str = "toy_voc"
     train_split: str = "trainaug"
     val_split: str = "val"
+    quality: str = "fine"
     partial: bool = False
     folds: int = 0
     fold: int = 0
@@ -57,6 +60,7 @@ class Recipe:
     crop_size: int = 513
     scale_range: tuple[float, float] = (0.5, 2.0)
     scale_step: float | None = None
+    squash: tuple[int, int] | None = None
     flip: float = 0.5
     augmentation: str = "geometric"
     normalisation: str = "imagenet"

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from seglib.data.dataset import Transform
-from seglib.data.transforms import IMAGE_MEAN, ColorJitter, Compose, RandomFlip, RandomScaleCrop, Sample
+from seglib.data.transforms import IMAGE_MEAN, ColorJitter, Compose, RandomFlip, RandomScaleCrop, Sample, Squash
 
 LEVELS = ("geometric", "photometric", "occlusion")
 JITTER = ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.05)
@@ -89,12 +89,14 @@ def augmentation(
     scale_step: float | None = None,
     flip: float = 0.5,
     fill: tuple[int, int, int] = IMAGE_MEAN,
+    squash: tuple[int, int] | None = None,
 ) -> Compose:
     """The training transform of a level; each level does all that the one before it does.
 
     Args:
         level: "geometric": scale, crop and flip, the papers' own (v3 sec. 4.1); "photometric": brightness, contrast,
             saturation and hue too; "occlusion": a hidden rectangle and blur too.
+        squash: (height, width) of a plain resize in place of scale and crop; None for none.
         The others are those of `RandomScaleCrop` and `RandomFlip`.
 
     Colours and blur come first, so that padding keeps the mean colour and no edge of it is smeared into the image.
@@ -104,7 +106,8 @@ def augmentation(
     """
     if level not in LEVELS:
         raise ValueError(f"augmentation: level = {level!r}; expected one of {LEVELS}")
-    steps: list[Transform] = [RandomScaleCrop(crop_size, scale_range, scale_step, fill), RandomFlip(flip)]
+    window = Squash(squash) if squash else RandomScaleCrop(crop_size, scale_range, scale_step, fill)
+    steps: list[Transform] = [window, RandomFlip(flip)]
     if level != "geometric":
         steps.insert(0, JITTER)
     if level == "occlusion":

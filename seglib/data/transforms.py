@@ -165,6 +165,21 @@ class ResizeKeepAspect:
 
 
 @dataclass(frozen=True)
+class Squash:
+    """Resizes to (height, width) whatever the image's own proportions are: what notebook 07 shows the price of."""
+
+    size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1:
+            raise ValueError(f"size: expected (height, width) of at least 1 pixel, found {self.size}")
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator | None = None) -> Sample:
+        whole = self.size, (0, 0), self.size
+        return resample_image(image, *whole), resample_label(label, *whole)
+
+
+@dataclass(frozen=True)
 class PadTo:
     """Pads to (height, width) at the bottom and the right. Raises ValueError where the image is larger."""
 
