@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from seglib.data import CityscapesSegmentation, SegmentationDataset, ToyCityscapes, ToyVOC, VOCSegmentation
+from seglib.data import CamVid, CityscapesSegmentation, SegmentationDataset, ToyCityscapes, ToyVOC, VOCSegmentation
 from seglib.data.augmentation import augmentation
 from seglib.data.dataset import Transform
 from seglib.data.noise import NoisyMasks
@@ -68,7 +68,10 @@ def _open_dataset(
         quality = recipe.quality if split == recipe.train_split else "fine"
         root = data_root or data_folder() / "cityscapes"
         return CityscapesSegmentation(root, split, quality, transform=transform, seed=recipe.seed)
-    raise ValueError(f"recipe: data = {recipe.data!r}; expected 'toy_voc', 'voc', 'toy_cityscapes' or 'cityscapes'")
+    if recipe.data == "camvid":
+        return CamVid(data_root or data_folder() / "camvid", split, transform=transform, seed=recipe.seed)
+    known = ("toy_voc", "voc", "toy_cityscapes", "cityscapes", "camvid")
+    raise ValueError(f"recipe: data = {recipe.data!r}; expected one of {known}")
 
 
 def data_folder() -> Path:

@@ -18,7 +18,7 @@ class Recipe:
     Two runs with equal recipes and equal files give the same weights, bit for bit on one CPU.
 
     Fields:
-        data: "toy_voc", "voc", "toy_cityscapes" or "cityscapes". train_split, val_split: lists of that data set.
+        data: "toy_voc", "voc", "toy_cityscapes", "cityscapes" or "camvid". train_split, val_split: its lists.
             quality: of Cityscapes' training labels, "fine" or "coarse". partial: accept fewer images than VOC's
             official lists have. folds, fold: train on all but part `fold` of train_split's `folds` random parts; that
             part is val_split "fold". label_noise: pixels by which the training masks' boundaries are displaced.
