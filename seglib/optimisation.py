@@ -8,15 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seglib import losses, schedules
+from seglib import distributed, losses, schedules
 from seglib.data import SegmentationDataset
+from seglib.losses.pixel import valid_total
 from seglib.recipe import Recipe
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+SUMS_OVER_PIXELS = ("cross_entropy", "upsampled_cross_entropy", "focal")
 
 
 def build_loss(recipe: Recipe, dataset: SegmentationDataset, device: torch.device) -> Loss:
     """The recipe's loss, (logits, labels) -> scalar; class weights come from the data set's pixels.
+
+    In one of several processes: its share of the loss over the global batch (`shared_loss`).
 
     Raises:
         ValueError: a loss, or a combination of its fields, that there is not.
@@ -40,7 +44,34 @@ def build_loss(recipe: Recipe, dataset: SegmentationDataset, device: torch.devic
     }
     if recipe.loss not in known:
         raise ValueError(f"recipe: loss = {recipe.loss!r}; expected one of {sorted(known)}")
-    return known[recipe.loss]
+    loss = known[recipe.loss]
+    if distributed.world_size() == 1:
+        return loss
+    divisor = partial(valid_total, ignore_index=ignore_index)
+    if recipe.loss.endswith("cross_entropy"):
+        divisor = partial(divisor, class_weights=weights, denominator=recipe.weight_denominator)
+    return shared_loss(loss, divisor if recipe.loss in SUMS_OVER_PIXELS else None)
+
+
+def shared_loss(loss: Loss, divisor: Callable[[Tensor], Tensor] | None) -> Loss:
+    """A process's share of a loss over the global batch: over the processes, values and gradients sum to that loss's.
+
+    Args:
+        divisor: of a loss that is a sum over pixels divided by a number, that number as a function of the labels. Only
+            labels are sent then. None, for any other loss: every process computes it over everyone's logits, and has
+            the global batch's logits in memory for that.
+    """
+
+    def share(logits: Tensor, labels: Tensor) -> Tensor:
+        all_labels = torch.cat(distributed.gather(labels))
+        if divisor is not None:
+            return loss(logits, labels) * (divisor(labels) / divisor(all_labels))
+        all_logits = distributed.gather(logits)
+        all_logits[distributed.rank()] = logits  # the gradient is that of the own logits alone
+        whole = loss(torch.cat(all_logits), all_labels)
+        return whole - whole.detach() * (1 - 1 / distributed.world_size())  # the value is shared out as well
+
+    return share
 
 
 def pixel_counts(dataset: SegmentationDataset) -> tuple[list[int], list[int]]:
@@ -68,6 +99,12 @@ def learning_rate(recipe: Recipe, iteration: int) -> float:
     else:
         raise ValueError(f"recipe: schedule = {recipe.schedule!r}; expected 'poly', 'cosine', 'step' or 'constant'")
     return schedules.warm_up(iteration, recipe.warm_up, rate)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Gives every group of `build_optimizer` the rate times its factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr_factor"]
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -102,6 +139,6 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
 def freeze_batch_norm(model: nn.Module) -> None:
     """Batch norm keeps its statistics, scale and shift (v3 sec. 4.1, second stage). Call it after `model.train()`."""
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):  # synchronised ones too
             module.eval()
             module.requires_grad_(False)

@@ -1,6 +1,7 @@
-"""What a run has of its process and device: states of random generators, and the dtype of mixed precision."""
+"""What a run has of its process and device: states of random generators, mixed precision's dtype, its last word."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -24,3 +25,16 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
         return None
     # older GPUs, such as Colab's T4, only emulate bfloat16, slowly
     return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """For a command line: an error that says what was expected and what was found ends the process with that alone.
+
+    Raises:
+        SystemExit: for OSError, ValueError, FloatingPointError and torch.OutOfMemoryError; others pass.
+    """
+    try:
+        yield
+    except (OSError, ValueError, FloatingPointError, torch.OutOfMemoryError) as error:
+        raise SystemExit(f"error: {error}") from error

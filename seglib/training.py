@@ -11,21 +11,22 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from seglib import distributed
 from seglib.building import build_dataset, build_model, normalisation
 from seglib.data.sampling import EpochBatches, make_loader
 from seglib.history import History
 from seglib.inference import evaluate
 from seglib.metrics import ConfusionMatrix
 from seglib.models.checkpoints import load_exactly
-from seglib.optimisation import build_loss, build_optimizer, freeze_batch_norm, learning_rate
+from seglib.optimisation import build_loss, build_optimizer, freeze_batch_norm, learning_rate, set_learning_rate
 from seglib.recipe import Recipe
 from seglib.results import TRIMAP_WIDTHS, result_of, sources_hash
-from seglib.runtime import autocast_dtype, generator_states, set_generator_states
-from seglib.storage import load_state, load_tensors, save_state, write_atomic, write_json
+from seglib.resuming import advice_on_memory, fresh_generators, pack_generators, stored_state, unpack_generators
+from seglib.runtime import autocast_dtype, generator_states, one_line_errors, set_generator_states
+from seglib.storage import load_tensors, save_state, write_atomic, write_json
 
 __all__ = ["Recipe", "Trainer"]
 
-STATE = {"recipe", "iteration", "seconds", "model", "optimizer", "scaler", "generators", "log", "losses"}
 LOG_EVERY = 10  # iterations whose mean loss is one row of the history
 
 
@@ -34,6 +35,9 @@ class Trainer:
 
     A second call of `fit`, or a new process with the same recipe and folder, resumes from the last checkpoint; on the
     CPU the weights it ends with equal those of an uninterrupted run bit for bit, whatever the number of workers.
+
+    Several processes (`seglib.distributed.join`) share each batch and train the network that one process would; they
+    share the val list as well, and the first one writes the files. On several machines they must see one run_dir.
 
     Args:
         recipe: what the result depends on.
@@ -69,7 +73,8 @@ class Trainer:
             raise ValueError(
                 f"eval_every = {eval_every}; the recipe's, {recipe.eval_every}, is what its patience counts"
             )
-        self.num_workers, self.eval_every, self.progress = num_workers, eval_every or recipe.eval_every, progress
+        self.num_workers, self.eval_every = num_workers, eval_every or recipe.eval_every
+        self.progress = progress and distributed.is_main()
         self.checkpoint_seconds, self.weights_root = checkpoint_seconds, weights_root
         self.train_set = build_dataset(recipe, recipe.train_split, data_root, train=True)
         self.val_set = build_dataset(recipe, recipe.val_split, data_root)
@@ -79,17 +84,20 @@ class Trainer:
         self._history = History()
         self._half_done = False
 
-        stored = self._stored_state()
+        stored = stored_state(self.checkpoint, recipe)
         # a resumed run finds its weights in the checkpoint and does not need the file of the initial ones
         initial = recipe if stored is None else recipe.replace(weights="", start_from="")
-        with torch.random.fork_rng(devices=self._cuda_devices):
+        with torch.random.fork_rng(devices=self._cuda_devices), distributed.first_of_machine_first():
             torch.manual_seed(recipe.seed)
             self.model = build_model(initial, self.train_set.num_classes, weights_root)
             self._generators = generator_states(self._cuda_devices)
+        if not distributed.is_main():  # it drops out other units than the first process
+            self._generators = fresh_generators(recipe.seed, 0, self._cuda_devices)
         for output_stride in (recipe.eval_output_stride, recipe.output_stride):
             if output_stride:  # refused now, if it must be, not when the training is over
                 self.model.set_output_stride(output_stride)
         self.model.to(self.device, memory_format=torch.channels_last)
+        self.model = distributed.synchronise_batch_norm(self.model, self.device)
         self.optimizer = build_optimizer(self.model, recipe)
         self.loss = build_loss(recipe, self.train_set, self.device)
         self.at_head_stride = recipe.loss.startswith("upsampled")  # the loss upsamples by itself
@@ -98,6 +106,8 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast_dtype == torch.float16)
         if stored is not None:
             self._restore(*stored)
+        distributed.check_alike("the iteration to go on from", self.iteration)
+        distributed.broadcast_weights(self.model)
 
     @property
     def checkpoint(self) -> Path:
@@ -132,23 +142,29 @@ class Trainer:
 
         Raises:
             FloatingPointError: the loss is no longer finite; the last checkpoint is from before that.
-            OSError: a checkpoint cannot be written; the last good one is kept.
+            OSError: a checkpoint cannot be written; the last good one is kept. OSError, ValueError: so for a sample
+                that cannot be read.
+            torch.OutOfMemoryError: the GPU's memory is too small; says which settings need less.
         """
-        if self._half_done and (stored := self._stored_state()):
+        if self._half_done and (stored := stored_state(self.checkpoint, self.recipe)):
             self._restore(*stored)  # an exception may have stopped a step between two parameters
         end = min(until or self.recipe.iterations, self.recipe.iterations)
         if self.iteration < end and not self.finished:
             self._half_done = True
-            with torch.random.fork_rng(devices=self._cuda_devices):
+            with torch.random.fork_rng(devices=self._cuda_devices), advice_on_memory(self):
                 set_generator_states(self._generators, self._cuda_devices)
                 self._train(end)
             self._half_done = False
         if self.finished and self.recipe.patience:
-            load_exactly(self.model, load_tensors(self.best), f"{self.best}: the weights")
-        if self.finished and not (self.run_dir / "result.json").exists():
+            if distributed.is_main():
+                load_exactly(self.model, load_tensors(self.best), f"{self.best}: the weights")
+            distributed.broadcast_weights(self.model)
+        if self.finished and not distributed.from_main((self.run_dir / "result.json").exists()):
             trimap = {width: self._new_matrix() for width in TRIMAP_WIDTHS}
             matrix = self.evaluate(trimap=trimap)
-            write_json(self.run_dir / "result.json", result_of(self, matrix, trimap))
+            if distributed.is_main():
+                result = result_of(self, matrix, trimap) | {"world_size": distributed.world_size()}
+                write_json(self.run_dir / "result.json", result)
         return self
 
     def evaluate(
@@ -159,17 +175,24 @@ class Trainer:
         `trimap`: see `seglib.inference.evaluate`.
         """
         recipe = self.recipe
-        return evaluate(
+        mine = range(distributed.rank(), len(self.val_set), distributed.world_size())
+        bands = {width: self._new_matrix() for width in trimap or {}}
+        matrix = evaluate(
             self.model,
-            self.val_set,
+            self.val_set.subset(mine),
             self.normalisation,
             scales=recipe.eval_scales,
             flip=recipe.eval_flip,
             output_stride=recipe.eval_output_stride,
             num_workers=self.num_workers,
             progress=self.progress if progress is None else progress,
-            trimap=trimap,
+            trimap=bands,
         )
+        for counted in (matrix, *bands.values()):
+            distributed.sum_over_processes(counted.matrix)
+        for width, band in bands.items():
+            trimap[width].merge(band)
+        return matrix
 
     def _new_matrix(self) -> ConfusionMatrix:
         return ConfusionMatrix(self.val_set.num_classes, self.val_set.ignore_index, self.device)
@@ -179,9 +202,10 @@ class Trainer:
         self.model.train()
         if recipe.freeze_bn:
             freeze_batch_norm(self.model)
+        place = {"rank": distributed.rank(), "world_size": distributed.world_size()}
+        batches = EpochBatches(len(self.train_set), recipe.batch_size, end, recipe.seed, self.iteration, **place)
         if self.iteration == 0:
             self._save(0.0)  # finds out before the work, not after it, whether the folder can be written
-        batches = EpochBatches(len(self.train_set), recipe.batch_size, end, recipe.seed, self.iteration)
         loader = make_loader(self.train_set, batches, self.num_workers)
         saved = logged = time.perf_counter()
         bar = tqdm(total=recipe.iterations, initial=self.iteration, desc="train", disable=not self.progress)
@@ -199,7 +223,7 @@ class Trainer:
                     self._log_scores()
                     logged = time.perf_counter()
                 stop = self.iteration == end or self.finished
-                if stop or time.perf_counter() - saved > self.checkpoint_seconds:
+                if stop or distributed.from_main(time.perf_counter() - saved > self.checkpoint_seconds):
                     self._save(time.perf_counter() - saved)
                     saved = time.perf_counter()
                 if stop:
@@ -209,17 +233,16 @@ class Trainer:
         recipe = self.recipe
         images = images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
         labels = labels.to(self.device, non_blocking=True)
-        lr = learning_rate(recipe, self.iteration)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr * group["lr_factor"]
+        set_learning_rate(self.optimizer, learning_rate(recipe, self.iteration))
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
             logits = self.model(self.normalisation(images), upsample=not self.at_head_stride)  # (B, K, H, W)
         loss = self.loss(logits, labels)
         self.scaler.scale(loss).backward()
+        distributed.sum_gradients(self.model.parameters())
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return loss.detach()
+        return distributed.sum_over_processes(loss.detach())
 
     def _log_losses(self) -> dict[str, Any]:
         self._check_loss()
@@ -234,13 +257,14 @@ class Trainer:
 
     def _log_scores(self) -> None:
         self._history.log_scores(self.iteration, self.evaluate(progress=False).compute())
-        if self.recipe.patience and self._history.since_best == 0:
+        if self.recipe.patience and self._history.since_best == 0 and distributed.is_main():
             # a run that is killed before its next checkpoint comes by here again and writes the same
             write_atomic(self.best, lambda file: torch.save(self.model.state_dict(), file))
 
     def _save(self, seconds: float) -> None:
         self._check_loss()
         self.seconds += seconds
+        generators = generator_states(self._cuda_devices) if self.iteration else self._generators
         state = {
             "recipe": self.recipe.changes(),
             "iteration": self.iteration,
@@ -248,24 +272,12 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "generators": generator_states(self._cuda_devices) if self.iteration else self._generators,
+            **pack_generators(generators),
             **self._history.state_dict(),
         }
-        save_state(self.checkpoint, state)
-        self._generators = state["generators"]
-
-    def _stored_state(self) -> tuple[dict[str, Any], Path] | None:
-        if (found := load_state(self.checkpoint)) is None:
-            return None
-        state, path = found
-        if lacking := STATE - set(state if isinstance(state, dict) else ()):
-            raise ValueError(f"{path}: expected the checkpoint of a run, which holds {sorted(lacking)} too")
-        stored, mine = state["recipe"], self.recipe.changes()
-        if stored != mine:
-            fields = [name for name in sorted({*stored, *mine}) if stored.get(name) != mine.get(name)]
-            differ = ", ".join(f"{n}: {stored.get(n, 'default')} there, {mine.get(n, 'default')} here" for n in fields)
-            raise ValueError(f"{path}: a run of another recipe ({differ}). Choose another run_dir.")
-        return found
+        if distributed.is_main():
+            save_state(self.checkpoint, state)
+        self._generators = generators
 
     def _restore(self, state: dict[str, Any], path: Path) -> None:
         load_exactly(self.model, state["model"], f"{path}: the weights")
@@ -276,7 +288,7 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self._history.load_state_dict(state)
-        self._generators = state["generators"]
+        self._generators = unpack_generators(state, self.recipe, self._cuda_devices)
         self._half_done = False
 
     @property
@@ -285,7 +297,7 @@ class Trainer:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line: `python -m seglib.training RECIPE.toml --run-dir DIR`."""
+    """Command line: `python -m seglib.training RECIPE.toml --run-dir DIR`, also with `torchrun -m`."""
     parser = argparse.ArgumentParser(prog="python -m seglib.training", description="Train a recipe; resumes by itself.")
     parser.add_argument("recipe", help="a TOML file, or the name of one in seglib/recipes")
     parser.add_argument("--run-dir", type=Path, help="default: runs/NAME, after the recipe's hash")
@@ -295,18 +307,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--eval-every", type=int, help="iterations between scores on the val list")
     parser.add_argument("--seed", type=int, help="instead of the recipe's")
     options = parser.parse_args(arguments)
-    recipe = Recipe.load(options.recipe)
-    if options.seed is not None:
-        recipe = recipe.replace(seed=options.seed)
-    trainer = Trainer(
-        recipe,
-        options.run_dir or Path("runs") / recipe.name,
-        data_root=options.data_root,
-        weights_root=options.weights_root,
-        num_workers=options.workers,
-        eval_every=options.eval_every,
-    ).fit()
-    print((trainer.run_dir / "result.json").read_text(encoding="utf-8"))
+    with distributed.joined(), one_line_errors():
+        recipe = Recipe.load(options.recipe)
+        if options.seed is not None:
+            recipe = recipe.replace(seed=options.seed)
+        trainer = Trainer(
+            recipe,
+            options.run_dir or Path("runs") / recipe.name,
+            data_root=options.data_root,
+            weights_root=options.weights_root,
+            num_workers=options.workers,
+            eval_every=options.eval_every,
+        ).fit()
+        if distributed.is_main():
+            print((trainer.run_dir / "result.json").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
