@@ -1,0 +1,388 @@
+"""Two processes that share a batch train what one process trains with the whole of it, and survive a kill.
+
+Run as a program under torchrun, this file is one of the processes: it writes what it computed, and the tests compare it
+with what a single process computes; then it is killed. All of that is one launch, since every process needs seconds to
+import torch.
+"""
+
+import functools
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_set import SMALL, write_small_set
+from torch import Tensor, nn
+
+from seglib import distributed
+from seglib.data import EpochBatches
+from seglib.metrics import ConfusionMatrix
+from seglib.optimisation import build_loss
+from seglib.results import load_result
+from seglib.training import Recipe, Trainer
+
+pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
+
+WORLD = 2
+SHARED = SMALL.replace(dropout=0.0, batch_size=4, iterations=5, lr=0.02, crop_size=49)
+RUNS = {
+    "cross-entropy": SHARED,
+    "weights": SHARED.replace(class_weights="median", label_smoothing=0.1, lr=0.005),
+    "upsampled": SHARED.replace(loss="upsampled_cross_entropy", class_weights="median", lr=0.005),
+    "dice": SHARED.replace(loss="dice"),
+    "frozen": SHARED.replace(freeze_bn=True, iterations=2),
+    "one image each": SHARED.replace(batch_size=2, iterations=2),
+    "stopped": SHARED.replace(lr=0.0, bn_momentum=0.0, eval_every=2, patience=2, iterations=40),
+}
+LOSSES = {
+    "cross_entropy": SHARED,
+    "weighted": SHARED.replace(class_weights="median"),
+    "weighted, by pixels": SHARED.replace(class_weights="inverse", weight_denominator="pixels"),
+    "smoothed": SHARED.replace(label_smoothing=0.1, smoothed="report"),
+    "upsampled": SHARED.replace(loss="upsampled_cross_entropy", class_weights="enet"),
+    "focal": SHARED.replace(loss="focal", class_weights="median"),
+    "dice": SHARED.replace(loss="dice"),
+    "combined": SHARED.replace(loss="combined", class_weights="median"),
+    "hard_pixels": SHARED.replace(loss="hard_pixels", keep_pixels=0.3),
+    "rmi": SHARED.replace(loss="rmi"),
+}
+VOID = ("uneven", "one side void", "all void")
+KILLED = SMALL.replace(batch_size=4, iterations=10, eval_every=4)
+KILL_AT = 6
+
+
+def loss_input(void: str) -> tuple[Tensor, Tensor]:
+    """Logits (4, 9, 24, 24) and labels of a global batch, of which the processes' parts differ in valid pixels."""
+    generator = torch.Generator().manual_seed(3)
+    logits = 2 * torch.randn(4, 9, 24, 24, generator=generator)
+    labels = torch.randint(0, 9, (4, 24, 24), generator=generator, dtype=torch.uint8)
+    labels[1, :12] = 3
+    labels[2:, 2:] = 255
+    if void != "uneven":
+        labels[2:] = 255
+    if void == "all void":
+        labels[:] = 255
+    return logits, labels
+
+
+def norm_input(dtype: torch.dtype, part: slice = slice(None)) -> tuple[nn.BatchNorm2d, Tensor, Tensor]:
+    """A batch norm that has seen batches before, a batch of 4, and the gradient of what it makes of it."""
+    generator = torch.Generator().manual_seed(5)
+    norm = nn.BatchNorm2d(6, momentum=0.3).to(dtype)
+    with torch.no_grad():
+        for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            tensor.copy_(torch.rand(6, generator=generator) + 0.5)
+    x = torch.randn(4, 6, 5, 7, generator=generator).to(dtype) * torch.arange(1.0, 5.0)[:, None, None, None].to(dtype)
+    gradient = torch.randn(4, 6, 5, 7, generator=generator).to(dtype)
+    return norm, (x + 3)[part].requires_grad_(), gradient[part]
+
+
+def apply_norm(norm: nn.Module, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
+    output = norm(x)
+    output.backward(gradient)
+    frozen = norm.eval()(x.detach())
+    return {
+        "output": output.detach(),
+        "x": x.grad,
+        "weight gradient": norm.weight.grad,
+        "bias gradient": norm.bias.grad,
+        "frozen": frozen.detach(),
+        **norm.state_dict(),
+    }
+
+
+def train(recipe: Recipe, run_dir: Path, data: Path) -> tuple[Trainer, dict[str, Any]]:
+    """Trains and records each step's loss and this process's share of valid pixels."""
+    run = Trainer(recipe, run_dir, data_root=data, device="cpu", progress=True, checkpoint_seconds=1e9)
+    losses, valid, step = [], [], run._step
+
+    def recorded(images: Tensor, labels: Tensor) -> Tensor:
+        valid.append(int((labels != 255).sum()))
+        losses.append(step(images, labels))
+        return losses[-1]
+
+    run._step = recorded
+    run.fit()
+    model = {name: value.clone() for name, value in run.model.state_dict().items()}
+    return run, {"losses": torch.stack(losses), "valid": valid, "model": model, "iteration": run.iteration}
+
+
+# --- in the processes ------------------------------------------------------------------------------------------------
+
+
+def compute(folder: Path) -> None:
+    """Writes rank0.pt and rank1.pt."""
+    rank, data, found = distributed.rank(), folder / "data", {}
+    half = slice(2 * rank, 2 * rank + 2)
+    for name, recipe in RUNS.items():
+        run, found[name] = train(recipe, folder / name, data)
+    bands = {width: ConfusionMatrix(9) for width in (2, 5)}
+    bands[2].matrix[0, 0] = 7  # counts that were there stay, once
+    matrix = run.evaluate(progress=False, trimap=bands)
+    found["confusion"] = [counted.matrix for counted in (matrix, *bands.values())]
+    for name, recipe in LOSSES.items():
+        loss = build_loss(recipe, run.train_set, run.device)
+        for void in VOID:
+            logits, labels = loss_input(void)
+            logits = logits[half].to(memory_format=torch.channels_last).requires_grad_()
+            value = loss(logits, labels[half])
+            value.backward()
+            found[f"{name}, {void}"] = value.detach(), logits.grad
+    for dtype in (torch.float32, torch.float64):
+        norm, x, gradient = norm_input(dtype, slice(0, 3) if rank == 0 else slice(3, 4))  # unequal parts
+        found[str(dtype)] = apply_norm(distributed.GlobalBatchNorm2d.like(norm), x, gradient)
+    found["messages"] = messages(folder, data)
+    found["broadcast"] = nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)
+    nn.init.constant_(found["broadcast"].weight, rank + 1)
+    found["broadcast"].weight.data[0, 1, 2, 0] = 5 - rank
+    distributed.broadcast_weights(found["broadcast"])
+    found["broadcast"] = found["broadcast"].state_dict()
+    found["whole"] = Trainer(KILLED, folder / "whole", data_root=data, device="cpu", progress=False).fit().iteration
+    torch.save(found, folder / f"rank{rank}.pt")
+
+
+def messages(folder: Path, data: Path) -> list[str]:
+    """What is refused, in every process."""
+    told = []
+    for refused in (
+        lambda: distributed.check_alike("number", distributed.rank()),
+        lambda: Trainer(SHARED.replace(batch_size=3), folder / "odd", data_root=data, progress=False).fit(),
+    ):
+        try:
+            refused()
+        except ValueError as error:
+            told.append(str(error))
+    return told
+
+
+def kill_one(folder: Path) -> None:
+    """A run whose second process kills itself amid step KILL_AT, when a checkpoint has been written after each."""
+    options = {"data_root": folder / "data", "device": "cpu", "progress": False, "checkpoint_seconds": 0.0}
+    run = Trainer(KILLED, folder / "killed", **options)
+    step = run._step
+
+    def deadly(images: Tensor, labels: Tensor) -> Tensor:
+        if run.iteration == KILL_AT and distributed.rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(images, labels)
+
+    run._step = deadly
+    run.fit()
+
+
+# --- the tests -------------------------------------------------------------------------------------------------------
+
+
+def torchrun(*program: str | Path) -> subprocess.CompletedProcess:
+    root = Path(__file__).resolve().parent.parent
+    threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={WORLD}",
+            *map(str, program),
+        ],
+        env={**os.environ, **threads, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """As in the processes: another number of threads adds up in another order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes wrote before the second killed itself."""
+    folder = tmp_path_factory.mktemp("two")
+    write_small_set(folder / "data")
+    done = torchrun(__file__, folder)
+    assert done.returncode != 0 and "SIGKILL" in done.stderr, done.stderr[-3000:]
+    (folder / "stderr").write_text(done.stderr)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ranks(folder: Path) -> list[dict[str, Any]]:
+    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(WORLD)]
+
+
+@pytest.fixture(scope="module")
+def alone(folder: Path) -> dict[str, dict[str, Any]]:
+    """The same runs in this process."""
+    return {name: train(recipe, folder / "alone" / name, folder / "data")[1] for name, recipe in RUNS.items()}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_two_processes_train_as_one_does(name: str, ranks: list[dict], alone: dict) -> None:
+    expected = alone[name]
+    for found in (rank[name] for rank in ranks):
+        assert found["iteration"] == expected["iteration"]
+        assert torch.allclose(found["losses"], expected["losses"], rtol=0, atol=1e-5), "the loss is the global one"
+        assert found["model"].keys() == expected["model"].keys()
+        for key, value in expected["model"].items():
+            assert torch.allclose(found["model"][key], value, rtol=0, atol=1e-5), key
+    ours, theirs = (rank[name]["model"] for rank in ranks)
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours), "the processes do not drift apart"
+
+
+def test_the_runs_can_tell_right_from_wrong(ranks: list[dict], alone: dict, folder: Path) -> None:
+    shares = np.array([rank["cross-entropy"]["valid"] for rank in ranks])
+    assert (shares.sum(axis=0) == alone["cross-entropy"]["valid"]).all()
+    assert np.abs(shares[0] - shares[1]).max() > 0.2 * shares.mean(), "void is spread evenly"
+    start = Trainer(
+        SHARED, folder / "start", data_root=folder / "data", device="cpu", progress=False
+    ).model.state_dict()
+    for name in ("cross-entropy", "weights", "upsampled", "dice"):
+        end = alone[name]["model"]
+        assert max(float((end[key] - start[key]).abs().max()) for key in start) > 0.005, "nothing was learned"
+    assert alone["stopped"]["iteration"] == 6
+
+
+@pytest.mark.parametrize("void", VOID)
+@pytest.mark.parametrize("name", LOSSES)
+def test_shares_of_a_loss_add_up_to_that_of_the_global_batch(name: str, void: str, ranks: list, folder: Path) -> None:
+    run = data_run(folder)
+    logits, labels = loss_input(void)
+    logits.requires_grad_()
+    loss = build_loss(LOSSES[name], run.train_set, run.device)
+    expected = loss(logits, labels)
+    expected.backward()
+    shares = [rank[f"{name}, {void}"] for rank in ranks]
+    assert float(sum(value for value, _ in shares)) == pytest.approx(float(expected.detach()), abs=1e-5)
+    gradient = torch.cat([gradient for _, gradient in shares])
+    assert torch.allclose(gradient, logits.grad, rtol=1e-4, atol=1e-7)
+    if void == "uneven" and name != "rmi":  # which counts images
+        mean_of_means = sum(loss(logits[part], labels[part]).detach() for part in (slice(0, 2), slice(2, 4))) / 2
+        assert abs(float(mean_of_means - expected.detach())) > 1e-3, "the wrong way would pass"
+
+
+@functools.cache
+def data_run(folder: Path) -> Trainer:
+    return Trainer(SHARED, folder / "unused", data_root=folder / "data", device="cpu", progress=False)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-13)])
+def test_batch_norm_is_that_of_the_global_batch(dtype: torch.dtype, tolerance: float, ranks: list[dict]) -> None:
+    expected = apply_norm(*norm_input(dtype))
+    parts = [rank[str(dtype)] for rank in ranks]
+    for name in ("output", "x", "frozen"):
+        found = torch.cat([part[name] for part in parts])
+        assert found.dtype == dtype and torch.allclose(found, expected[name], rtol=10 * tolerance, atol=tolerance), name
+    for part in parts:
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            assert torch.allclose(part[name], expected[name], rtol=tolerance, atol=tolerance), name
+    for name in ("weight gradient", "bias gradient"):
+        found = sum(part[name] for part in parts)
+        assert torch.allclose(found, expected[name], rtol=10 * tolerance, atol=10 * tolerance), name
+
+
+def test_confusion_matrices_are_merged_exactly(ranks: list[dict], folder: Path) -> None:
+    run = Trainer(RUNS["stopped"], folder / "scored", data_root=folder / "data", device="cpu", progress=False)
+    run.model.load_state_dict(ranks[0]["stopped"]["model"])
+    bands = {width: ConfusionMatrix(9) for width in (2, 5)}
+    bands[2].matrix[0, 0] = 7
+    matrix = run.evaluate(trimap=bands)
+    assert int(matrix.matrix.sum()) > 0
+    for rank in ranks:
+        for found, expected in zip(rank["confusion"], (matrix, *bands.values()), strict=True):
+            assert torch.equal(found, expected.matrix)
+
+
+def test_one_process_writes_and_draws(folder: Path) -> None:
+    result = load_result(folder / "stopped" / "result.json")
+    assert result["world_size"] == WORLD
+    names = sorted(path.name for path in (folder / "stopped").iterdir())
+    assert names == ["best.pt", "checkpoint.previous.pt", "checkpoint.pt", "result.json"]
+    assert (folder / "stderr").read_text().count("train:   0%") == len(RUNS), "one bar for each run"
+
+
+def test_weights_are_those_of_the_first_process(ranks: list[dict]) -> None:
+    for rank in ranks:
+        weight = rank["broadcast"]["weight"].clone()
+        assert weight[0, 1, 2, 0] == 5
+        weight[0, 1, 2, 0] = 1
+        assert (weight == 1).all()
+
+
+def test_what_cannot_be_shared_is_refused(ranks: list[dict], folder: Path) -> None:
+    for rank in ranks:
+        assert rank["messages"] == [
+            "number: [0, 1] in the 2 processes; expected the same. Do all see one run_dir?",
+            "batch_size: 3, shared by 2 processes; expected a multiple of 2",
+        ]
+    assert not (folder / "odd").exists()
+
+
+def test_processes_drop_out_different_units(folder: Path) -> None:
+    state = torch.load(folder / "whole" / "checkpoint.pt", weights_only=True)
+    (other,) = state["other_generators"]
+    assert len(other) == len(state["generators"]) == 1
+    assert not torch.equal(other[0], state["generators"][0])
+
+
+def test_killed_process_ends_the_run_which_goes_on_bit_for_bit(folder: Path, tmp_path: Path) -> None:
+    killed = torch.load(folder / "killed" / "checkpoint.pt", weights_only=True)
+    assert killed["iteration"] == KILL_AT and not (folder / "killed" / "result.json").exists()
+    shutil.copytree(folder / "killed", tmp_path / "one")
+
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in KILLED.changes().items()))
+    command = ["-m", "seglib.training", recipe, "--run-dir", folder / "killed", "--data-root", folder / "data"]
+    done = torchrun(*command)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)["world_size"] == WORLD, "printed once"
+    found, whole = (torch.load(folder / name / "checkpoint.pt", weights_only=True) for name in ("killed", "whole"))
+    assert found["iteration"] == whole["iteration"] == KILLED.iterations
+    assert all(torch.equal(found["model"][key], value) for key, value in whole["model"].items())
+    assert found["log"] == whole["log"]
+    assert torch.equal(found["other_generators"][0][0], whole["other_generators"][0][0])
+
+    options = {"data_root": folder / "data", "device": "cpu", "progress": False}
+    with pytest.warns(UserWarning, match="the run had 2 processes, now 1: dropout goes on with new random numbers"):
+        run = Trainer(KILLED, tmp_path / "one", **options)
+    assert run.iteration == KILL_AT and run.fit().finished
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 6])
+def test_parts_of_the_batches_are_those_of_one_process(world: int) -> None:
+    whole = list(EpochBatches(20, 6, 7, seed=1, start_iteration=2))
+    parts = [EpochBatches(20, 6, 7, 1, 2, rank, world) for rank in range(world)]
+    assert [list(itertools.chain(*batches)) for batches in zip(*parts, strict=True)] == whole
+    assert all(len(batch) == 6 // world for part in parts for batch in part)
+
+
+@pytest.mark.parametrize(
+    ("rank", "world", "message"),
+    [(0, 4, "batch_size: 6, shared by 4 processes; expected a multiple of 4"), (2, 2, "rank: expected 0 to 1")],
+)
+def test_parts_that_cannot_be_are_refused(rank: int, world: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EpochBatches(20, 6, 7, 1, 0, rank, world)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with distributed.joined():
+        compute(Path(sys.argv[1]))
+        kill_one(Path(sys.argv[1]))
