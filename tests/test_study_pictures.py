@@ -14,7 +14,7 @@ from PIL import Image
 from seglib.losses import cross_entropy, focal
 from seglib.plots import png
 from seglib.plots.losses import loss_curves, one_pixel, weight_correlation, weight_scatter
-from seglib.plots.studies import class_curves, difference_map, score_bars, study_dots
+from seglib.plots.studies import class_curves, compared_curves, difference_map, score_bars, study_dots
 from seglib.plots.style import BLUE, INK
 from seglib.widgets.losses import loss_explorer, loss_picture
 
@@ -150,6 +150,25 @@ def test_class_curves_name_every_class_at_its_end() -> None:
     assert len({(line.get_color(), line.get_marker()) for line in ax.lines}) == 4
 
 
+def test_losses_and_scores_of_several_runs() -> None:
+    runs = {
+        name: pd.DataFrame(
+            {
+                "iteration": [10, 20, 20, 30],
+                "loss": [3, 2, np.nan, factor],
+                "miou": [np.nan, np.nan, factor / 10, np.nan],
+            }
+        )
+        for name, factor in (("a", 1.0), ("b", 4.0))
+    }
+    figure = compared_curves(runs)
+    left, right = figure.axes
+    assert [line.get_ydata().tolist() for line in left.lines] == [[3, 2, 1], [3, 2, 1], [3, 2, 4], [3, 2, 4]]
+    assert [line.get_xydata().tolist() for line in right.lines] == [[[20, 0.1]], [[20, 0.4]]]
+    assert [line.get_color() for line in right.lines] == [line.get_color() for line in left.lines[::2]]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+
+
 def test_bars_stand_in_their_groups() -> None:
     figure = score_bars({"folds": {"fold 1": 0.5, "fold 2": 0.6}, "aggregates": {"mean": 0.65}})
     (ax,) = figure.axes
@@ -184,6 +203,11 @@ def test_pictures_are_small() -> None:
         (lambda: study_dots({"a": [1.0]}, "c"), "base = 'c'"),
         (lambda: difference_map(pd.DataFrame([[np.nan]])), "expected a table with numbers"),
         (lambda: class_curves(history().iloc[:1]), "at least two evaluations, found 1"),
+        (lambda: compared_curves({}), "expected one to 5, found 0"),
+        (
+            lambda: compared_curves({"a": pd.DataFrame({"iteration": [1], "loss": [1], "miou": [np.nan]})}),
+            "with a miou",
+        ),
         (lambda: score_bars({"a": {}}), "at least one bar"),
     ],
 )

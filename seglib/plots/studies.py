@@ -106,6 +106,34 @@ def class_curves(class_history: pd.DataFrame) -> Figure:
 
 
 @styled
+def compared_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
+    """Training loss (moving mean) and val mIoU of several runs over the iterations, a colour and a mark for each.
+
+    histories: name -> `Trainer.history`, up to five. Raises ValueError for none or more, and a run without scores.
+    """
+    if not 1 <= len(histories) <= len(COLOURS):
+        raise ValueError(f"histories: expected one to {len(COLOURS)}, found {len(histories)}")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    for (name, history), colour, marker in zip(histories.items(), COLOURS, MARKERS, strict=False):
+        losses, scores = history.dropna(subset=["loss"]), history.dropna(subset=["miou"])
+        if scores.empty:
+            raise ValueError(f"histories[{name!r}]: expected rows with a miou, found none")
+        smooth = losses.loss.rolling(max(1, len(losses) // 10), min_periods=1, center=True).mean()
+        left.plot(losses.iteration, losses.loss, color=colour, alpha=0.25, linewidth=1)
+        left.plot(losses.iteration, smooth, color=colour, linewidth=2, label=name)
+        right.plot(scores.iteration, scores.miou, color=colour, marker=marker, markersize=4, linewidth=2)
+    left.set_title("training loss")
+    right.set_title("mIoU on the val list")
+    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    for ax in (left, right):
+        ax.set_xlabel("iteration")
+        ax.set_ylim(bottom=0)
+        ax.grid(axis="y")
+    figure.legend(loc="outside lower center", ncols=len(histories))
+    return figure
+
+
+@styled
 def score_bars(groups: Mapping[str, Mapping[str, float]], xlabel: str = "mIoU") -> Figure:
     """Horizontal bars in groups, each with its value: the mIoU per fold, and of what is made of the folds.
 
