@@ -25,6 +25,7 @@ CHOICES = {
     "Dice, constant": {"loss": "dice", "schedule": "constant", "bias_lr_factor": 2.0, "bn_momentum": 0.03},
     "frozen batch norm": {"freeze_bn": True, "output_stride": 8},
     "everything in the picture": {"augmentation": "occlusion"},
+    "a fold, noisy masks": {"folds": 3, "fold": 1, "label_noise": 2},
 }
 
 
@@ -50,8 +51,8 @@ def test_every_choice_trains_and_resumes_bit_for_bit(name: str, tmp_path: Path, 
     before.load_state_dict(whole.model.state_dict())
     whole.fit(until=5)
     assert not same(whole.model, before), "it learns something"
-    trainer(recipe, tmp_path / "parts", data).fit(until=2)
-    parts = trainer(recipe, tmp_path / "parts", data, num_workers=1).fit(until=5)
+    for workers, until in enumerate((2, 4, 5)):
+        parts = trainer(recipe, tmp_path / "parts", data, num_workers=workers).fit(until=until)
     assert same(whole.model, parts.model)
 
 
@@ -80,6 +81,10 @@ def test_a_second_stage_starts_from_the_firsts_weights(tmp_path: Path, data: Pat
     second = trainer(stage, tmp_path / "second", data, weights_root=tmp_path / "weights")
     assert same(second.model, first.model)
     assert second.model.output_stride == 8
+    whole = second.fit(until=3)
+    for until in (2, 3):
+        parts = trainer(stage, tmp_path / "parts", data, weights_root=tmp_path / "weights").fit(until=until)
+    assert same(whole.model, parts.model) and not same(whole.model, first.model)
     with pytest.raises(ValueError, match=r"first\.pth"):
         trainer(stage.replace(width=4), tmp_path / "third", data, weights_root=tmp_path / "weights")
 
