@@ -1,5 +1,6 @@
-"""Predictions and scores at the label's own resolution."""
+"""Predictions and scores at the label's own resolution; `python -m seglib.inference` writes masks of images."""
 
+import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,11 +12,19 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from seglib.data import SegmentationDataset
+from seglib.building import build_model
+from seglib.cityscapes_labels import train_ids_to_ids
+from seglib.data import SegmentationDataset, camvid_palette, cityscapes_palette, voc_palette
 from seglib.data.transforms import IMAGENET, Normalisation
 from seglib.metrics import ConfusionMatrix, update_trimap
+from seglib.models import load_checkpoint
+from seglib.models.checkpoints import load_exactly, read_state_dict
+from seglib.models.layouts import LAYOUTS
+from seglib.recipe import Recipe
 from seglib.windows import window_probabilities
 
+CLASSIFIERS = ("classifier.weight", "scores.0.weight")  # of the DeepLabs and U-Net, of the FCNs
+PALETTES = {11: camvid_palette, 19: cityscapes_palette}  # by number of classes: weights do not say what of
 BATCH_PIXELS = 8 * 513 * 513  # eight images of VOC, or one of 1024 x 2048, which a GPU of 8 GB has room for
 
 
@@ -48,8 +57,10 @@ def predict(
         (B, K, H, W) float32, summing to 1 over K.
 
     Raises:
-        ValueError: no scale; images larger than `pad_to`; an impossible window or overlap.
+        ValueError: no scale, or one that is not above 0; images larger than `pad_to`; an impossible window or overlap.
     """
+    if min(scales, default=1) <= 0:
+        raise ValueError(f"predict: scales = {tuple(scales)}; expected each to be more than 0")
     pixels = normalisation(images)  # (B, 3, H, W) float32
     if pad_to is not None:
         pixels = _padded(pixels, pad_to)
@@ -184,3 +195,104 @@ def save_mask(path: Path, labels: np.ndarray, palette: np.ndarray) -> None:
     mask = Image.fromarray(labels)
     mask.putpalette(palette.astype(np.uint8).tobytes())
     mask.save(path)
+
+
+def load_run(path: str | Path) -> tuple[nn.Module, Recipe]:
+    """The network of a run as it is evaluated, at its evaluation's output stride, and the recipe of the run.
+
+    Args:
+        path: the run's checkpoint.pt. A run with patience ends with its best weights: they are in best.pt beside it.
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: not a run's checkpoint, or its weights do not fit its recipe.
+    """
+    path = Path(path)
+    content = read_state_dict(path)
+    if not {"recipe", "model"} <= content.keys():
+        raise ValueError(f"{path}: holds no recipe; expected the checkpoint.pt of a run, or name the weights' source")
+    recipe, state = Recipe.from_dict(content["recipe"]), content["model"]
+    if recipe.patience and path.with_name("best.pt").exists():
+        path = path.with_name("best.pt")
+        state = read_state_dict(path)
+    num_classes = next((state[key].shape[0] for key in CLASSIFIERS if key in state), 1)
+    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and overwritten
+        model = build_model(recipe.replace(weights="", start_from=""), num_classes)
+    load_exactly(model, state, f"{path}: the weights")
+    if recipe.eval_output_stride:
+        model.set_output_stride(recipe.eval_output_stride)
+    return model.eval(), recipe
+
+
+def _write_masks(options: argparse.Namespace) -> None:
+    targets = {image: options.output / f"{image.stem}.png" for image in options.images}
+    for image, target in targets.items():
+        if list(targets.values()).count(target) > 1 or target.resolve() == image.resolve():
+            raise ValueError(f"{image}: its mask would overwrite another file; expected images of different names")
+    if options.source:
+        model, recipe = load_checkpoint(options.checkpoint, options.source), Recipe()
+    else:
+        model, recipe = load_run(options.checkpoint)
+    if options.ids and model.num_classes != 19:
+        raise ValueError(f"--ids are those of Cityscapes' 19 classes; {options.checkpoint} has {model.num_classes}")
+    if options.output_stride:
+        model.set_output_stride(options.output_stride)
+    model.to(options.device, memory_format=torch.channels_last)
+    palette = PALETTES.get(model.num_classes, voc_palette)()
+    options.output.mkdir(parents=True, exist_ok=True)
+    for image, target in targets.items():
+        labels = predict_image(
+            model,
+            _read_image(image),
+            Normalisation.named(options.normalisation or recipe.normalisation),
+            scales=options.scales or recipe.eval_scales,
+            flip=recipe.eval_flip if options.flip is None else options.flip,
+            pad_to=options.pad_to,
+            window=options.window and tuple(options.window),
+            overlap=options.overlap,
+        )
+        if options.ids:
+            Image.fromarray(train_ids_to_ids(labels)).save(target)
+        else:
+            save_mask(target, labels, palette)
+        print(target)
+
+
+def _read_image(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            return np.array(image.convert("RGB"))
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on damaged files
+        raise ValueError(f"{path}: not an image that can be read ({error})") from error
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line: `python -m seglib.inference CHECKPOINT IMAGE... --output DIR`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m seglib.inference",
+        description="Write a palette PNG of classes for each image, of its size and name. What is not given is as the "
+        "run's recipe evaluates.",
+    )
+    parser.add_argument("checkpoint", type=Path, help="checkpoint.pt of a run, or another library's weights")
+    parser.add_argument("images", type=Path, nargs="+", metavar="image")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the masks")
+    parser.add_argument("--ids", action="store_true", help="Cityscapes: grey PNGs of ids, as its benchmark wants them")
+    parser.add_argument("--source", choices=tuple(LAYOUTS), help="the library that other weights come from")
+    parser.add_argument("--normalisation", choices=("imagenet", "unit"))
+    parser.add_argument("--output-stride", type=int)
+    parser.add_argument("--scales", type=float, nargs="+")
+    parser.add_argument("--flip", action=argparse.BooleanOptionalAction, help="average with the mirrored image")
+    parser.add_argument("--pad-to", type=int, help="side of a square to put every image into")
+    parser.add_argument("--window", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="predict in windows")
+    parser.add_argument("--overlap", type=float, default=1 / 3, help="of windows, a share of their side (default 1/3)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args(arguments)
+    try:
+        _write_masks(options)
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"error: {error}\n")
+
+
+if __name__ == "__main__":
+    main()
