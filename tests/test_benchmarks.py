@@ -25,6 +25,7 @@ PARTS = {
     "startup": ("imports",),
     "upsampled_loss": ("sizes", "contestants"),
     "packed": ("source", "crops"),
+    "cityscapes_scores": ("frames", "contestants"),
 }
 
 
