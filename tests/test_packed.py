@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import namedtuple
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from filelock import FileLock
 from PIL import Image
 from small_set import write_label
 
@@ -260,10 +262,12 @@ def test_samples_that_come_and_go(source: SegmentationDataset, folder: Path) -> 
 
 def test_data_set_that_reads_the_same_files_differently(source: SegmentationDataset, folder: Path) -> None:
     pack(source, folder, progress=False)
-    noisy = NoisyMasks(source, 3)
-    check_finished(pack(noisy, folder, progress=False), noisy)
-    renamed = SegmentationDataset(source.files, ("w", "x", "y", "z"), voc_palette()[::-1].copy())
+    renamed = SegmentationDataset(source.files, ("w", "x", "y", "z"), source.palette)
     check_finished(pack(renamed, folder, progress=False), renamed)
+    coloured = SegmentationDataset(source.files, ("w", "x", "y", "z"), voc_palette()[::-1].copy())
+    check_finished(pack(coloured, folder, progress=False), coloured)
+    noisy = NoisyMasks(coloured, 3)
+    check_finished(pack(noisy, folder, progress=False), noisy)
     named = SegmentationDataset(source.files, CLASSES, voc_palette(), names=list("abcde"))
     check_finished(pack(named, folder, progress=False), named)
 
@@ -287,6 +291,18 @@ def test_folder_of_something_else_is_left_alone(source: SegmentationDataset, fol
     pack(source, folder, progress=False)
     with pytest.raises(FileExistsError, match=r"holds another data set \(s0 \.\.\.\)"):
         pack(ToyCityscapes("val"), folder, progress=False)
+    check_finished(folder, source)
+
+
+def test_second_call_meanwhile_waits(source: SegmentationDataset, folder: Path) -> None:
+    pack(source.subset([0]), folder, progress=False)
+    thread = threading.Thread(target=pack, args=(source, folder, False))
+    with FileLock(folder / packed_files.LOCK):
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()
+        check_finished(folder, source.subset([0]))
+    thread.join()
     check_finished(folder, source)
 
 
@@ -537,6 +553,9 @@ def main(root: Path) -> None:
         kill = killed(source, folder, point, 1)
         report[f"{point}, again"] = [kill, readable(folder, source, was=source)]
         check_finished(pack(source, folder, progress=False), source)
+    folder = pack(source, root / "other reading", progress=False)
+    kill = killed(NoisyMasks(source, 3), folder, "half an array", 4)
+    report["other reading"] = [kill, readable(folder, source)]
     began = time.monotonic()
     killed(source, root / "whole", None, 0)
     typical, rng, folder = time.monotonic() - began, np.random.default_rng(0), root / "random"
@@ -571,6 +590,11 @@ def test_killed_packing_is_continued(report: dict, point: str) -> None:
     assert report[f"{point}, 4"][:2] == [True, whole]
     assert report[f"{point}, 4"][2] == (5 if at_once else 1 if point in POINTS[:2] else 3)
     assert report[f"{point}, again"] == [True, whole]
+
+
+def test_killed_over_a_finished_cache(report: dict) -> None:
+    """The old index must not be read with some of the new files."""
+    assert report["other reading"] == [True, False]
 
 
 def test_killed_at_any_time(report: dict) -> None:
