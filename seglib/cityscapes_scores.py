@@ -7,6 +7,7 @@ is not imported: that would take longer than to score twenty frames.
 import argparse
 import bisect
 import concurrent.futures
+import functools
 import json
 import os
 import sys
@@ -16,9 +17,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from seglib.street_scores import CACHE_PIXELS, CONVERT, PLANES, StreetScores
+from seglib.street_scores import CACHE_PIXELS, CONVERT, PLANES, StreetScores, runs_of
 
 Frame = tuple[Path, Path, Path]  # labelIds, prediction, instanceIds
+Size = tuple[int, int]  # width, height
+Plane = Image.Image | np.ndarray  # an image, or all its pixels in a row
+RUN_FIELDS = ("label_ids", "instance_ids", "lengths")  # of a cached frame
 ID_MODES = ("L", "P", "I;16", "I;16B", "I")  # Pillow's names of 8, 16 and 32 bits of grey, and of palette indices
 
 
@@ -55,20 +59,25 @@ def find_frames(ground_truth: str | Path, predictions: str | Path) -> list[Frame
     return frames
 
 
-def score_frame(frame: Frame) -> StreetScores:
+def score_frame(frame: Frame, cache: Path | None = None) -> StreetScores:
     """The counts of one frame's files.
 
-    Raises ValueError naming the file: it cannot be read, is no map of ids, has another size than the labelIds, or a
-    value that cannot be.
+    Args:
+        frame: paths of labelIds, prediction, instanceIds.
+        cache: folder that keeps what labelIds and instanceIds decode to, in about 150 KB a frame, for the next
+            prediction; a file whose size or time is another then is decoded anew. None keeps nothing.
+
+    Raises:
+        ValueError: names the file that cannot be read, is no map of ids, has another size than the labelIds, or holds
+            a value that cannot be. OSError: the cache cannot be written.
     """
-    images = [_read_ids(path) for path in frame]
-    for path, image in zip(frame, images, strict=True):
-        if image.size != images[0].size:
-            sizes = [f"{width} x {height}" for width, height in (images[0].size, image.size)]
-            raise ValueError(f"{path}: expected {sizes[0]}, the size of {frame[0].name}, found {sizes[1]}")
+    label, prediction, instances = frame
+    size, labels, instance_ids = _ground_truth(label, instances, cache)
+    predictions = _read_ids(prediction)
+    _check_size(prediction, predictions.size, label, size)
     scores = StreetScores()
     try:
-        scores.update_pieces(_bands(images))
+        scores.update_pieces(_bands((labels, predictions, instance_ids), size))
     except ValueError as error:
         files = dict(zip(PLANES, frame, strict=True))
         raise ValueError(f"{files[str(error).split(':')[0]]}: {error}") from None
@@ -76,9 +85,15 @@ def score_frame(frame: Frame) -> StreetScores:
 
 
 def score_folders(
-    ground_truth: str | Path, predictions: str | Path, workers: int = 1, progress: bool = False
+    ground_truth: str | Path,
+    predictions: str | Path,
+    workers: int = 1,
+    progress: bool = False,
+    cache: Path | None = None,
 ) -> StreetScores:
     """The counts of all frames of two folders; the same, bit for bit, whatever the number of processes.
+
+    `cache`: as `score_frame`; with it the next predictions for the same ground truth take a third of the time.
 
     Raises as `find_frames` and `score_frame`; ValueError too where the predictions look like trainIds
     (`StreetScores.suspects_train_ids`) or workers < 1.
@@ -87,7 +102,7 @@ def score_folders(
         raise ValueError(f"workers: expected at least 1, found {workers}")
     frames = find_frames(ground_truth, predictions)
     total = StreetScores()
-    for number, scores in enumerate(_scored(frames, workers), start=1):
+    for number, scores in enumerate(_scored(frames, workers, cache), start=1):
         total.merge(scores)
         if progress:
             end = "\n" if number == len(frames) else ""
@@ -99,12 +114,13 @@ def score_folders(
     return total
 
 
-def _scored(frames: Sequence[Frame], workers: int) -> Iterator[StreetScores]:
+def _scored(frames: Sequence[Frame], workers: int, cache: Path | None) -> Iterator[StreetScores]:
+    score = functools.partial(score_frame, cache=cache)
     if workers == 1:
-        yield from map(score_frame, frames)
+        yield from map(score, frames)
         return
     with concurrent.futures.ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(score_frame, frames)
+        yield from pool.map(score, frames)
 
 
 def _files_in(folder: str | Path) -> Iterator[Path]:
@@ -127,13 +143,69 @@ def _read_ids(path: Path) -> Image.Image:
     return image
 
 
-def _bands(images: Sequence[Image.Image]) -> Iterator[list[np.ndarray]]:
+def _check_size(path: Path, size: Size, label: Path, expected: Size) -> None:
+    if size != expected:
+        sizes = [f"{width} x {height}" for width, height in (expected, size)]
+        raise ValueError(f"{path}: expected {sizes[0]}, the size of {label.name}, found {sizes[1]}")
+
+
+def _ground_truth(label: Path, instances: Path, cache: Path | None) -> tuple[Size, Plane, Plane]:
+    """The frame's size, labelIds and instanceIds: decoded, or as the cache kept them."""
+    if cache is not None:
+        # The name says what was decoded, so that nothing else needs to be compared.
+        stamps = (f"{status.st_size:x}.{status.st_mtime_ns:x}" for status in (label.stat(), instances.stat()))
+        kept = cache / f"{label.stem}-{'-'.join(stamps)}.npy"
+        if (found := _kept_truth(kept, label)) is not None:
+            return found
+    planes = _read_ids(label), _read_ids(instances)
+    _check_size(instances, planes[1].size, label, planes[0].size)
+    if cache is not None:
+        _keep_truth(kept, planes)
+    return planes[0].size, *planes
+
+
+def _kept_truth(kept: Path, label: Path) -> tuple[Size, Plane, Plane] | None:
+    """What `_keep_truth` wrote, the planes as arrays; None where it did not, or not to the end."""
+    try:
+        runs = np.load(kept)
+        with Image.open(label) as image:  # reads no more than the header
+            size = image.size
+        if runs.dtype.names != RUN_FIELDS or runs["lengths"].sum() != size[0] * size[1]:
+            return None
+    except (OSError, ValueError, EOFError):  # missing; what NumPy and Pillow raise on damaged files
+        return None
+    return size, *(runs[name].repeat(runs["lengths"]) for name in RUN_FIELDS[:2])
+
+
+def _keep_truth(kept: Path, planes: tuple[Image.Image, Image.Image]) -> None:
+    parts = [runs_of(piece) for piece in _bands(planes, planes[0].size)]
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    types = (np.asarray(plane.crop((0, 0, 1, 1))).dtype for plane in planes)
+    runs = np.empty(len(columns[0]), list(zip(RUN_FIELDS, (*types, np.int32), strict=True)))
+    for name, column in zip(RUN_FIELDS, columns, strict=True):
+        runs[name] = column
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    part = kept.with_name(f".{kept.name}.{os.getpid()}.tmp")  # other processes see the whole file or none
+    try:
+        with part.open("wb") as file:
+            np.save(file, runs)
+        part.replace(kept)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _bands(planes: Sequence[Plane], size: Size) -> Iterator[list[np.ndarray]]:
     """Flat arrays of a few rows each; a whole array takes fresh memory every time, which costs more than to fill it."""
-    width, height = images[0].size
+    width, height = size
     rows = max(CACHE_PIXELS // width, 1)
     for top in range(0, height, rows):
-        box = (0, top, width, min(top + rows, height))
-        yield [np.asarray(image.crop(box)).reshape(-1) for image in images]
+        bottom = min(top + rows, height)
+        yield [
+            plane[top * width : bottom * width]
+            if isinstance(plane, np.ndarray)
+            else np.asarray(plane.crop((0, top, width, bottom))).reshape(-1)
+            for plane in planes
+        ]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -144,10 +216,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("ground_truth", type=Path, help="folder with *_labelIds.png and *_instanceIds.png: gtFine/val")
     parser.add_argument("predictions", type=Path, help="folder with CITY_NUMBER_NUMBER*.png, which hold ids")
     parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the decoded ground truth for the next time")
     parser.add_argument("--output", type=Path, help="write the scores into this JSON file too")
     options = parser.parse_args(arguments)
     try:
-        counts = score_folders(options.ground_truth, options.predictions, options.workers, sys.stderr.isatty())
+        counts = score_folders(
+            options.ground_truth, options.predictions, options.workers, sys.stderr.isatty(), options.cache
+        )
     except (OSError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")
     scores = counts.compute()

@@ -122,7 +122,7 @@ class StreetScores:
 
         All pieces of one frame belong into one call, because an instance may lie in several.
         """
-        found = [_runs(piece) for piece in pieces]
+        found = [runs_of(piece) for piece in pieces]
         if not found:
             return
         labels, predictions, instances, lengths = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -174,7 +174,7 @@ class StreetScores:
         return bool(predicted) and max(predicted) <= 18 and any(LABELS[i].ignored for i in predicted - {0})
 
 
-def _runs(planes: Sequence[np.ndarray]) -> list[np.ndarray]:
+def runs_of(planes: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Cuts flat arrays wherever any of them changes: what each is from there on, as int64, and then the lengths.
 
     A frame of two million pixels has some ten thousand runs, and to find them is to compare neighbours, once.

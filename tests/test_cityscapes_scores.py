@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -80,7 +81,10 @@ def check(folder: Path, frames: list[Arrays]) -> StreetResult:
     for frame, arrays_ in zip(found, frames, strict=True):
         one = StreetScores()
         one.update(*arrays_)
-        assert np.array_equal(score_frame(frame).matrix, one.matrix)
+        for other in (score_frame(frame), *(score_frame(frame, folder / "cache") for _ in range(2))):
+            assert np.array_equal(other.matrix, one.matrix)
+            assert np.array_equal(other.instances, one.instances)
+            assert np.array_equal(other.category_instances, one.category_instances)
     from_files = StreetScores()
     for frame in found:
         from_files.merge(score_frame(frame))
@@ -401,6 +405,79 @@ def test_palette_images_hold_ids(folders: tuple[Path, Path]) -> None:
     assert np.array_equal(score_folders(gt, predictions).matrix, before.matrix)
 
 
+# --- the cache -------------------------------------------------------------------------------------------------------
+
+
+def assert_same(first: StreetScores, second: StreetScores) -> None:
+    for name, value in vars(first).items():
+        assert np.array_equal(value, getattr(second, name)), name
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_cached_ground_truth_is_not_decoded_again(folders: tuple[Path, Path], tmp_path: Path, workers: int) -> None:
+    gt, predictions = folders
+    cache = tmp_path / "new" / "cache"
+    expected = score_folders(gt, predictions)
+    for _ in range(2):
+        assert_same(score_folders(gt, predictions, workers, cache=cache), expected)
+    assert len(list(cache.iterdir())) == 2
+    for path in gt.iterdir():  # size and time stay: only what does not decode goes on without a word
+        status = path.stat()
+        path.write_bytes(path.read_bytes()[:60] + bytes(status.st_size - 60))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(ValueError, match="not an image that can be read"):
+        score_folders(gt, predictions)
+    assert_same(score_folders(gt, predictions, workers, cache=cache), expected)
+
+
+@pytest.mark.parametrize("kind", ["labelIds", "instanceIds"])
+def test_changed_ground_truth_is_decoded_again(folders: tuple[Path, Path], tmp_path: Path, kind: str) -> None:
+    gt, predictions = folders
+    score_folders(gt, predictions, cache=tmp_path / "cache")
+    path = gt / f"town_000001_000019_gtFine_{kind}.png"
+    plane = np.array(Image.open(path))
+    plane[plane == plane[15, 15]] = BUILDING
+    status = path.stat()
+    Image.fromarray(plane).save(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    changed = score_folders(gt, predictions)
+    assert_same(score_folders(gt, predictions, cache=tmp_path / "cache"), changed)
+    with Image.open(path) as image:
+        image.crop((0, 0, 32, 23)).save(path)
+    with pytest.raises(
+        ValueError, match=r"_gtFine_instanceIds\.png: expected .* the size of .*labelIds.png, found 32 x 2"
+    ):
+        score_folders(gt, predictions, cache=tmp_path / "cache")
+
+
+def test_damaged_cache_files_are_written_anew(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    gt, predictions = folders
+    cache = tmp_path / "cache"
+    expected = score_folders(gt, predictions, cache=cache)
+    path = sorted(cache.iterdir())[1]
+    whole = path.read_bytes()
+    for content in (b"", whole[:50], whole[:-40], b"\x93NUMPY" + bytes(100)):
+        path.write_bytes(content)
+        assert_same(score_folders(gt, predictions, cache=cache), expected)
+        assert path.read_bytes() == whole
+    np.save(path, np.zeros(5))
+    assert_same(score_folders(gt, predictions, cache=cache), expected)
+    runs = np.load(path)
+    np.save(path, runs[:-1])
+    assert_same(score_folders(gt, predictions, cache=cache), expected)
+    assert path.read_bytes() == whole and len(list(cache.iterdir())) == 2, "no part of a file is left"
+
+
+def test_wrong_predictions_are_seen_with_a_cache(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    gt, predictions = folders
+    score_folders(gt, predictions, cache=tmp_path / "cache")
+    Image.new("L", (32, 23)).save(predictions / "town_000001_000019_result.png")
+    with pytest.raises(
+        ValueError, match=r"_result\.png: expected 32 x 24, the size of town.*labelIds.png, found 32 x 23"
+    ):
+        score_folders(gt, predictions, cache=tmp_path / "cache")
+
+
 # --- command line ----------------------------------------------------------------------------------------------------
 
 
@@ -408,7 +485,8 @@ def test_command_prints_the_tables_and_writes_json(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     output = tmp_path / "scores.json"
-    main([*map(str, folders), "--output", str(output)])
+    main([*map(str, folders), "--output", str(output), "--cache", str(tmp_path / "cache")])
+    assert len(list((tmp_path / "cache").iterdir())) == 2
     scores = score_folders(*folders)
     result = scores.compute()
     assert json.loads(output.read_text()) == {**result.to_dict(), "matrix": scores.matrix.tolist()}
