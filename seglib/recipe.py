@@ -39,11 +39,12 @@ class Recipe:
         loss: "cross_entropy", "upsampled_cross_entropy" (the same in less memory), "focal" (focal_gamma), "dice",
             "combined" (alpha), "hard_pixels" (keep_pixels) or "rmi". class_weights: "" or "inverse", "median", "enet".
             weight_denominator, label_smoothing, smoothed: of `seglib.losses.cross_entropy`.
-        lr, end_lr; schedule: "poly" (power), "cosine", "step" (milestones, gamma) or "constant". decay_steps: its
-            length, None is iterations. warm_up: steps from 0 to the schedule. optimizer: "sgd", "adam" or "adamw", for
-            which momentum is beta 1. backbone_lr_factor, bias_lr_factor: times lr. depthwise_decay: weight decay on
-            depthwise weights too, which the TF code has off. freeze_bn: keep all of batch norm as it starts.
-            bn_momentum: share of a new batch in its running statistics (1 - the TF code's decay).
+        batch_size: of all processes together. lr, end_lr; schedule: "poly" (power), "cosine", "step" (milestones,
+            gamma) or "constant". decay_steps: its length, None is iterations. warm_up: steps from 0 to the schedule.
+            optimizer: "sgd", "adam" or "adamw", for which momentum is beta 1. backbone_lr_factor, bias_lr_factor: times
+            lr. depthwise_decay: weight decay on depthwise weights too, which the TF code has off. freeze_bn: keep all
+            of batch norm as it starts. bn_momentum: share of a new batch in its running statistics (1 - the TF code's
+            decay).
         eval_every: iterations between scores on val_split. patience: stop after so many of them without a new best, and
             end with the best's weights; 0 never stops.
         mixed_precision: on CUDA only. eval_output_stride: None is the training one. eval_scales, eval_flip: test time.
