@@ -37,7 +37,8 @@ def published(
     """One published number, in the unit its table's `protocol` states (mIoU in %, Mult-Adds in billions).
 
     Args:
-        paper: "fcn", "deeplabv1", "deeplabv2", "deeplabv3", "deeplabv3plus" or "course_report".
+        paper: "fcn", "deeplabv1", "deeplabv2", "deeplabv3", "deeplabv3plus", "course_report" or
+            "reimplementation_report".
         table: number or name of the table, such as 9, "7(a)" or "Figure 5(a)".
         value: column to read.
         path: the JSON file.

@@ -51,6 +51,10 @@ SPOT_CHECKS = [
     (54, "course_report", "Sections 2.6 to 2.8", {"epochs": "30-50"}),
     (56, "course_report", "Sections 2.6 to 2.8", {"epochs": "50-70"}),
     (58, "course_report", "Sections 2.6 to 2.8", {"epochs": "70-90"}),
+    (76.6, "reimplementation_report", "Section 1.4", {"backbone": "ResNet-50"}),
+    (22.71, "reimplementation_report", "Section 3", {"experiment": 1}),
+    (56.15, "reimplementation_report", "Section 3", {"experiment": 2, "scored": "whole frames of 1024 x 2048"}),
+    (55.85, "reimplementation_report", "Section 3", {"scored": "during training, epoch 143"}),
 ]
 
 
@@ -110,6 +114,7 @@ def test_number_of_published_values() -> None:
         "deeplabv1": 10 + 2,
         "deeplabv2": 8 + 5 + 6 + 7 + 9 + 1,
         "course_report": 3,
+        "reimplementation_report": 1 + 3,
     }
 
 
