@@ -306,6 +306,35 @@ def test_second_call_meanwhile_waits(source: SegmentationDataset, folder: Path) 
     check_finished(folder, source)
 
 
+def test_who_reads_meanwhile_keeps_the_old_files(source: SegmentationDataset, folder: Path) -> None:
+    pack(source, folder, progress=False)
+    views = PackedDataset(folder).read(2)
+    before = [view.copy() for view in views]
+    rewrite(source, 2)
+    pack(source, folder, progress=False)
+    assert not np.array_equal(PackedDataset(folder).read(2)[0], before[0])
+    assert all(np.array_equal(view, array) for view, array in zip(views, before, strict=True))
+
+
+def test_arrays_are_on_the_disk_before_the_index(
+    source: SegmentationDataset, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flushed before they get their names, and the names before the index: a power cut may come at any moment."""
+    events: list[str] = []
+    fsync, replace, write_index = os.fsync, Path.replace, packed.write_atomic
+
+    def noted(name: str, act: Callable) -> Callable:
+        return lambda *arguments: (events.append(name), act(*arguments))[1]
+
+    monkeypatch.setattr(packed_files.os, "fsync", noted("flush", fsync))
+    monkeypatch.setattr(Path, "replace", noted("name", replace))
+    monkeypatch.setattr(packed, "write_atomic", noted("write", write_index))
+    pack(source, folder, progress=False)
+    journal = index = ["write", "flush"]
+    folders = ["flush"] * 2 if os.name == "posix" else []
+    assert events == [*journal, *["flush", "name"] * 10, *folders, *index]
+
+
 # --- damage and full disks -------------------------------------------------------------------------------------------
 
 
