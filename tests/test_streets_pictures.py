@@ -1,10 +1,13 @@
 """Pictures of streets: what is drawn is read back from the figures; the viewer and what it says of a pixel."""
 
 import io
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.artist import Artist
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from PIL import Image
 
 from seglib.plots import png
@@ -90,6 +93,19 @@ def test_a_pixel_has_one_size() -> None:
     assert first.x1 < second.x0 and first.y1 == pytest.approx(second.y1), "beside each other, level at the top"
     with pytest.raises(ValueError, match="at least one"):
         same_scale_panels({})
+
+
+def is_title(artist: Artist) -> bool:
+    return isinstance(artist, Text) and artist.get_text().endswith("label")
+
+
+def test_titles_of_narrow_pictures_do_not_overlap() -> None:
+    narrow = np.zeros((40, 5, 3), np.uint8)
+    figure = same_scale_panels({"squashed: label": narrow, "halved: label": narrow, "stored: label": narrow})
+    figure.draw_without_rendering()
+    extents = [title.get_window_extent() for title in figure.findobj(match=is_title)]
+    assert all(left.x1 < right.x0 for left, right in pairwise(extents))
+    assert extents[-1].x1 <= figure.bbox.x1
 
 
 def test_arrows_go_from_before_to_after() -> None:

@@ -15,8 +15,8 @@ from seglib.plots.style import BLUE, GREEN, GREY, INK, ORANGE, VERMILION, styled
 LINES = ((INK, "-"), (VERMILION, "--"), (BLUE, "-."), (ORANGE, ":"), (GREEN, "-"))
 FIGURE_WIDTH = 11  # inches
 PALE = 0.25  # what lies outside the regions is drawn with this share of its contrast
-RULE_BY_NAME = 0.62  # inches of a legend's entry, and below of each letter
-LETTER_WIDTH = 0.075
+ENTRY_WIDTH = 0.62  # inches of a legend's entry without its letters
+LETTER_WIDTH, TITLE_LETTER_WIDTH = 0.075, 0.1  # inches
 
 
 @styled
@@ -40,7 +40,7 @@ def region_panels(
     rows = -(-len(frames) // columns)
     aspect = max(ids.shape[0] / ids.shape[1] for _, ids in frames.values())
     longest = max((len(names[i]) for i in present), default=0)
-    legend_columns = max(1, int(FIGURE_WIDTH / (RULE_BY_NAME + LETTER_WIDTH * longest)))
+    legend_columns = max(1, int(FIGURE_WIDTH / (ENTRY_WIDTH + LETTER_WIDTH * longest)))
     legend_height = 0.22 * -(-len(present) // legend_columns)
     height = rows * (FIGURE_WIDTH / columns * aspect + 0.3) + legend_height + 0.1
     figure, axes = plt.subplots(rows, columns, squeeze=False, layout="constrained", figsize=(FIGURE_WIDTH, height))
@@ -94,22 +94,23 @@ def same_scale_panels(pictures: Mapping[str, np.ndarray], pixels_per_inch: float
     if not pictures:
         raise ValueError("pictures: expected at least one, found none")
     tallest = max(picture.shape[0] for picture in pictures.values())
-    widths = [picture.shape[1] for picture in pictures.values()]
-    gap = max(1, round(0.35 * pixels_per_inch))
+    letter = TITLE_LETTER_WIDTH * pixels_per_inch
+    widths = [max(picture.shape[1], len(title) * letter) for title, picture in pictures.items()]
+    gap = max(1, round(0.25 * pixels_per_inch))
     total = sum(widths) + gap * (len(widths) + 1)
     # widths and heights as shares of the figure, because a layout that fits panels would change their scale
     head = 0.45 * pixels_per_inch
     height = tallest + gap + head
     figure = plt.figure(figsize=(total / pixels_per_inch, height / pixels_per_inch))
     left = gap
-    for title, picture in pictures.items():
+    for (title, picture), taken in zip(pictures.items(), widths, strict=True):
         high, wide = picture.shape[:2]
         top = (height - head - high) / height
         ax = figure.add_axes((left / total, top, wide / total, high / height))
         ax.imshow(picture, interpolation="nearest", aspect="auto")
         ax.set_axis_off()
         ax.set_title(title)
-        left += wide + gap
+        left += taken + gap
     return figure
 
 
