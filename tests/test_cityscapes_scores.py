@@ -433,15 +433,18 @@ def test_cached_ground_truth_is_not_decoded_again(folders: tuple[Path, Path], tm
 @pytest.mark.parametrize("kind", ["labelIds", "instanceIds"])
 def test_changed_ground_truth_is_decoded_again(folders: tuple[Path, Path], tmp_path: Path, kind: str) -> None:
     gt, predictions = folders
-    score_folders(gt, predictions, cache=tmp_path / "cache")
     path = gt / f"town_000001_000019_gtFine_{kind}.png"
     plane = np.array(Image.open(path))
-    plane[plane == plane[15, 15]] = BUILDING
+    path.write_bytes(path.read_bytes().ljust(2000, b"\0"))  # bytes behind a PNG's end are not read
+    before = score_folders(gt, predictions, cache=tmp_path / "cache")
     status = path.stat()
+    plane[15, 15] = BUILDING
     Image.fromarray(plane).save(path)
+    path.write_bytes(path.read_bytes().ljust(2000, b"\0"))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     changed = score_folders(gt, predictions)
     assert_same(score_folders(gt, predictions, cache=tmp_path / "cache"), changed)
+    assert not (np.array_equal(before.matrix, changed.matrix) and np.array_equal(before.instances, changed.instances))
     with Image.open(path) as image:
         image.crop((0, 0, 32, 23)).save(path)
     with pytest.raises(
