@@ -17,6 +17,7 @@ from seglib.plots.style import BLUE, GREEN, GREY, INK, ORANGE, VERMILION, styled
 Loss = Callable[[Tensor, Tensor], Tensor]
 Curve = tuple[np.ndarray, np.ndarray]
 
+LETTER_SHARE = 0.014  # of a panel's width
 LEGEND_LETTERS = 90  # in one row of a legend
 LINES = ((INK, "-"), (BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (VERMILION, ":"))
 
@@ -96,16 +97,18 @@ def weight_scatter(weights: Sequence[float], ious: Mapping[str, Sequence[float]]
     figure, axes = plt.subplots(
         1, len(ious), squeeze=False, sharey=True, figsize=(5 * len(ious), 4), layout="constrained"
     )
+    left, right = weights.min() / 1.5, weights.max() * 2.6
     for ax, (name, values) in zip(axes[0], ious.items(), strict=True):
         ax.plot(weights, values, "o", color=BLUE)
-        for place, right in _sides(weights, values).items():
-            offset, side = ((5, 4), "left") if right else ((-5, 4), "right")
-            at = weights[place], values[place]
-            written = ax.annotate(classes[place], at, offset, textcoords="offset points", fontsize=8, ha=side)
+        across = np.log(weights / left) / np.log(right / left)
+        for name_of, x, y, (offset, side) in zip(
+            classes, weights, values, _name_places(across, values, classes), strict=True
+        ):
+            written = ax.annotate(name_of, (x, y), offset, textcoords="offset points", fontsize=8, ha=side, va="center")
             written.set_path_effects([withStroke(linewidth=2, foreground="white")])
         ax.set_title(f"{name}: r = {weight_correlation(weights, values):+.2f}")
         ax.set_xscale("log")
-        ax.set_xlim(weights.min() / 1.5, weights.max() * 2.6)
+        ax.set_xlim(left, right)
         ax.set_ylim(0, 1)
         ax.set_xlabel("class weight (logarithmic)")
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -115,17 +118,34 @@ def weight_scatter(weights: Sequence[float], ious: Mapping[str, Sequence[float]]
     return figure
 
 
-def _sides(weights: Sequence[float], values: Sequence[float]) -> dict[int, bool]:
-    """Whether a dot's name stands right of it; of dots close to each other every other one's stands left."""
-    sides: dict[int, bool] = {}
-    for place in np.argsort(values).tolist():
-        near = [
-            other
-            for other in sides
-            if abs(values[place] - values[other]) < 0.06 and 1 / 3 < weights[place] / weights[other] < 3
-        ]
-        sides[place] = not sides[near[-1]] if near else True
-    return sides
+def _name_places(x: Sequence[float], y: Sequence[float], names: Sequence[str]) -> list[tuple[tuple[int, int], str]]:
+    """Offset in points and alignment of each dot's name, so that names lie on no dot and on no other name.
+
+    x, y: shares of the panel's sides. Where no place is free, a name stands right of its dot.
+    """
+    taken = [(a - 0.012, b - 0.015, a + 0.012, b + 0.015) for a, b in zip(x, y, strict=True)]
+    places = []
+    for a, b, name in zip(x, y, names, strict=True):
+        width, height = LETTER_SHARE * len(name), 0.04
+        candidates = {
+            ((6, 0), "left"): (a + 0.015, b),
+            ((-6, 0), "right"): (a - 0.015 - width, b),
+            ((0, 9), "center"): (a - width / 2, b + 0.035),
+            ((0, -9), "center"): (a - width / 2, b - 0.035),
+        }
+        boxes = {
+            place: (low, middle - height / 2, low + width, middle + height / 2)
+            for place, (low, middle) in candidates.items()
+        }
+        free = [place for place, box in boxes.items() if not any(_overlap(box, other) for other in taken)]
+        places.append(free[0] if free else next(iter(boxes)))
+        taken.append(boxes[places[-1]])
+    return places
+
+
+def _overlap(one: tuple[float, ...], two: tuple[float, ...]) -> bool:
+    """Whether two boxes (left, bottom, right, top) share a point."""
+    return one[0] < two[2] and two[0] < one[2] and one[1] < two[3] and two[1] < one[3]
 
 
 def weight_correlation(weights: Sequence[float], ious: Sequence[float]) -> float:

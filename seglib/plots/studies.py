@@ -67,7 +67,8 @@ def difference_map(differences: pd.DataFrame) -> Figure:
     for (row, column), value in np.ndenumerate(points):
         if not np.isnan(value):
             colour = "white" if abs(value) > 0.65 * largest else INK
-            ax.text(column, row, f"{value:+.0f}", ha="center", va="center", fontsize=8, color=colour)
+            text = "0" if round(value) == 0 else f"{value:+.0f}"
+            ax.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
     ax.set_xticks(range(width), list(differences.columns), rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(height), list(differences.index))
     ax.tick_params(left=False, bottom=False)
