@@ -17,6 +17,7 @@ from seglib.plots import png
 from seglib.plots.losses import loss_curves, one_pixel, weight_correlation, weight_scatter
 from seglib.plots.studies import class_curves, compared_curves, difference_map, score_bars, study_dots
 from seglib.plots.style import BLUE, INK
+from seglib.widgets import losses as widget
 from seglib.widgets.losses import loss_explorer, loss_picture
 
 P = np.array([0.02, 0.1, 0.5, 0.9, 0.98])
@@ -80,6 +81,27 @@ def test_every_slider_of_the_loss_explorer_changes_the_picture() -> None:
     assert len(set(seen)) == len(seen)
     assert all(Image.open(io.BytesIO(data)).format == "PNG" and len(data) < 150_000 for data in seen)
     assert loss_picture() == loss_explorer().picture.value
+
+
+def test_the_explorer_draws_what_its_sliders_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, Any] = {}
+
+    def spy(probabilities: np.ndarray, curves: dict, mark: float) -> Figure:
+        drawn.update(curves=curves, mark=mark)
+        return loss_curves(probabilities, curves, mark)
+
+    monkeypatch.setattr(widget, "loss_curves", spy)
+    loss_picture(gamma=5.0, smoothing=0.4, num_classes=2, percent=80)
+    expected = [
+        cross_entropy,
+        partial(focal, gamma=5.0),
+        partial(cross_entropy, smoothing=0.4),
+        partial(cross_entropy, smoothing=0.4, smoothed="report"),
+    ]
+    assert drawn["mark"] == 0.8
+    for (name, curve), loss in zip(drawn["curves"].items(), expected, strict=True):
+        assert np.allclose(curve, one_pixel(loss, widget.PROBABILITIES, 2))
+        assert name.endswith(f": {-one_pixel(loss, [0.8], 2)[1][0]:+.3f} at 80%")
 
 
 # --- weights ---------------------------------------------------------------------------------------------------------
