@@ -403,8 +403,16 @@ def arrived(part: Path, size: int) -> bool:
     return True
 
 
+@pytest.fixture
+def heeded_ctrl_c() -> Iterator[None]:
+    """A shell starts what it runs in the background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals to a thread are POSIX")
-def test_ctrl_c_keeps_what_arrived(server: FakeServer, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_arrived(server: FakeServer, tmp_path: Path, heeded_ctrl_c: None) -> None:
     server.stalls = [MIDDLE]
     main_thread = threading.main_thread().ident
 
