@@ -128,7 +128,7 @@ def test_scatter_has_a_dot_and_a_name_per_class() -> None:
 
 def test_no_name_lies_on_another_or_on_a_dot() -> None:
     names = ("house", "kite", "tent", "car")
-    figure = weight_scatter([0.68, 0.79, 1.08, 0.04], {"one": [0.52, 0.52, 0.52, 0.8]}, names)
+    figure = weight_scatter([0.68, 0.79, 1.08, 0.04], {"one": [0.525, 0.522, 0.519, 0.8]}, names)
     FigureCanvasAgg(figure).draw()
     ax = figure.axes[0]
     boxes = [text.get_window_extent() for text in ax.texts]

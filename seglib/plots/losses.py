@@ -130,8 +130,8 @@ def _name_places(x: Sequence[float], y: Sequence[float], names: Sequence[str]) -
         candidates = {
             ((6, 0), "left"): (a + 0.015, b),
             ((-6, 0), "right"): (a - 0.015 - width, b),
-            ((0, 9), "center"): (a - width / 2, b + 0.035),
-            ((0, -9), "center"): (a - width / 2, b - 0.035),
+            ((0, 10), "center"): (a - width / 2, b + 0.04),
+            ((0, -10), "center"): (a - width / 2, b - 0.04),
         }
         boxes = {
             place: (low, middle - height / 2, low + width, middle + height / 2)
