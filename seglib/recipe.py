@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 RECIPES = Path(__file__).parent / "recipes"
+# Fields that say how a trained network is scored, and not how it is trained.
+SCORING = ("eval_output_stride", "eval_scales", "eval_flip", "reestimate_bn")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Recipe:
             cascade_blocks: its blocks behind block 4, which stand in ASPP's place. aspp: False leaves ASPP out of a
             deeplabv3. channels: of ASPP and decoder. decoder_channels: of the decoder's 1x1. separable: "none", "paper"
             or "plain". dropout: after ASPP.
+        norm: "batch", or "group" for group norm (arXiv 1803.08494) in place of every batch norm, with as many groups as
+            the largest divisor of the channels that is at most norm_groups; public weights were trained without. It is
+            no batch norm: freeze_bn, bn_momentum and bn_batch do not go with it. bn_batch: batch norm in training takes
+            its statistics over groups of so many images of the batch, a divisor of batch_size ("ghost" batch norm,
+            arXiv 1705.08741); None is the whole batch. In one process only.
         weights: "" for random ones, "torchvision" for its public ImageNet weights, else a file in the weights folder.
         start_from: file in the weights folder with a whole network's state dict, for a later stage; "" is none.
         loss: "cross_entropy", "upsampled_cross_entropy" (the same in less memory), "focal" (focal_gamma), "dice",
@@ -82,6 +89,9 @@ class Recipe:
     decoder_channels: int = 48
     separable: str = "none"
     dropout: float = 0.1
+    norm: str = "batch"
+    norm_groups: int = 32
+    bn_batch: int | None = None
     weights: str = ""
     start_from: str = ""
 
@@ -123,6 +133,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         least_values = {"crop_size": 1, "batch_size": 1, "iterations": 1, "seed": 0, "label_noise": 0, "patience": 0}
+        least_values |= {"norm_groups": 1}
         for name, least in least_values.items():
             if getattr(self, name) < least:
                 raise ValueError(f"recipe: {name} = {getattr(self, name)}; expected at least {least}")
@@ -136,6 +147,23 @@ class Recipe:
             raise ValueError("recipe: val_split = 'fold' is the part that is left out; expected folds, found 0")
         if not self.eval_scales or min(self.eval_scales) <= 0:
             raise ValueError(f"recipe: eval_scales = {self.eval_scales}; expected at least one, each more than 0")
+        self._check_norm()
+
+    def _check_norm(self) -> None:
+        if self.norm not in ("batch", "group"):
+            raise ValueError(f"recipe: norm = {self.norm!r}; expected 'batch' or 'group'")
+        if self.norm == "group" and self.weights:
+            raise ValueError(
+                f"recipe: norm = 'group' with weights = {self.weights!r}; public weights were trained with batch norm, "
+                "expected weights = ''"
+            )
+        of_batch_norm = [name for name in ("freeze_bn", "bn_batch") if getattr(self, name)]
+        if self.norm == "group" and of_batch_norm:
+            raise ValueError(f"recipe: norm = 'group' leaves no batch norm; expected {of_batch_norm} at their defaults")
+        if self.bn_batch is not None and (self.bn_batch < 1 or self.batch_size % self.bn_batch):
+            raise ValueError(
+                f"recipe: bn_batch = {self.bn_batch}; expected a divisor of batch_size = {self.batch_size}"
+            )
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Recipe":
@@ -171,8 +199,23 @@ class Recipe:
     @property
     def name(self) -> str:
         """Data set, model and a hash over `changes()`, which a later field with a default leaves as it is."""
-        digest = hashlib.sha256(json.dumps(self.changes(), sort_keys=True).encode()).hexdigest()[:12]
-        return f"{self.data}-{self.model}-{digest}"
+        return f"{self.data}-{self.model}-{_digest(self.changes())}"
+
+    @property
+    def training_name(self) -> str:
+        """As `name`, the same for recipes that differ in how the trained network is scored: they share its training."""
+        return f"{self.data}-{self.model}-{_digest(training_changes(self.changes()))}"
+
+
+def training_changes(changes: dict[str, Any]) -> dict[str, Any]:
+    """What of a recipe's `changes()` the weights depend on: all, where scores during training are part of it."""
+    if changes.get("eval_every"):
+        return changes
+    return {name: value for name, value in changes.items() if name not in SCORING}
+
+
+def _digest(changes: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _checked(name: str, value: Any, default: Any) -> Any:

@@ -30,8 +30,8 @@ def result_of(trainer: "Trainer", matrix: ConfusionMatrix, trimap: dict[int, Con
     Returns:
         name, recipe (its non-default fields), scores, confusion matrix (rows are labels), trimap (widths, and the mIoU
         within each; None where no pixel lies within), evaluation protocol, the image lists with their hashes, history
-        and class_history as the trainer's, seconds of training, peak memory in MiB, device, versions, hash of the
-        sources.
+        and class_history as the trainer's, seconds of training, peak memory in MiB, device, versions, hashes of the
+        sources; not yet sealed.
     """
     recipe = trainer.recipe
     return {
@@ -67,8 +67,18 @@ def result_of(trainer: "Trainer", matrix: ConfusionMatrix, trimap: dict[int, Con
     }
 
 
+def sealed(result: dict[str, Any]) -> dict[str, Any]:
+    """The result with a hash over all the rest, by which `load_result` finds that a file was edited."""
+    return {**result, "digest": _digest(result)}
+
+
+def _digest(result: dict[str, Any]) -> str:
+    content = {name: value for name, value in result.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def load_result(path: str | Path) -> dict[str, Any]:
-    """Reads a result. Raises FileNotFoundError; ValueError where the file is no result."""
+    """Reads a result. Raises FileNotFoundError; ValueError where the file is no result, or was edited since."""
     path = Path(path)
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
@@ -78,7 +88,17 @@ def load_result(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path}: not a result of a run; expected a JSON object, found {type(result).__name__}")
     if missing := {"name", "recipe", "scores"} - set(result):
         raise ValueError(f"{path}: not a result of a run; lacks {sorted(missing)}")
+    if result.get("digest") != (digest := _digest(result)):
+        raise ValueError(
+            f"{path}: edited after the run wrote it: its content has the hash {digest}, expected "
+            f"{result.get('digest')}. Take the file back from where it came, or delete it and run again."
+        )
     return result
+
+
+def is_result_of(path: Path, recipe: "Recipe") -> bool:
+    """Whether the file is there and holds the result of this recipe. Raises ValueError as `load_result`."""
+    return path.exists() and load_result(path)["name"] == recipe.name
 
 
 RESULTS = Path(__file__).resolve().parent.parent / "data" / "results"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from seglib import distributed
-from seglib.recipe import Recipe
+from seglib.recipe import Recipe, training_changes
 from seglib.runtime import generator_states
 from seglib.storage import load_state
 
@@ -25,14 +25,15 @@ def stored_state(checkpoint: Path, recipe: Recipe) -> tuple[dict[str, Any], Path
     """The newest readable state of a run and the file it came from; None where the run has not begun.
 
     Raises:
-        ValueError: no checkpoint is whole, or it is that of something else or of another recipe (names the fields).
+        ValueError: no checkpoint is whole, or it is that of something else or of a training with another recipe (names
+            the fields).
     """
     if (found := load_state(checkpoint)) is None:
         return None
     state, path = found
     if lacking := STATE - set(state if isinstance(state, dict) else ()):
         raise ValueError(f"{path}: expected the checkpoint of a run, which holds {sorted(lacking)} too")
-    stored, mine = state["recipe"], recipe.changes()
+    stored, mine = training_changes(state["recipe"]), training_changes(recipe.changes())
     if stored != mine:
         fields = [name for name in sorted({*stored, *mine}) if stored.get(name) != mine.get(name)]
         differ = ", ".join(f"{n}: {stored.get(n, 'default')} there, {mine.get(n, 'default')} here" for n in fields)

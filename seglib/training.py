@@ -20,9 +20,10 @@ from seglib.metrics import ConfusionMatrix
 from seglib.models.checkpoints import load_exactly
 from seglib.optimisation import build_loss, build_optimizer, freeze_batch_norm, learning_rate, set_learning_rate
 from seglib.recipe import Recipe
-from seglib.results import TRIMAP_WIDTHS, result_of, sources_hash
+from seglib.results import TRIMAP_WIDTHS, is_result_of, result_of, sealed
 from seglib.resuming import advice_on_memory, fresh_generators, pack_generators, stored_state, unpack_generators
 from seglib.runtime import autocast_dtype, generator_states, one_line_errors, set_generator_states
+from seglib.sources import code_hashes
 from seglib.storage import load_tensors, save_state, write_atomic, write_json
 
 __all__ = ["Recipe", "Trainer"]
@@ -79,7 +80,7 @@ class Trainer:
         self.train_set = build_dataset(recipe, recipe.train_split, data_root, train=True)
         self.val_set = build_dataset(recipe, recipe.val_split, data_root)
         self.normalisation = normalisation(recipe)
-        self.sources = sources_hash()  # now: the files may change while a long run trains
+        self.sources = code_hashes()  # now: the files may change while a long run trains
         self.iteration, self.seconds = 0, 0.0
         self._history = History()
         self._half_done = False
@@ -137,8 +138,9 @@ class Trainer:
     def fit(self, until: int | None = None) -> "Trainer":
         """Trains to the recipe's last iteration, or only to `until`, and leaves a checkpoint there.
 
-        At the recipe's end, or when its patience is, the val list is scored and result.json written. With patience
-        the model then has the weights of the best score, which best.pt holds.
+        At the recipe's end, or when its patience is, the val list is scored and result.json written; a folder whose run
+        differs from the recipe in its scoring alone is scored anew. With patience the model then has the weights of the
+        best score, which best.pt holds.
 
         Raises:
             FloatingPointError: the loss is no longer finite; the last checkpoint is from before that.
@@ -159,12 +161,12 @@ class Trainer:
             if distributed.is_main():
                 load_exactly(self.model, load_tensors(self.best), f"{self.best}: the weights")
             distributed.broadcast_weights(self.model)
-        if self.finished and not distributed.from_main((self.run_dir / "result.json").exists()):
+        if self.finished and not distributed.from_main(is_result_of(self.run_dir / "result.json", self.recipe)):
             trimap = {width: self._new_matrix() for width in TRIMAP_WIDTHS}
             matrix = self.evaluate(trimap=trimap)
             if distributed.is_main():
                 result = result_of(self, matrix, trimap) | {"world_size": distributed.world_size()}
-                write_json(self.run_dir / "result.json", result)
+                write_json(self.run_dir / "result.json", sealed(result))
         return self
 
     def evaluate(

@@ -11,6 +11,7 @@ from small_set import SMALL, write_small_set
 
 from seglib.ablation import Study
 from seglib.recipe import Recipe
+from seglib.results import sealed
 from seglib.training import Trainer
 
 
@@ -30,7 +31,7 @@ def study(tmp_path: Path) -> Study:
 
 def store(study: Study, row: str, seed: int, miou: float) -> None:
     recipe = study.recipe(row, seed)
-    result = {"name": recipe.name, "recipe": recipe.changes(), "seed": seed, "scores": {"miou": miou}}
+    result = sealed({"name": recipe.name, "recipe": recipe.changes(), "seed": seed, "scores": {"miou": miou}})
     (study.folder / f"{recipe.name}.json").write_text(json.dumps(result))
 
 

@@ -20,7 +20,7 @@ from small_set import SIZE, SMALL, TRAIN, VAL, write_label, write_small_set
 from seglib.data import EpochBatches
 from seglib.metrics import ConfusionMatrix
 from seglib.models import load_checkpoint
-from seglib.results import load_result
+from seglib.results import load_result, sealed
 from seglib.storage import load_state, previous_path, save_state, write_json
 from seglib.training import Recipe, Trainer, main
 
@@ -419,6 +419,19 @@ def test_damaged_result_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "result.json"
     path.write_text(content)
     with pytest.raises(ValueError, match=r"result\.json: not a result of a run"):
+        load_result(path)
+
+
+def test_edited_result_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    result = sealed({"name": "x", "recipe": {}, "scores": {"miou": 0.5}})
+    path.write_text(json.dumps(result))
+    assert load_result(path) == result
+    path.write_text(json.dumps({**result, "scores": {"miou": 0.6}}))
+    with pytest.raises(ValueError, match=r"result\.json: edited after the run wrote it"):
+        load_result(path)
+    path.write_text(json.dumps({name: value for name, value in result.items() if name != "digest"}))
+    with pytest.raises(ValueError, match="edited"):
         load_result(path)
 
 

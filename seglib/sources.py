@@ -1,0 +1,52 @@
+"""Which code a result was measured with: a hash per file that decides on it, blind to comments and docstrings."""
+
+import ast
+import hashlib
+import io
+import tokenize
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+# What a run's numbers come from. `recipe.py` is left out: a recipe is stored with its result.
+_FILES = {
+    "": "building distributed folds inference metrics optimisation schedules training windows",
+    "data/": "augmentation camvid cityscapes dataset noise resampling sampling transforms voc",
+    "losses/": "class_weights pixel region upsampled",
+    "models/": "aspp blocks deeplab fcn mobilenet norms residual resnet unet vgg xception",
+}
+MEASURING = tuple(f"{folder}{name}.py" for folder, names in _FILES.items() for name in names.split())
+
+
+def code_hashes() -> dict[str, str]:
+    """File in the package -> hash of its code, for the model, data, loss, metric and training sources."""
+    return {name: code_hash((PACKAGE / name).read_text(encoding="utf-8")) for name in MEASURING}
+
+
+def code_hash(source: str) -> str:
+    """A hash of Python source that comments, docstrings and blank lines leave as it is."""
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(source)):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            for row in range(body[0].lineno, body[0].end_lineno + 1):
+                lines[row - 1] = ""
+    code = "\n".join(line.rstrip() for line in lines if line.strip())
+    return hashlib.sha256(code.encode()).hexdigest()[:8]
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def changed_sources(stored: dict[str, str], present: dict[str, str]) -> list[str]:
+    """The files whose code differs between two results, or that only one of them knows."""
+    return sorted(name for name in {*stored, *present} if stored.get(name) != present.get(name))
