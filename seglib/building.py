@@ -1,10 +1,12 @@
 """From a recipe to its data set, augmentation and network."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor, nn
 
+from seglib import distributed
 from seglib.data import CamVid, CityscapesSegmentation, SegmentationDataset, ToyCityscapes, ToyVOC, VOCSegmentation
 from seglib.data.augmentation import augmentation
 from seglib.data.dataset import Transform
@@ -25,6 +27,7 @@ from seglib.models import (
     load_vgg16_weights,
 )
 from seglib.models.checkpoints import load_exactly, read_state_dict
+from seglib.models.norms import GhostBatchNorm2d, group_norm_like, replace_batch_norm
 from seglib.models.resnet import UNITS
 from seglib.models.xception import MIDDLE_UNITS
 from seglib.recipe import Recipe
@@ -102,9 +105,11 @@ def build_model(recipe: Recipe, num_classes: int, weights_root: Path | None = No
         weights_root: folder of a `weights` file; None is `weights` in the folder SEGLIB_DATA.
 
     Raises:
-        ValueError: unknown model or backbone; weights that do not fit. FileNotFoundError: the weights file is missing.
+        ValueError: unknown model or backbone; weights that do not fit; bn_batch in one of several processes.
+        FileNotFoundError: the weights file is missing.
     """
     model = _build_network(recipe, num_classes, weights_root)
+    _replace_norms(model, recipe)
     if recipe.start_from:
         path = (weights_root or data_folder() / "weights") / recipe.start_from
         load_exactly(model, read_state_dict(path), str(path))
@@ -112,6 +117,19 @@ def build_model(recipe: Recipe, num_classes: int, weights_root: Path | None = No
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = recipe.bn_momentum
     return model
+
+
+def _replace_norms(model: nn.Module, recipe: Recipe) -> None:
+    if recipe.norm == "group":
+        replace_batch_norm(model, partial(group_norm_like, max_groups=recipe.norm_groups))
+    if recipe.bn_batch is None:
+        return
+    if (processes := distributed.world_size()) > 1:
+        raise ValueError(
+            f"recipe: bn_batch = {recipe.bn_batch} in {processes} processes; expected one: several take batch norm's "
+            "statistics over all of the batch"
+        )
+    replace_batch_norm(model, partial(GhostBatchNorm2d.like, group_size=recipe.bn_batch))
 
 
 def _build_network(recipe: Recipe, num_classes: int, weights_root: Path | None) -> nn.Module:

@@ -24,6 +24,8 @@ CHOICES = {
     "RMI, warm-up": {"loss": "rmi", "warm_up": 3, "optimizer": "adamw", "lr": 0.002},
     "Dice, constant": {"loss": "dice", "schedule": "constant", "bias_lr_factor": 2.0, "bn_momentum": 0.03},
     "frozen batch norm": {"freeze_bn": True, "output_stride": 8},
+    "batch norm in groups": {"batch_size": 4, "bn_batch": 2},
+    "group norm": {"norm": "group", "norm_groups": 4},
     "everything in the picture": {"augmentation": "occlusion"},
     "a fold, noisy masks": {"folds": 3, "fold": 1, "label_noise": 2},
 }

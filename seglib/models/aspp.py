@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from seglib.models.blocks import check_choice, conv3x3_bn_relu, conv_bn_relu, set_atrous
+from seglib.models.norms import GhostBatchNorm2d
 
 CHOICES = {
     "separable": ("none", "paper", "plain"),
@@ -76,7 +77,8 @@ class ASPP(nn.Module):
     (B, in_channels, H, W) -> (B, channels, H, W).
 
     Raises:
-        ValueError: a rate below 1; in training, a batch of one image with image pooling.
+        ValueError: a rate below 1; with image pooling, a norm that has one value to normalise: in training a batch of
+            one image, or ghost batch norm's groups of one; always group norm with a channel per group.
     """
 
     def __init__(
@@ -116,6 +118,17 @@ class ASPP(nn.Module):
 
     def _image_level(self, x: Tensor, like: Tensor) -> Tensor:
         norm = self.pool[1]
+        if isinstance(norm, nn.GroupNorm) and norm.num_groups == norm.num_channels:
+            raise ValueError(
+                f"group norm with {norm.num_groups} groups of one channel: ASPP's image pooling leaves one value per "
+                "channel, and a group of one value becomes zero. Use fewer groups than channels (a recipe's "
+                "norm_groups), or image_pooling=False"
+            )
+        if isinstance(norm, GhostBatchNorm2d) and norm.group_size == 1 and norm.training:
+            raise ValueError(
+                "batch norm over groups of one image: ASPP's image pooling leaves one value per channel, of which "
+                "batch norm has no variance. Use groups of two or more (a recipe's bn_batch), or image_pooling=False"
+            )
         # A synchronised norm also sees the other processes' images, so one image each is enough there.
         if x.shape[0] == 1 and isinstance(norm, nn.BatchNorm2d) and norm.training:
             raise ValueError(

@@ -1,0 +1,223 @@
+"""What the papers' remaining ablations vary: norms, the stride of the loss, the decoder's structure, statistics."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from small_set import SMALL, write_small_set
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seglib import distributed
+from seglib.building import build_model
+from seglib.folds import reestimate_batch_norm
+from seglib.models import ASPP
+from seglib.models.norms import GhostBatchNorm2d, group_norm_like, replace_batch_norm
+from seglib.optimisation import freeze_batch_norm
+from seglib.recipe import Recipe
+from seglib.training import Trainer
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_set(tmp_path_factory.mktemp("data"))
+
+
+def trainer(recipe: Recipe, run_dir: Path, data: Path, **options: object) -> Trainer:
+    return Trainer(recipe, run_dir, data_root=data, device="cpu", progress=False, **options)
+
+
+def unlike_others(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
+    """Its scale, shift and statistics drawn at random."""
+    for values in (norm.weight.data, norm.bias.data, norm.running_mean):
+        values.copy_(torch.randn(norm.num_features))
+    norm.running_var.copy_(torch.rand(norm.num_features) + 0.5)
+    return norm
+
+
+# --- the defaults ----------------------------------------------------------------------------------------------------
+
+
+def test_defaults_change_neither_names_nor_networks() -> None:
+    assert SMALL.name == "toy_voc-deeplabv3plus-55edbda96249", "the name it had without these fields"
+    with torch.device("meta"):
+        model = build_model(SMALL, 9)
+    assert {type(m) for m in model.modules() if "Norm" in type(m).__name__} == {nn.BatchNorm2d}
+
+
+# --- ghost batch norm ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [6, 7])
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_ghost_batch_norm_is_batch_norm_group_by_group(
+    batch: int, momentum: float | None, memory_format: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    plain = unlike_others(nn.BatchNorm2d(5, eps=1e-3, momentum=momentum))
+    ghost = GhostBatchNorm2d.like(copy.deepcopy(plain), group_size=3)
+    assert {k: v.shape for k, v in ghost.state_dict().items()} == {k: v.shape for k, v in plain.state_dict().items()}
+    for _ in range(2):
+        x = (3 * torch.randn(batch, 5, 4, 6) + torch.arange(batch)[:, None, None, None]).to(memory_format=memory_format)
+        inputs = [x.clone().requires_grad_(), x.clone().requires_grad_()]
+        y = ghost(inputs[0])
+        expected = torch.cat([plain(inputs[1][first : first + 3]) for first in range(0, batch, 3)])
+        weights = torch.randn_like(y)
+        (y * weights).sum().backward()
+        (expected * weights).sum().backward()
+        assert y.is_contiguous(memory_format=memory_format)
+        pairs = [(y, expected), (inputs[0].grad, inputs[1].grad), (ghost.weight.grad, plain.weight.grad)]
+        pairs += [(ghost.bias.grad, plain.bias.grad)]
+        pairs += [(ghost.state_dict()[key], value) for key, value in plain.state_dict().items()]
+        for ours, theirs in pairs:
+            torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
+    assert ghost.num_batches_tracked == 2 * -(-batch // 3)
+    other = F.batch_norm(x, None, None, plain.weight, plain.bias, True, 0.0, plain.eps)
+    assert (y - other).abs().max() > 0.1, "the whole batch's statistics give something else"
+
+
+def test_ghost_batch_norm_evaluates_and_freezes_as_batch_norm() -> None:
+    torch.manual_seed(0)
+    plain = unlike_others(nn.BatchNorm2d(5)).eval()
+    ghost = GhostBatchNorm2d.like(plain, group_size=2)
+    assert not ghost.training and "group_size=2" in repr(ghost)
+    x = torch.randn(3, 5, 4, 6)
+    before = {key: value.clone() for key, value in ghost.state_dict().items()}
+    torch.testing.assert_close(ghost(x), plain(x), atol=0, rtol=0)
+    model = nn.Sequential(ghost).train()
+    freeze_batch_norm(model)
+    model(x)
+    assert all(torch.equal(ghost.state_dict()[key], value) for key, value in before.items())
+    assert not ghost.weight.requires_grad
+
+
+def test_statistics_are_re_estimated_over_groups() -> None:
+    torch.manual_seed(0)
+    batches = [torch.randint(0, 256, (4, 3, 5, 5), dtype=torch.uint8) for _ in range(3)]
+    model = nn.Sequential(unlike_others(GhostBatchNorm2d(3, group_size=2, momentum=0.3)))
+    reestimate_batch_norm(model, batches, lambda images: images.float())
+    groups = torch.cat(batches).float().view(6, 2, 3, 5, 5)
+    variance = groups.transpose(1, 2).flatten(2).var(dim=2).mean(dim=0)
+    torch.testing.assert_close(model[0].running_mean, groups.mean(dim=(0, 1, 3, 4)))
+    torch.testing.assert_close(model[0].running_var, variance)
+    assert model[0].momentum == 0.3
+
+
+def test_a_recipes_batch_norm_takes_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = SMALL.replace(batch_size=4, bn_batch=2, bn_momentum=0.03)
+    torch.manual_seed(0)
+    plain = build_model(recipe.replace(bn_batch=None), 9)
+    torch.manual_seed(0)
+    model = build_model(recipe, 9)
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(norms) == sum(isinstance(m, nn.BatchNorm2d) for m in plain.modules())
+    assert {(type(m), m.group_size, m.momentum) for m in norms} == {(GhostBatchNorm2d, 2, 0.03)}
+    states = model.state_dict(), plain.state_dict()
+    assert states[0].keys() == states[1].keys() and all(torch.equal(states[0][k], v) for k, v in states[1].items())
+    x = torch.randn(4, 3, 33, 33)
+    for network in (model, plain):
+        network.aspp.dropout.p = 0.0
+    torch.testing.assert_close(model(x), torch.cat([plain(part) for part in x.split(2)]), atol=1e-5, rtol=1e-5)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    build_model(recipe.replace(bn_batch=None), 9)
+    with pytest.raises(ValueError, match="bn_batch = 2 in 2 processes"):
+        build_model(recipe, 9)
+
+
+def test_groups_that_have_no_variance_or_are_uneven_are_refused() -> None:
+    for bn_batch in (3, 0, 8, -2):
+        with pytest.raises(ValueError, match=f"bn_batch = {bn_batch}; expected a divisor of batch_size = 4"):
+            Recipe(batch_size=4, bn_batch=bn_batch)
+    model = build_model(SMALL.replace(bn_batch=1), 9)
+    with pytest.raises(ValueError, match=r"groups of one image.*bn_batch"):
+        model(torch.randn(2, 3, 33, 33))
+    assert model.eval()(torch.randn(2, 3, 33, 33)).isfinite().all()
+    without = build_model(SMALL.replace(bn_batch=1, image_pooling=False), 9)
+    assert without(torch.randn(2, 3, 33, 33)).isfinite().all()
+    with pytest.raises(ValueError, match="group_size = 0"):
+        GhostBatchNorm2d(3, 0)
+
+
+# --- group norm ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("channels", "most", "groups"), [(256, 32, 32), (48, 32, 24), (304, 32, 19), (7, 32, 7), (37, 32, 1), (64, 1, 1)]
+)
+def test_number_of_groups(channels: int, most: int, groups: int) -> None:
+    norm = group_norm_like(nn.BatchNorm2d(channels, eps=1e-3), most)
+    assert (norm.num_groups, norm.num_channels, norm.eps) == (groups, channels, 1e-3)
+
+
+def grouped_by_hand(x: Tensor, groups: int) -> Tensor:
+    parts = x.view(x.shape[0], groups, -1)
+    mean, variance = parts.mean(dim=2, keepdim=True), parts.var(dim=2, correction=0, keepdim=True)
+    return ((parts - mean) / (variance + 1e-5).sqrt()).view_as(x)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        SMALL,
+        SMALL.replace(model="deeplabv3", backbone="resnet50", pre_activation=True),
+        SMALL.replace(backbone="mobilenet_v2", separable="paper"),
+        SMALL.replace(model="unet"),
+        SMALL.replace(model="fcn8s", output_stride=32),
+    ],
+    ids=lambda recipe: f"{recipe.model}-{recipe.backbone}",
+)
+def test_group_norm_stands_in_place_of_every_batch_norm(recipe: Recipe) -> None:
+    with torch.device("meta"):
+        plain = dict(build_model(recipe, 9).named_modules())
+        model = dict(build_model(recipe.replace(norm="group", norm_groups=4), 9).named_modules())
+    norms = {name: module.num_features for name, module in plain.items() if isinstance(module, nn.BatchNorm2d)}
+    assert norms and model.keys() == plain.keys()
+    assert {name: m.num_channels for name, m in model.items() if isinstance(m, nn.GroupNorm)} == norms
+    assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.values())
+
+
+def test_group_norm_sees_one_image_at_a_time() -> None:
+    torch.manual_seed(0)
+    model = build_model(SMALL.replace(norm="group", norm_groups=4, dropout=0.0), 9)
+    x = torch.randn(2, 3, 33, 33)
+    whole = model(x)
+    torch.testing.assert_close(whole, torch.cat([model(x[:1]), model(x[1:])]), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model.eval()(x), whole)
+    norm, y = model.backbone.layer2[0].bn1, torch.randn(2, 16, 5, 7)
+    torch.testing.assert_close(norm(y), grouped_by_hand(y, 4), atol=1e-5, rtol=1e-5)
+
+
+def test_image_pooling_and_single_pixels_work_with_group_norm() -> None:
+    torch.manual_seed(0)
+    aspp = ASPP(6, (1, 2), channels=8)
+    replace_batch_norm(aspp, lambda norm: group_norm_like(norm, 4))
+    aspp.dropout.p = 0.0
+    for side in (1, 5):
+        x = torch.randn(1, 6, side, side, requires_grad=True)
+        pooled = aspp.pool(x.mean(dim=(2, 3), keepdim=True))
+        expected = F.relu(grouped_by_hand(aspp.pool[0](x.mean(dim=(2, 3), keepdim=True)), 4))
+        torch.testing.assert_close(pooled, expected, atol=1e-5, rtol=1e-5)
+        assert (pooled > 0).any() and aspp(x).shape == (1, 8, side, side)
+
+
+def test_group_norm_refuses_what_does_not_go_with_it() -> None:
+    recipe = SMALL.replace(norm="group")
+    for mode in (True, False):  # one channel per group is all zeros behind the image pooling, and no error of torch's
+        with pytest.raises(ValueError, match=r"8 groups of one channel.*norm_groups"):
+            build_model(recipe, 9).train(mode)(torch.randn(2, 3, 33, 33))
+    build_model(recipe.replace(image_pooling=False), 9)(torch.randn(2, 3, 33, 33))
+    for changes, message in [
+        ({"weights": "torchvision"}, "norm = 'group' with weights = 'torchvision'; public weights"),
+        ({"freeze_bn": True}, r"leaves no batch norm; expected \['freeze_bn'\]"),
+        ({"bn_batch": 2}, r"leaves no batch norm; expected \['bn_batch'\]"),
+        ({"norm_groups": 0}, "norm_groups = 0; expected at least 1"),
+        ({"norm": "layer"}, "norm = 'layer'; expected 'batch' or 'group'"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            recipe.replace(**changes)
+    with pytest.raises(ValueError, match="FCN: expected batch norm to replace, found none"), torch.device("meta"):
+        build_model(recipe.replace(model="fcn8s", backbone="vgg16", output_stride=32), 9)
