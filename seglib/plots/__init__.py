@@ -7,10 +7,11 @@ returns a Figure that pyplot no longer holds: a notebook shows it once, as the l
 
 from seglib.plots.charts import class_share_bars, confusion_heatmap, iou_bars, training_curves
 from seglib.plots.panels import instance_colours, show_panels
-from seglib.plots.samples import error_map, show_label, show_samples
+from seglib.plots.samples import class_colours, error_map, show_label, show_samples
 from seglib.plots.style import png
 
 __all__ = [
+    "class_colours",
     "class_share_bars",
     "confusion_heatmap",
     "error_map",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -67,15 +67,13 @@ def show_samples(
     _check_samples(images, labels, predictions, titles)
     if max_columns < panels:
         raise ValueError(f"max_columns: expected at least {panels}, the panels of one sample, found {max_columns}")
-    present = _present([*labels, *(() if predictions is None else predictions)], classes)
+    colours = class_colours([*labels, *(() if predictions is None else predictions)], classes, palette)
     per_row = min(max_columns // panels, len(images))
     rows = -(-len(images) // per_row)
     shapes = [image.shape for image in images]
     width = FIGURE_WIDTH / max(4, per_row * panels)
-    colours = {"void" if i == VOID else classes[i]: palette[i] for i in present}
-    entry_width = LEGEND_PATCH_WIDTH + LETTER_WIDTH * max(map(len, colours))
-    legend_columns = min(len(colours), int(width * per_row * panels / entry_width))
-    legend_rows = -(-len(present) // legend_columns)
+    entries = legend_columns(colours, width * per_row * panels)
+    legend_rows = -(-len(colours) // entries)
     heights = [width * max(h / w for h, w, _ in shapes[r * per_row : (r + 1) * per_row]) for r in range(rows)]
     figure, axes = plt.subplots(
         rows,
@@ -99,12 +97,12 @@ def show_samples(
             row[2].set_title("prediction")
             row[3].imshow(error_map(label, predictions[i]), interpolation="nearest")
             row[3].set_title(_error_title(label, predictions[i]))
-    figure.legend(handles=_patches(colours), loc="outside lower center", ncols=legend_columns)
+    figure.legend(handles=colour_patches(colours), loc="outside lower center", ncols=entries)
     if predictions is not None:
         meanings = {"correct": CORRECT_COLOUR, "wrong": WRONG_COLOUR}
         if any((label == VOID).any() for label in labels):
             meanings["void, not counted"] = UNCOUNTED_COLOUR
-        figure.legend(handles=_patches(meanings), loc="outside upper right", ncols=len(meanings))
+        figure.legend(handles=colour_patches(meanings), loc="outside upper right", ncols=len(meanings))
     return figure
 
 
@@ -130,15 +128,25 @@ def _error_title(label: np.ndarray, prediction: np.ndarray) -> str:
     return f"errors: {(label != prediction)[valid].mean():.1%}" if valid.any() else "errors: all void"
 
 
-def _present(maps: Sequence[np.ndarray], classes: Sequence[str]) -> list[int]:
+def class_colours(maps: Sequence[np.ndarray], classes: Sequence[str], palette: np.ndarray) -> dict[str, np.ndarray]:
+    """The classes that occur in label maps, by name, and "void": each with its RGB, for a legend.
+
+    Raises ValueError for a value that is neither a class nor void.
+    """
     present = np.unique(np.concatenate([np.unique(m) for m in maps])).tolist()
     for index in present:
         if index != VOID and not 0 <= index < len(classes):
             raise ValueError(f"labels or predictions: expected 0..{len(classes) - 1} or {VOID}, found {index}")
-    return present
+    return {"void" if index == VOID else classes[index]: palette[index] for index in present}
 
 
-def _patches(colours: Mapping[str, Sequence[int]]) -> list[Patch]:
+def legend_columns(names: Collection[str], width: float) -> int:
+    """How many entries of a legend stand side by side in `width` inches, at least one and at most all."""
+    return max(1, min(len(names), int(width / (LEGEND_PATCH_WIDTH + LETTER_WIDTH * max(map(len, names))))))
+
+
+def colour_patches(colours: Mapping[str, Sequence[int]]) -> list[Patch]:
+    """Handles of a legend: name -> RGB in 0..255."""
     return [Patch(facecolor=np.divide(colour, 255), edgecolor=GREY, label=name) for name, colour in colours.items()]
 
 
