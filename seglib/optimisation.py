@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seglib import distributed, losses, schedules
@@ -20,7 +21,8 @@ SUMS_OVER_PIXELS = ("cross_entropy", "upsampled_cross_entropy", "focal")
 def build_loss(recipe: Recipe, dataset: SegmentationDataset, device: torch.device) -> Loss:
     """The recipe's loss, (logits, labels) -> scalar; class weights come from the data set's pixels.
 
-    In one of several processes: its share of the loss over the global batch (`shared_loss`).
+    In one of several processes: its share of the loss over the global batch (`shared_loss`). With downsample_labels:
+    of logits at the head's stride (`at_logits_size`).
 
     Raises:
         ValueError: a loss, or a combination of its fields, that there is not.
@@ -45,12 +47,25 @@ def build_loss(recipe: Recipe, dataset: SegmentationDataset, device: torch.devic
     if recipe.loss not in known:
         raise ValueError(f"recipe: loss = {recipe.loss!r}; expected one of {sorted(known)}")
     loss = known[recipe.loss]
-    if distributed.world_size() == 1:
-        return loss
-    divisor = partial(valid_total, ignore_index=ignore_index)
-    if recipe.loss.endswith("cross_entropy"):
-        divisor = partial(divisor, class_weights=weights, denominator=recipe.weight_denominator)
-    return shared_loss(loss, divisor if recipe.loss in SUMS_OVER_PIXELS else None)
+    if distributed.world_size() > 1:
+        divisor = partial(valid_total, ignore_index=ignore_index)
+        if recipe.loss.endswith("cross_entropy"):
+            divisor = partial(divisor, class_weights=weights, denominator=recipe.weight_denominator)
+        loss = shared_loss(loss, divisor if recipe.loss in SUMS_OVER_PIXELS else None)
+    return at_logits_size(loss) if recipe.downsample_labels else loss
+
+
+def at_logits_size(loss: Loss) -> Loss:
+    """A loss of logits (B, K, h, w) that takes labels (B, H, W) of any size: nearest neighbours of theirs.
+
+    Each logit gets the label of the pixel in which its centre lies, at (i + 0.5) * H / h from the top, which is where
+    an upsampling with align_corners=False puts it. No label is mixed or lost to void.
+    """
+
+    def at_size(logits: Tensor, labels: Tensor) -> Tensor:
+        return loss(logits, F.interpolate(labels[:, None], logits.shape[-2:], mode="nearest-exact")[:, 0])  # (B, h, w)
+
+    return at_size
 
 
 def shared_loss(loss: Loss, divisor: Callable[[Tensor], Tensor] | None) -> Loss:

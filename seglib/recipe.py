@@ -45,7 +45,9 @@ class Recipe:
         start_from: file in the weights folder with a whole network's state dict, for a later stage; "" is none.
         loss: "cross_entropy", "upsampled_cross_entropy" (the same in less memory), "focal" (focal_gamma), "dice",
             "combined" (alpha), "hard_pixels" (keep_pixels) or "rmi". class_weights: "" or "inverse", "median", "enet".
-            weight_denominator, label_smoothing, smoothed: of `seglib.losses.cross_entropy`.
+            weight_denominator, label_smoothing, smoothed: of `seglib.losses.cross_entropy`. downsample_labels: a
+            DeepLab's logits are not upsampled in training, the labels are brought to their size (v3 Table 8); scores
+            are at full size as ever.
         batch_size: of all processes together. lr, end_lr; schedule: "poly" (power), "cosine", "step" (milestones,
             gamma) or "constant". decay_steps: its length, None is iterations. warm_up: steps from 0 to the schedule.
             optimizer: "sgd", "adam" or "adamw", for which momentum is beta 1. backbone_lr_factor, bias_lr_factor: times
@@ -103,6 +105,7 @@ class Recipe:
     focal_gamma: float = 2.0
     alpha: float = 0.6
     keep_pixels: float = 1.0
+    downsample_labels: bool = False
 
     batch_size: int = 16
     iterations: int = 30_000
@@ -147,6 +150,11 @@ class Recipe:
             raise ValueError("recipe: val_split = 'fold' is the part that is left out; expected folds, found 0")
         if not self.eval_scales or min(self.eval_scales) <= 0:
             raise ValueError(f"recipe: eval_scales = {self.eval_scales}; expected at least one, each more than 0")
+        if self.downsample_labels and (self.loss.startswith("upsampled") or not self.model.startswith("deeplab")):
+            raise ValueError(
+                f"recipe: downsample_labels with loss = {self.loss!r}, model = {self.model!r}; expected a loss that "
+                "does not upsample, and a DeepLab"
+            )
         self._check_norm()
 
     def _check_norm(self) -> None:

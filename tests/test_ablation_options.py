@@ -11,10 +11,11 @@ from torch.nn import functional as F
 
 from seglib import distributed
 from seglib.building import build_model
+from seglib.data import ToyVOC
 from seglib.folds import reestimate_batch_norm
 from seglib.models import ASPP
 from seglib.models.norms import GhostBatchNorm2d, group_norm_like, replace_batch_norm
-from seglib.optimisation import freeze_batch_norm
+from seglib.optimisation import at_logits_size, build_loss, freeze_batch_norm
 from seglib.recipe import Recipe
 from seglib.training import Trainer
 
@@ -221,3 +222,52 @@ def test_group_norm_refuses_what_does_not_go_with_it() -> None:
             recipe.replace(**changes)
     with pytest.raises(ValueError, match="FCN: expected batch norm to replace, found none"), torch.device("meta"):
         build_model(recipe.replace(model="fcn8s", backbone="vgg16", output_stride=32), 9)
+
+
+# --- the stride of the loss ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("side", "small"), [(33, 3), (33, 9), (32, 8), (7, 7), (5, 8)])
+def test_each_logit_gets_the_label_at_its_centre(side: int, small: int) -> None:
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 256, (2, side, side), generator=rng, dtype=torch.uint8)
+    seen = []
+    at_logits_size(lambda logits, labels: seen.append(labels))(torch.empty(2, 3, small, small), labels)
+    centres = [int((i + 0.5) * side / small) for i in range(small)]
+    assert torch.equal(seen[0], labels[:, centres][:, :, centres])
+
+
+def test_the_loss_is_taken_at_the_heads_stride(tmp_path: Path, data: Path) -> None:
+    recipe = SMALL.replace(iterations=2, downsample_labels=True, model="deeplabv3", dropout=0.0, batch_size=3)
+    run = trainer(recipe, tmp_path / "run", data)
+    sizes = []
+    run.model.classifier.register_forward_hook(lambda module, inputs, output: sizes.append(output.shape[-2:]))
+    images = torch.randint(0, 256, (3, 3, 33, 33), dtype=torch.uint8)
+    labels = torch.randint(0, 9, (3, 33, 33), dtype=torch.uint8)
+    labels[0, :20] = 255
+    small = labels[:, 5::11, 5::11]  # 3 x 3, centres at 5.5, 16.5, 27.5
+    logits = copy.deepcopy(run.model)(run.normalisation(images), upsample=False)
+    expected = F.cross_entropy(logits, small.long(), ignore_index=255)
+    run.model.train()
+    torch.testing.assert_close(run._step(images, labels), expected.detach())
+    assert set(sizes) == {(3, 3)} and run.evaluate().matrix.sum() > 4 * 30 * 40, "scores are at full size"
+
+
+def test_labels_are_not_brought_down_for_a_loss_that_upsamples() -> None:
+    for changes in ({"loss": "upsampled_cross_entropy"}, {"model": "fcn8s", "output_stride": 32}, {"model": "unet"}):
+        with pytest.raises(ValueError, match=r"downsample_labels with .*; expected a loss that does not"):
+            Recipe(downsample_labels=True, **changes)
+
+
+def test_processes_share_the_loss_over_small_labels(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
+    """Two processes' shares add up to the loss of one with the whole batch; each counts the labels that are left."""
+    dataset, cpu = ToyVOC("trainaug", root=data), torch.device("cpu")
+    recipe = SMALL.replace(downsample_labels=True)
+    logits, labels = torch.randn(4, 9, 3, 3), torch.randint(0, 9, (4, 33, 33), dtype=torch.uint8)
+    labels[:2, :22] = 255
+    whole = build_loss(recipe, dataset, cpu)(logits, labels)
+    small = labels[:, 5::11, 5::11]
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "gather", lambda own: [small[:2], small[2:]])
+    loss = build_loss(recipe, dataset, cpu)
+    torch.testing.assert_close(loss(logits[:2], labels[:2]) + loss(logits[2:], labels[2:]), whole)
