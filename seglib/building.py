@@ -1,13 +1,23 @@
 """From a recipe to its data set, augmentation and network."""
 
 import os
+import sys
 from functools import partial
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from seglib import distributed
-from seglib.data import CamVid, CityscapesSegmentation, SegmentationDataset, ToyCityscapes, ToyVOC, VOCSegmentation
+from seglib.data import (
+    CamVid,
+    CityscapesSegmentation,
+    PackedDataset,
+    SegmentationDataset,
+    ToyCityscapes,
+    ToyVOC,
+    VOCSegmentation,
+    pack,
+)
 from seglib.data.augmentation import augmentation
 from seglib.data.dataset import Transform
 from seglib.data.noise import NoisyMasks
@@ -37,7 +47,7 @@ FCN_STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8}
 
 
 def build_dataset(
-    recipe: Recipe, split: str, data_root: Path | None = None, train: bool = False
+    recipe: Recipe, split: str, data_root: Path | None = None, train: bool = False, packed_root: Path | None = None
 ) -> SegmentationDataset:
     """The recipe's data set, with its augmentation where `train`.
 
@@ -45,12 +55,19 @@ def build_dataset(
         split: name of an image list, or "fold", the part of `recipe.train_split` that is not trained on.
         data_root: the data set's folder, such as VOCdevkit; None is the bundled toy set, or that folder in SEGLIB_DATA.
         train: with the recipe's augmentation and label noise, and without the part that its `fold` leaves out.
+        packed_root: keeps decoded copies, a folder for each image list: a list is packed when it is first asked for,
+            and read from there (`seglib.data.pack`). The samples are the same bit for bit. None reads the files.
 
     Raises:
         ValueError: unknown data set. FileNotFoundError: no data_root and SEGLIB_DATA is not set.
+        OSError: too little room in packed_root.
     """
     transform = training_transform(recipe) if train else None
-    dataset = _open_dataset(recipe, recipe.train_split if split == "fold" else split, data_root, transform)
+    images = recipe.train_split if split == "fold" else split
+    dataset = _open_dataset(recipe, images, data_root, transform)
+    if packed_root is not None:
+        folder = packed_root / "-".join((recipe.data, *_quality(recipe, images), images))
+        dataset = PackedDataset(pack(dataset, folder, progress=sys.stderr.isatty()), transform, recipe.seed)
     if recipe.folds and (train or split == "fold"):
         left_out = fold_indices(len(dataset), recipe.folds)[recipe.fold]
         dataset = dataset.subset(sorted({*range(len(dataset))} - {*left_out}) if train else left_out)
@@ -68,13 +85,19 @@ def _open_dataset(
         root = data_root or data_folder() / "voc" / "VOCdevkit"
         return VOCSegmentation(root, split, transform=transform, partial=recipe.partial, seed=recipe.seed)
     if recipe.data == "cityscapes":
-        quality = recipe.quality if split == recipe.train_split else "fine"
         root = data_root or data_folder() / "cityscapes"
-        return CityscapesSegmentation(root, split, quality, transform=transform, seed=recipe.seed)
+        return CityscapesSegmentation(root, split, *_quality(recipe, split), transform=transform, seed=recipe.seed)
     if recipe.data == "camvid":
         return CamVid(data_root or data_folder() / "camvid", split, transform=transform, seed=recipe.seed)
     known = ("toy_voc", "voc", "toy_cityscapes", "cityscapes", "camvid")
     raise ValueError(f"recipe: data = {recipe.data!r}; expected one of {known}")
+
+
+def _quality(recipe: Recipe, split: str) -> tuple[str, ...]:
+    """Of a list's labels; nothing for data sets whose labels are of one quality."""
+    if recipe.data != "cityscapes":
+        return ()
+    return (recipe.quality if split == recipe.train_split else "fine",)
 
 
 def data_folder() -> Path:

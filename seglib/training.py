@@ -43,7 +43,8 @@ class Trainer:
     Args:
         recipe: what the result depends on.
         run_dir: holds checkpoint.pt, its predecessor, and at the end result.json.
-        data_root, weights_root: where the data and the initial weights are; see `build_dataset`, `build_model`.
+        data_root, packed_root, weights_root: where the data, its decoded copy and the initial weights are; see
+            `build_dataset`, `build_model`.
         device: None takes CUDA where there is one.
         num_workers: loader processes; 0 loads in this one.
         eval_every: iterations between scores on the val list; None takes the recipe's, or scores only at the end.
@@ -61,6 +62,7 @@ class Trainer:
         run_dir: str | Path,
         *,
         data_root: Path | None = None,
+        packed_root: Path | None = None,
         weights_root: Path | None = None,
         device: str | torch.device | None = None,
         num_workers: int = 0,
@@ -77,8 +79,8 @@ class Trainer:
         self.num_workers, self.eval_every = num_workers, eval_every or recipe.eval_every
         self.progress = progress and distributed.is_main()
         self.checkpoint_seconds, self.weights_root = checkpoint_seconds, weights_root
-        self.train_set = build_dataset(recipe, recipe.train_split, data_root, train=True)
-        self.val_set = build_dataset(recipe, recipe.val_split, data_root)
+        self.train_set = build_dataset(recipe, recipe.train_split, data_root, True, packed_root)
+        self.val_set = build_dataset(recipe, recipe.val_split, data_root, packed_root=packed_root)
         self.normalisation = normalisation(recipe)
         self.sources = code_hashes()  # now: the files may change while a long run trains
         self.iteration, self.seconds = 0, 0.0
@@ -304,8 +306,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("recipe", help="a TOML file, or the name of one in seglib/recipes")
     parser.add_argument("--run-dir", type=Path, help="default: runs/NAME, after the recipe's hash")
     parser.add_argument("--data-root", type=Path, help="the VOCdevkit folder; default: bundled, or under SEGLIB_DATA")
+    parser.add_argument("--packed-root", type=Path, help="keep a decoded copy of the data here, and read that")
     parser.add_argument("--weights-root", type=Path, help="folder of the initial weights")
-    parser.add_argument("--workers", type=int, default=0, help="loader processes")
+    parser.add_argument("--workers", type=int, default=0, dest="num_workers", help="loader processes")
     parser.add_argument("--eval-every", type=int, help="iterations between scores on the val list")
     parser.add_argument("--seed", type=int, help="instead of the recipe's")
     options = parser.parse_args(arguments)
@@ -313,14 +316,9 @@ def main(arguments: list[str] | None = None) -> None:
         recipe = Recipe.load(options.recipe)
         if options.seed is not None:
             recipe = recipe.replace(seed=options.seed)
-        trainer = Trainer(
-            recipe,
-            options.run_dir or Path("runs") / recipe.name,
-            data_root=options.data_root,
-            weights_root=options.weights_root,
-            num_workers=options.workers,
-            eval_every=options.eval_every,
-        ).fit()
+        names = ("data_root", "packed_root", "weights_root", "num_workers", "eval_every")
+        given = {name: getattr(options, name) for name in names}
+        trainer = Trainer(recipe, options.run_dir or Path("runs") / recipe.name, **given).fit()
         if distributed.is_main():
             print((trainer.run_dir / "result.json").read_text(encoding="utf-8"))
 
