@@ -177,7 +177,14 @@ def _build_network(recipe: Recipe, num_classes: int, weights_root: Path | None) 
         atrous_rates=recipe.atrous_rates,
         image_pooling=recipe.image_pooling,
         channels=recipe.channels,
-        variant=HeadVariant(aspp_dropout=recipe.dropout, separable=recipe.separable),
+        variant=HeadVariant(
+            aspp_dropout=recipe.dropout,
+            separable=recipe.separable,
+            decoder_depth=recipe.decoder_depth,
+            decoder_kernel=recipe.decoder_kernel,
+            decoder_width=recipe.decoder_width,
+            decoder_conv3=recipe.decoder_conv3,
+        ),
         **options,
     )
 

@@ -36,6 +36,9 @@ class Recipe:
             cascade_blocks: its blocks behind block 4, which stand in ASPP's place. aspp: False leaves ASPP out of a
             deeplabv3. channels: of ASPP and decoder. decoder_channels: of the decoder's 1x1. separable: "none", "paper"
             or "plain". dropout: after ASPP.
+        decoder_depth: number of convolutions in the decoder, with kernels of side decoder_kernel, 3 or 1, and
+            decoder_width channels, None is `channels`. decoder_conv3: so many at stride 8 too, on the ResNet's block 2
+            (v3+ Table 2; its row of Conv2 and Conv3 has decoder_depth 1).
         norm: "batch", or "group" for group norm (arXiv 1803.08494) in place of every batch norm, with as many groups as
             the largest divisor of the channels that is at most norm_groups; public weights were trained without. It is
             no batch norm: freeze_bn, bn_momentum and bn_batch do not go with it. bn_batch: batch norm in training takes
@@ -89,6 +92,10 @@ class Recipe:
     image_pooling: bool = True
     channels: int = 256
     decoder_channels: int = 48
+    decoder_depth: int = 2
+    decoder_kernel: int = 3
+    decoder_width: int | None = None
+    decoder_conv3: bool = False
     separable: str = "none"
     dropout: float = 0.1
     norm: str = "batch"

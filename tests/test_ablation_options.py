@@ -13,7 +13,7 @@ from seglib import distributed
 from seglib.building import build_model
 from seglib.data import ToyVOC
 from seglib.folds import reestimate_batch_norm
-from seglib.models import ASPP
+from seglib.models import ASPP, DeepLabV3Plus, HeadVariant, ResNet, mult_adds, parameter_count
 from seglib.models.norms import GhostBatchNorm2d, group_norm_like, replace_batch_norm
 from seglib.optimisation import at_logits_size, build_loss, freeze_batch_norm
 from seglib.recipe import Recipe
@@ -271,3 +271,103 @@ def test_processes_share_the_loss_over_small_labels(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(distributed, "gather", lambda own: [small[:2], small[2:]])
     loss = build_loss(recipe, dataset, cpu)
     torch.testing.assert_close(loss(logits[:2], labels[:2]) + loss(logits[2:], labels[2:]), whole)
+
+
+# --- the decoder -----------------------------------------------------------------------------------------------------
+
+# depth, kernel, width, Conv3: the rows of v3+ Table 2 (with 16 channels for its 256, 8 for its 128), and one more
+STRUCTURES = [
+    (1, 3, None, False),
+    (2, 3, None, False),
+    (3, 3, None, False),
+    (1, 3, 8, False),
+    (1, 1, None, False),
+    (1, 3, None, True),
+    (2, 1, 8, True),
+]
+
+
+def convolution(kernel: int, inputs: int, outputs: int) -> int:
+    return kernel**2 * inputs * outputs
+
+
+@pytest.mark.parametrize(("depth", "kernel", "width", "conv3"), STRUCTURES)
+def test_the_decoders_size_and_cost_by_hand(depth: int, kernel: int, width: int | None, conv3: bool) -> None:
+    classes, channels, projected = 9, 16, 4
+    recipe = SMALL.replace(channels=channels, decoder_channels=projected)
+    with torch.device("meta"):
+        model = build_model(
+            recipe.replace(decoder_depth=depth, decoder_kernel=kernel, decoder_width=width, decoder_conv3=conv3),
+            classes,
+        )
+        bare = build_model(recipe.replace(model="deeplabv3"), classes)
+    out = width or channels
+    again = (depth - 1) * convolution(kernel, out, out)
+    low, middle = model.backbone.pyramid_channels[:2]
+    met = out if conv3 else channels
+    at_4 = low * projected + convolution(kernel, met + projected, out) + again
+    at_8 = (middle * projected + convolution(kernel, channels + projected, out) + again) if conv3 else 0
+    norms = 2 * (projected + depth * out) * (1 + conv3)  # scale and shift
+    head = channels * classes + classes  # without the decoder
+    assert parameter_count(model) - parameter_count(bare) == at_4 + at_8 + norms + out * classes + classes - head
+    # 65 x 97 pixels are 17 x 25 at stride 4, 9 x 13 at stride 8, 5 x 7 at stride 16
+    added = (at_4 + out * classes) * 17 * 25 + at_8 * 9 * 13 - channels * classes * 5 * 7
+    assert mult_adds(model, 65, 97, False) - mult_adds(bare, 65, 97, False) == added
+
+
+@pytest.mark.parametrize("order", ["aspp_first", "low_first"])
+@pytest.mark.parametrize("stride_unit", ["last", "first"])
+def test_conv3_is_refined_before_conv2(order: str, stride_unit: str) -> None:
+    torch.manual_seed(0)
+    variant = HeadVariant(decoder_depth=1, decoder_width=6, decoder_conv3=True, decoder_order=order)
+    backbone = ResNet(50, width=4, stride_unit=stride_unit)
+    model = DeepLabV3Plus(5, backbone, channels=8, decoder_channels=3, variant=variant).eval()
+    x = torch.randn(1, 3, 65, 97)
+
+    def join(high: Tensor, low: Tensor) -> Tensor:
+        high = F.interpolate(high, low.shape[2:], mode="bilinear", align_corners=False)
+        return torch.cat((high, low) if order == "aspp_first" else (low, high), 1)
+
+    with torch.no_grad():
+        stem = backbone.maxpool(F.relu(backbone.bn1(backbone.conv1(x))))
+        last = stride_unit == "last"
+        conv2 = backbone.layer1[:-1](stem) if last else backbone.layer1(stem)
+        block2 = backbone.layer1[-1](conv2) if last else conv2
+        conv3 = backbone.layer2[:-1](block2) if last else backbone.layer2(block2)
+        assert (conv2.shape[2:], conv3.shape[2:]) == ((17, 25), (9, 13))
+        y = model.aspp(backbone(x).high)
+        y = model.conv3_decoder(join(y, model.conv3_projection(conv3)))
+        y = model.classifier(model.decoder(join(y, model.low_projection(conv2))))
+        torch.testing.assert_close(model(x, upsample=False), y)
+        assert model(x).shape == (1, 5, 65, 97)
+        for output_stride in (8, 32):
+            model.set_output_stride(output_stride)
+            assert model(x, upsample=False).shape == y.shape
+
+
+def test_every_new_convolution_begins_and_learns_as_the_others() -> None:
+    torch.manual_seed(0)
+    model = build_model(SMALL.replace(decoder_conv3=True, channels=64, decoder_channels=32, dropout=0.0), 9)
+    for conv in (model.conv3_projection[0], model.conv3_decoder[0][0], model.decoder[1][0]):
+        fan_in = conv.weight[0].numel()
+        assert float(conv.weight.detach().std()) == pytest.approx((2 / fan_in) ** 0.5, rel=0.1)
+    model(torch.randn(2, 3, 33, 33)).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.conv3_decoder.parameters() if p.ndim > 1)
+
+
+def test_pointwise_decoders_stay_pointwise_and_drop_out() -> None:
+    variant = HeadVariant(separable="paper", decoder_kernel=1, decoder_dropout=(0.5, 0.1), decoder_conv3=True)
+    model = DeepLabV3Plus(5, ResNet(18, width=8), channels=8, decoder_channels=4, variant=variant)
+    for stack in (model.decoder, model.conv3_decoder):
+        assert {m.kernel_size for m in stack.modules() if isinstance(m, nn.Conv2d)} == {(1, 1)}
+        assert [m.p for m in stack.modules() if isinstance(m, nn.Dropout)] == [0.5, 0.1]
+
+
+def test_decoders_that_there_are_not_are_refused() -> None:
+    for changes, message in [
+        ({"decoder_kernel": 2}, r"decoder_kernel = 2; expected one of \(1, 3\)"),
+        ({"decoder_width": 0}, "decoder_width = 0; expected at least 1"),
+        ({"decoder_conv3": True, "backbone": "mobilenet_v2"}, "backbone MobileNetV2; expected a ResNet"),
+    ]:
+        with pytest.raises(ValueError, match=message), torch.device("meta"):
+            build_model(SMALL.replace(**changes), 9)

@@ -14,6 +14,7 @@ CHOICES = {
     "post_aspp": ("none", "full", "separable"),
     "aspp_order": ("pool_last", "pool_first"),
     "decoder_order": ("aspp_first", "low_first"),
+    "decoder_kernel": (1, 3),
 }
 
 
@@ -26,7 +27,10 @@ class HeadVariant:
         separable: 3x3 convolutions of ASPP and decoder: "none" full; "paper" depthwise, BN, ReLU, pointwise, BN, ReLU;
             "plain" depthwise, pointwise, BN, ReLU (segmentation_models.pytorch).
         post_aspp: 3x3 convolution, BN, ReLU behind ASPP: "none", "full" (torchvision) or "separable" (plain).
-        decoder_depth: number of 3x3 convolutions in the decoder (v3+ Table 2).
+        decoder_depth: number of convolutions in the decoder (v3+ Table 2).
+        decoder_kernel: side of their kernels, 3 or 1. decoder_width: their output channels; None is the head's.
+        decoder_conv3: two such stacks, as in Table 2's row of Conv2 and Conv3, which has one convolution each: ASPP's
+            output meets block 2's map at stride 8 first (Conv3), and what comes of it block 1's at stride 4 (Conv2).
         decoder_dropout: probability behind each of them, () for none, which is the papers'.
         aspp_order: image pooling "pool_last", or "pool_first" as in the papers' code, in the concatenation.
         decoder_order: "aspp_first" as in the papers' code, or "low_first", in the concatenation.
@@ -41,6 +45,9 @@ class HeadVariant:
     separable: str = "none"
     post_aspp: str = "none"
     decoder_depth: int = 2
+    decoder_kernel: int = 3
+    decoder_width: int | None = None
+    decoder_conv3: bool = False
     decoder_dropout: tuple[float, ...] = ()
     aspp_order: str = "pool_last"
     decoder_order: str = "aspp_first"
@@ -53,6 +60,8 @@ class HeadVariant:
             raise ValueError(f"aspp_dropout = {self.aspp_dropout!r}; expected 0 <= p < 1")
         if self.decoder_depth < 1:
             raise ValueError(f"decoder_depth = {self.decoder_depth!r}; expected at least 1")
+        if self.decoder_width is not None and self.decoder_width < 1:
+            raise ValueError(f"decoder_width = {self.decoder_width!r}; expected at least 1 channel")
         if len(self.decoder_dropout) not in (0, self.decoder_depth) or not all(
             0 <= p < 1 for p in self.decoder_dropout
         ):

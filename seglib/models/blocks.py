@@ -15,6 +15,14 @@ class Features(NamedTuple):
     high: Tensor
 
 
+class Conv3Features(NamedTuple):
+    """Features, and `conv3` (B, C, H/8, W/8), block 2's last map before any striding."""
+
+    low: Tensor
+    high: Tensor
+    conv3: Tensor
+
+
 class AtrousStep(NamedTuple):
     """How one unit runs: its stride, the rate up to its strided convolution, and the rate behind that convolution."""
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seglib.models.aspp import ASPP, PAPER_HEAD, HeadVariant
-from seglib.models.blocks import OUTPUT_STRIDES, Features, check_choice, conv3x3_bn_relu, conv_bn_relu
+from seglib.models.blocks import OUTPUT_STRIDES, Conv3Features, Features, check_choice, conv3x3_bn_relu, conv_bn_relu
 from seglib.models.mobilenet import MobileNetV2
 from seglib.models.resnet import UNITS, ResNet
 from seglib.models.xception import MIDDLE_UNITS, Xception
@@ -64,7 +64,8 @@ class DeepLabV3(nn.Module):
         self.aspp: ASPP | None = None
         if aspp and not getattr(self.backbone, "cascade_blocks", 0):
             self._add_aspp(atrous_rates, image_pooling, channels)
-        self.classifier = nn.Conv2d(self.backbone.high_channels if self.aspp is None else channels, num_classes, 1)
+        inputs = self.backbone.high_channels if self.aspp is None else self._head_channels(channels)
+        self.classifier = nn.Conv2d(inputs, num_classes, 1)
         if self.aspp is not None:
             self._init_head(self.aspp, self.post_aspp)
         nn.init.normal_(self.classifier.weight, std=0.01)
@@ -79,6 +80,9 @@ class DeepLabV3(nn.Module):
         if self.variant.post_aspp != "none":
             separable = "plain" if self.variant.post_aspp == "separable" else "none"
             self.post_aspp = conv3x3_bn_relu(channels, channels, separable=separable)
+
+    def _head_channels(self, channels: int) -> int:
+        return channels
 
     @property
     def output_stride(self) -> int:
@@ -100,8 +104,11 @@ class DeepLabV3(nn.Module):
         self.aspp.set_rates(rates)
 
     def forward(self, images: Tensor, upsample: bool = True) -> Tensor:
-        logits = self.head(self.backbone(images))
+        logits = self.head(self._features(images))
         return self._resize(logits, images) if upsample else logits
+
+    def _features(self, images: Tensor) -> Features:
+        return self.backbone(images)
 
     def head(self, features: Features) -> Tensor:
         """Logits at the head's own stride from a backbone's maps. -> (B, K, H/OS, W/OS)."""
@@ -123,8 +130,12 @@ class DeepLabV3Plus(DeepLabV3):
     """DeepLabv3 with the decoder of v3+, section 3.1: low-level features at stride 4 refine the upsampled ASPP output.
 
     Args:
+        variant: as DeepLabV3's; it also says what the decoder is made of (v3+ Table 2).
         decoder_channels: of the 1x1 convolution on the low-level features (v3+ Table 1: 48).
         The others are DeepLabV3's. There is no cascade with a decoder.
+
+    Raises:
+        ValueError: as DeepLabV3; cascaded blocks; decoder_conv3 with a backbone that is no ResNet.
     """
 
     def __init__(
@@ -143,19 +154,57 @@ class DeepLabV3Plus(DeepLabV3):
             raise ValueError(
                 "the backbone has cascaded blocks; expected one without: the decoder refines ASPP's output"
             )
+        width, meets = self._head_channels(channels), channels
+        if variant.decoder_conv3:
+            self._add_conv3(channels, decoder_channels)
+            meets = width
         self.low_projection = conv_bn_relu(self.backbone.low_channels, decoder_channels)
-        inputs = [channels + decoder_channels] + [channels] * (variant.decoder_depth - 1)
-        self.decoder = nn.Sequential(*(conv3x3_bn_relu(n, channels, separable=variant.separable) for n in inputs))
-        for convolution, probability in zip(self.decoder, variant.decoder_dropout, strict=False):
-            convolution.append(nn.Dropout(probability))
+        self.decoder = self._convolutions(meets + decoder_channels, width)
         self._init_head(self.low_projection, self.decoder)
 
-    def head(self, features: Features) -> Tensor:
-        """Logits at stride 4 from a backbone's maps. -> (B, K, H/4, W/4)."""
-        low = self.low_projection(features.low)  # (B, 48, H/4, W/4)
-        high = self._resize(self.post_aspp(self.aspp(features.high)), low)  # (B, channels, H/4, W/4)
-        pair = (low, high) if self.variant.decoder_order == "low_first" else (high, low)
-        return self.classifier(self.decoder(torch.cat(pair, dim=1)))
+    def _head_channels(self, channels: int) -> int:
+        return self.variant.decoder_width or channels
+
+    def _convolutions(self, in_channels: int, channels: int) -> nn.Sequential:
+        variant = self.variant
+        inputs = [in_channels] + [channels] * (variant.decoder_depth - 1)
+        pointwise = variant.decoder_kernel == 1
+        stack = nn.Sequential(
+            *(
+                conv_bn_relu(n, channels) if pointwise else conv3x3_bn_relu(n, channels, separable=variant.separable)
+                for n in inputs
+            )
+        )
+        for convolution, probability in zip(stack, variant.decoder_dropout, strict=False):
+            convolution.append(nn.Dropout(probability))
+        return stack
+
+    def _add_conv3(self, channels: int, decoder_channels: int) -> None:
+        if not isinstance(self.backbone, ResNet):
+            raise ValueError(
+                f"decoder_conv3=True, backbone {type(self.backbone).__name__}; expected a ResNet: it offers its map at "
+                "stride 8"
+            )
+        self.conv3_projection = conv_bn_relu(self.backbone.pyramid_channels[1], decoder_channels)
+        self.conv3_decoder = self._convolutions(channels + decoder_channels, self._head_channels(channels))
+        self._init_head(self.conv3_projection, self.conv3_decoder)
+
+    def _features(self, images: Tensor) -> Features:
+        if not self.variant.decoder_conv3:
+            return super()._features(images)
+        low, conv3, _, high = self.backbone.pyramid(images)
+        return Conv3Features(low, high, conv3)
+
+    def head(self, features: Features | Conv3Features) -> Tensor:
+        """Logits at stride 4 from a backbone's maps; with decoder_conv3 from three of them. -> (B, K, H/4, W/4)."""
+        x = self.post_aspp(self.aspp(features.high))  # (B, channels, H/OS, W/OS)
+        if self.variant.decoder_conv3:
+            x = self.conv3_decoder(self._joined(x, self.conv3_projection(features.conv3)))  # (B, width, H/8, W/8)
+        return self.classifier(self.decoder(self._joined(x, self.low_projection(features.low))))
+
+    def _joined(self, high: Tensor, low: Tensor) -> Tensor:
+        high = self._resize(high, low)
+        return torch.cat((low, high) if self.variant.decoder_order == "low_first" else (high, low), dim=1)
 
 
 def _build_backbone(backbone: str | nn.Module, output_stride: int | None, cascade_blocks: int) -> nn.Module:
