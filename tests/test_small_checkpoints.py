@@ -1,0 +1,64 @@
+"""The trained networks that the notebooks load: small, and as good as their runs' stored results say."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from small_set import SMALL
+
+from seglib.building import build_dataset, normalisation
+from seglib.inference import evaluate, load_run
+from seglib.results import RESULTS, load_result, sealed
+from seglib.storage import load_tensors, write_json
+from seglib.training import Trainer
+from tools import small_checkpoint
+
+KEPT = sorted((Path(__file__).parents[1] / "data" / "checkpoints").glob("*.pt"))
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+def test_kept_weights_score_as_their_run(path: Path) -> None:
+    model, recipe = load_run(path)
+    result = load_result(RESULTS / f"{recipe.name}.json")
+    val = build_dataset(recipe, recipe.val_split)
+    how = {"scales": recipe.eval_scales, "flip": recipe.eval_flip}
+    scores = evaluate(model, val, normalisation(recipe), **how).compute()
+    assert scores.miou == pytest.approx(result["scores"]["miou"], abs=1e-3)
+    assert list(scores.iou) == pytest.approx(result["scores"]["iou"], abs=0.01)
+    assert path.stat().st_size < 2_000_000
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+    recipe = SMALL.replace(iterations=4, eval_every=2, patience=5)
+    return Trainer(recipe, tmp_path_factory.mktemp("run"), progress=False, device="cpu").fit()
+
+
+def test_a_run_is_kept(run: Trainer, tmp_path: Path) -> None:
+    target = tmp_path / "new" / "kept.pt"
+    miou = small_checkpoint.keep(run.run_dir, target)
+    assert miou == pytest.approx(load_result(run.run_dir / "result.json")["scores"]["miou"], abs=1e-3)
+    content = load_tensors(target)
+    assert content.keys() == {"recipe", "model"}, "no optimiser, no history"
+    model, recipe = load_run(target)
+    assert recipe == run.recipe and not model.training
+    best = load_tensors(run.best)
+    for name, value in model.state_dict().items():
+        assert value.dtype == best[name].dtype, "computes in float32"
+        assert torch.equal(value, best[name].half().to(value.dtype) if value.ndim > 1 else best[name]), name
+    assert target.stat().st_size < 0.7 * run.best.stat().st_size
+
+
+def test_a_run_whose_score_is_lost_is_not_kept(run: Trainer, tmp_path: Path) -> None:
+    for name in ("checkpoint.pt", "best.pt"):
+        (tmp_path / name).write_bytes((run.run_dir / name).read_bytes())
+    result = load_result(run.run_dir / "result.json")
+    for wrong, message in (
+        ({"scores": {**result["scores"], "miou": result["scores"]["miou"] + 0.002}}, "rounded weights score"),
+        ({"name": SMALL.name}, "checkpoint.pt of"),
+    ):
+        (tmp_path / "result.json").unlink(missing_ok=True)
+        write_json(tmp_path / "result.json", sealed({**result, **wrong}))
+        with pytest.raises(ValueError, match=message):
+            small_checkpoint.keep(tmp_path, tmp_path / "kept.pt")
+        assert not (tmp_path / "kept.pt").exists()
