@@ -1,17 +1,23 @@
 """Studies: what is run, what is not run again, and the table's arithmetic."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from filelock import FileLock
 from small_set import SMALL, write_small_set
 
-from seglib.ablation import Study
+from seglib.ablation import Study, main
+from seglib.inference import evaluate
+from seglib.metrics import ConfusionMatrix
 from seglib.recipe import Recipe
 from seglib.results import sealed
+from seglib.sources import code_hashes
 from seglib.training import Trainer
 
 
@@ -108,3 +114,158 @@ def test_nonsense_is_refused(tmp_path: Path) -> None:
         Study("t", {"plain": SMALL}).recipe("plan", 0)
     with pytest.raises(ValueError, match="no seed twice"):
         Study("t", {"plain": SMALL}, seeds=(1, 1))
+
+
+def store_all(study: Study, **scores: list[float]) -> None:
+    for row, values in scores.items():
+        for seed, miou in enumerate(values):
+            store(study, row.replace("_", " "), seed, miou)
+
+
+def test_the_paper_stands_beside_the_measurement(study: Study, tmp_path: Path) -> None:
+    study = dataclasses.replace(study, source="DeepLabv3+, Table 9", published={"plain": 0.7885, "no decoder": 0.7721})
+    store_all(study, plain=[0.50, 0.52], no_decoder=[0.40, 0.421])
+    table = study.table()
+    assert table.paper.tolist() == [0.7885, 0.7721]
+    assert table["paper difference"]["no decoder"] == pytest.approx(-0.0164)
+    assert table.effect.tolist() == ["base", "confirmed"]
+    assert table.low["no decoder"] < -0.0995 < table.high["no decoder"] < 0
+    report = study.report()
+    assert report.loc["plain"].tolist() == ["78.8", "51.0 ± 1.4 (2)", "", "", "base", "toy", table.remarks["plain"]]
+    assert report["DeepLabv3+, Table 9"].tolist() == ["78.8", "77.2"]
+    assert report["paper's difference"]["no decoder"] == "-1.6"
+    assert report["our difference [95 %]"]["no decoder"] == "-10.0 [-10.6, -9.3]"
+    study.to_csv(tmp_path / "table.csv")
+    written = pd.read_csv(tmp_path / "table.csv", index_col=0)
+    assert written["mean"].tolist() == pytest.approx([0.51, 0.4105])
+    assert set(written.source) == {"DeepLabv3+, Table 9"} and "12 tiny" not in written.protocol.iloc[0]
+    assert "2 iterations of 2" in written.protocol.iloc[0]
+
+
+def test_no_published_value_stands_beside_another_measure(study: Study) -> None:
+    study = dataclasses.replace(study, published={"plain": 0.7885})
+    store_all(study, plain=[0.50, 0.52])
+    assert math.isnan(study.table(lambda result: result["scores"]["miou"])["paper"]["plain"])
+    assert study.table().paper["plain"] == 0.7885
+
+
+def test_a_missing_seed_is_named(study: Study) -> None:
+    store_all(study, plain=[0.5, 0.6], no_decoder=[0.4])
+    assert "seeds 1 not run" in study.table().remarks["no decoder"]
+    assert study.table().effect["no decoder"] == "too few seeds"
+    assert study.report()["ours"]["no decoder"] == "40.0 (1)"
+    assert "not run" not in study.table().remarks["plain"]
+
+
+def test_a_row_whose_recipe_was_changed_is_stale(study: Study) -> None:
+    store_all(study, plain=[0.5, 0.6], no_decoder=[0.4, 0.45])
+    study.record()
+    assert "stale" not in " ".join(study.table().remarks)
+    rows = {**study.rows, "no decoder": study.rows["no decoder"].replace(crop_size=35)}
+    changed = dataclasses.replace(study, rows=rows)
+    table = changed.table()
+    assert table.n["no decoder"] == 0 and math.isnan(table["mean"]["no decoder"])
+    assert "stale: 40.0, 45.0 measured with crop_size 33 instead of 35" in table.remarks["no decoder"]
+    assert "stale" not in table.remarks["plain"]
+    assert "stale" not in " ".join(dataclasses.replace(changed, title="another").table().remarks)
+    store(changed, "no decoder", 0, 0.41)  # what is run again is no longer stale
+    changed.record()
+    assert "stale: 45.0 measured" in changed.table().remarks["no decoder"]
+
+
+def test_results_of_other_sources_say_so(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    study.run("plain", [0], progress=False)
+    assert "earlier sources" not in study.table().remarks["plain"]
+    monkeypatch.setattr("seglib.ablation.code_hashes", lambda: code_hashes() | {"metrics.py": "0"})
+    assert "measured with earlier sources (metrics.py)" in study.table().remarks["plain"]
+    store(study, "no decoder", 0, 0.5)  # a result that does not know its sources
+    assert "measured with earlier sources" in study.table().remarks["no decoder"]
+
+
+def test_an_edited_result_is_refused(study: Study) -> None:
+    store_all(study, plain=[0.5, 0.6])
+    path = study.folder / f"{study.recipe('plain', 1).name}.json"
+    path.write_text(path.read_text().replace("0.6", "0.7"))
+    with pytest.raises(ValueError, match=f"{path.name}: edited"):
+        study.table()
+
+
+def test_rows_that_differ_in_scoring_share_one_training(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = SMALL.replace(iterations=2)
+    rows = {"16": base, "8": base.replace(eval_output_stride=8, eval_flip=True)}
+    study = dataclasses.replace(study, rows=rows, base="16")
+    scored: list[tuple[int | None, bool]] = []
+
+    def spy(*arguments: Any, **options: Any) -> ConfusionMatrix:
+        scored.append((options["output_stride"], options["flip"]))
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr("seglib.training.evaluate", spy)
+    assert study.run("16", [0], progress=False) == 1
+    monkeypatch.setattr(Trainer, "_train", lambda *_: pytest.fail("trained again"))
+    assert study.run("8", [0], progress=False) == 1
+    finer, plain = study.result("8", 0), study.result("16", 0)
+    assert finer["evaluation"] == plain["evaluation"] | {"output_stride": 8, "flip": True}
+    assert scored == [(None, False), (8, True)]
+
+
+def test_a_row_says_what_it_will_cost(study: Study, capsys: pytest.CaptureFixture) -> None:
+    assert str(study.cost("plain")).endswith("no stored run tells how long one takes")
+    study.run("plain", [0], progress=True)
+    assert "plain: 2 of 2 runs are left" in capsys.readouterr().out
+    own, other = study.cost("plain"), study.cost("no decoder")
+    assert own.missing == 1 and not own.scaled and own.seconds == study.result("plain", 0)["train_seconds"]
+    assert other.scaled and other.seconds == pytest.approx(own.seconds * other.mult_adds / own.mult_adds)
+    study.run("plain", progress=False)
+    assert str(study.cost("plain")) == "plain: all 2 runs are stored, nothing is trained"
+
+
+def test_a_row_of_ones_own(study: Study) -> None:
+    mine = study.with_row("mine", batch_size=3)
+    assert mine.recipe("mine", 1) == study.recipe("plain", 1).replace(batch_size=3)
+    assert list(mine.table().index) == ["plain", "no decoder", "mine"] and list(study.rows) == ["plain", "no decoder"]
+    with pytest.raises(ValueError, match="'plain' is there already"):
+        study.with_row("plain", batch_size=3)
+    with pytest.raises(ValueError, match="unknown fields"):
+        study.with_row("mine", batchsize=3)
+
+
+def test_a_file_offers_scales(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        """title = "batch size"
+base = "16"
+seeds = [0, 1, 2]
+table = ["deeplabv3", "9"]
+[scales]
+toy = { recipe = "toy_v3", lr = 0.05 }
+smoke = { recipe = "toy_v3", iterations = 2, seeds = [7] }
+paper = { recipe = "voc_paper" }
+[rows."4"]
+batch_size = 4
+published = { batch_size = 4 }
+toy = { crop_size = 65 }
+[rows."16"]
+published = { batch_size = 16 }
+"""
+    )
+    toy, smoke, paper = (Study.load(path, scale) for scale in ("", "smoke", "paper"))
+    assert (toy.scale, toy.seeds, toy.base) == ("toy", (0, 1, 2), "16")
+    assert toy.published == pytest.approx({"4": 0.6443, "16": 0.7721}) and toy.source == "DeepLabv3, Table 9"
+    v3 = Recipe.load("toy_v3")
+    assert toy.rows == {"4": v3.replace(lr=0.05, batch_size=4, crop_size=65), "16": v3.replace(lr=0.05)}
+    assert smoke.rows["4"] == v3.replace(iterations=2, batch_size=4, crop_size=65) and smoke.seeds == (7,)
+    assert paper.rows["4"] == Recipe.load("voc_paper").replace(batch_size=4)
+    with pytest.raises(ValueError, match=r"scale = 'gpu'; the file offers \['toy', 'smoke', 'paper'\]"):
+        Study.load(path, "gpu")
+
+
+def test_the_command_shares_and_writes(study: Study, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for seed in range(5):
+        for row in ("4", "8", "12", "16"):
+            toy = dataclasses.replace(Study.load("batch_size", "toy"), folder=study.folder)
+            store(toy, row, seed, 0.4 + 0.01 * seed)
+    main(["batch_size", "--folder", str(study.folder), "--csv", str(tmp_path / "t.csv")])
+    assert "DeepLabv3, Table 9" in capsys.readouterr().out
+    assert len(pd.read_csv(tmp_path / "t.csv")) == 4
+    assert (study.folder / "rows" / "batch_size_toy.json").exists()
