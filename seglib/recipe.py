@@ -40,10 +40,10 @@ class Recipe:
             decoder_width channels, None is `channels`. decoder_conv3: so many at stride 8 too, on the ResNet's block 2
             (v3+ Table 2; its row of Conv2 and Conv3 has decoder_depth 1).
         norm: "batch", or "group" for group norm (arXiv 1803.08494) in place of every batch norm, with as many groups as
-            the largest divisor of the channels that is at most norm_groups; public weights were trained without. It is
-            no batch norm: freeze_bn, bn_momentum and bn_batch do not go with it. bn_batch: batch norm in training takes
-            its statistics over groups of so many images of the batch, a divisor of batch_size ("ghost" batch norm,
-            arXiv 1705.08741); None is the whole batch. In one process only.
+            the largest divisor of the channels that is at most norm_groups; public weights, freeze_bn, bn_batch and
+            reestimate_bn belong to batch norm. bn_batch: batch norm in training takes its statistics over groups of so
+            many images of the batch, a divisor of batch_size ("ghost" batch norm, arXiv 1705.08741); None is the whole
+            batch. In one process only.
         weights: "" for random ones, "torchvision" for its public ImageNet weights, else a file in the weights folder.
         start_from: file in the weights folder with a whole network's state dict, for a later stage; "" is none.
         loss: "cross_entropy", "upsampled_cross_entropy" (the same in less memory), "focal" (focal_gamma), "dice",
@@ -59,6 +59,8 @@ class Recipe:
             decay).
         eval_every: iterations between scores on val_split. patience: stop after so many of them without a new best, and
             end with the best's weights; 0 never stops.
+        reestimate_bn: batches of fresh training crops over which batch norm's running statistics are estimated again
+            before the evaluation at the end; 0 keeps the training's, as the checkpoint does in any case.
         mixed_precision: on CUDA only. eval_output_stride: None is the training one. eval_scales, eval_flip: test time.
     """
 
@@ -137,13 +139,14 @@ class Recipe:
     mixed_precision: bool = True
     seed: int = 0
 
+    reestimate_bn: int = 0
     eval_output_stride: int | None = None
     eval_scales: tuple[float, ...] = (1.0,)
     eval_flip: bool = False
 
     def __post_init__(self) -> None:
         least_values = {"crop_size": 1, "batch_size": 1, "iterations": 1, "seed": 0, "label_noise": 0, "patience": 0}
-        least_values |= {"norm_groups": 1}
+        least_values |= {"norm_groups": 1, "reestimate_bn": 0}
         for name, least in least_values.items():
             if getattr(self, name) < least:
                 raise ValueError(f"recipe: {name} = {getattr(self, name)}; expected at least {least}")
@@ -172,9 +175,13 @@ class Recipe:
                 f"recipe: norm = 'group' with weights = {self.weights!r}; public weights were trained with batch norm, "
                 "expected weights = ''"
             )
-        of_batch_norm = [name for name in ("freeze_bn", "bn_batch") if getattr(self, name)]
+        of_batch_norm = [name for name in ("freeze_bn", "bn_batch", "reestimate_bn") if getattr(self, name)]
         if self.norm == "group" and of_batch_norm:
             raise ValueError(f"recipe: norm = 'group' leaves no batch norm; expected {of_batch_norm} at their defaults")
+        if self.freeze_bn and self.reestimate_bn:
+            raise ValueError(
+                f"recipe: reestimate_bn = {self.reestimate_bn} with freeze_bn, which keeps all of batch norm"
+            )
         if self.bn_batch is not None and (self.bn_batch < 1 or self.batch_size % self.bn_batch):
             raise ValueError(
                 f"recipe: bn_batch = {self.bn_batch}; expected a divisor of batch_size = {self.batch_size}"

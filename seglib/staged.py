@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from seglib.building import build_dataset, build_model, normalisation
-from seglib.data.sampling import EpochBatches, make_loader
 from seglib.folds import mean_weights, reestimate_batch_norm
 from seglib.inference import evaluate
 from seglib.metrics import Scores
 from seglib.recipe import RECIPES, Recipe
+from seglib.reestimation import training_crops
 from seglib.results import RESULTS, load_result, sources_hash
 from seglib.storage import load_tensors, write_atomic, write_json
 from seglib.training import Trainer
@@ -146,17 +146,13 @@ class Staged:
             mean = self._score(recipe, model, recipe.val_split).miou
             miou = mean
             if len(members) > 1:  # one network's statistics are its own
-                reestimate_batch_norm(model, self._batches(recipe), normalisation(recipe))
+                train = build_dataset(recipe, recipe.train_split, self.data_root, train=True)
+                reestimate_batch_norm(model, training_crops(recipe, train, BATCHES), normalisation(recipe))
                 miou = self._score(recipe, model, recipe.val_split).miou
             scored[name] = {"members": members, "miou": miou, "miou_with_mean_statistics": mean}
             if miou > best[0]:
                 best = miou, {key: value.clone() for key, value in model.state_dict().items()}
         return scored, best[1]
-
-    def _batches(self, recipe: Recipe) -> Any:
-        train = build_dataset(recipe, recipe.train_split, self.data_root, train=True)
-        loader = make_loader(train, EpochBatches(len(train), recipe.batch_size, BATCHES, recipe.seed))
-        return (images for images, _ in loader)
 
     def _score(self, recipe: Recipe, model: nn.Module, split: str) -> Scores:
         dataset = build_dataset(recipe, split, self.data_root)

@@ -3,6 +3,7 @@
 import copy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small_set import SMALL, write_small_set
@@ -10,13 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seglib import distributed
-from seglib.building import build_model
+from seglib.building import build_dataset, build_model
 from seglib.data import ToyVOC
+from seglib.data.sampling import EpochBatches
 from seglib.folds import reestimate_batch_norm
 from seglib.models import ASPP, DeepLabV3Plus, HeadVariant, ResNet, mult_adds, parameter_count
 from seglib.models.norms import GhostBatchNorm2d, group_norm_like, replace_batch_norm
 from seglib.optimisation import at_logits_size, build_loss, freeze_batch_norm
 from seglib.recipe import Recipe
+from seglib.reestimation import reestimate, training_crops
 from seglib.training import Trainer
 
 torch.set_num_threads(2)
@@ -371,3 +374,65 @@ def test_decoders_that_there_are_not_are_refused() -> None:
     ]:
         with pytest.raises(ValueError, match=message), torch.device("meta"):
             build_model(SMALL.replace(**changes), 9)
+
+
+# --- statistics at the end -------------------------------------------------------------------------------------------
+
+
+def test_statistics_are_estimated_over_crops_that_the_training_had_not(tmp_path: Path, data: Path) -> None:
+    # four batches of three are an epoch of the twelve images; five iterations reach into the second
+    recipe = SMALL.replace(iterations=5, batch_size=3, reestimate_bn=2)
+    run = trainer(recipe, tmp_path, data).fit(until=4)
+    before = {key: value.clone() for key, value in run.model.state_dict().items()}
+    order = EpochBatches(12, 3, 12, recipe.seed).permutation(2)
+    images = [np.stack([run.train_set[2, int(index)][0] for index in part]) for part in (order[:3], order[3:6])]
+    expected = copy.deepcopy(run.model)
+    reestimate_batch_norm(expected, [torch.from_numpy(part).permute(0, 3, 1, 2) for part in images], run.normalisation)
+    for _ in range(2):
+        reestimate(run)
+        state = run.model.state_dict()
+        for key, value in expected.state_dict().items():
+            torch.testing.assert_close(state[key], value, atol=1e-6, rtol=1e-6)
+            assert torch.equal(value, before[key]) != ("running" in key or "num_batches" in key), key
+    assert int(state["backbone.bn1.num_batches_tracked"]) == 2
+    stored = torch.load(run.checkpoint, weights_only=True)["model"]
+    assert all(torch.equal(stored[key], value) for key, value in before.items()), "the checkpoint is the training's"
+
+
+def test_scores_are_those_of_the_new_statistics_and_a_resumed_run_finds_the_same(tmp_path: Path, data: Path) -> None:
+    recipe = SMALL.replace(iterations=4, lr=0.01, reestimate_bn=2)
+    run = trainer(recipe, tmp_path, data).fit(until=3)
+    of_training = run.evaluate().matrix.tolist()
+    reestimate(run)
+    of_crops = run.evaluate().matrix.tolist()
+    assert of_crops != of_training
+    again = trainer(recipe, tmp_path, data, num_workers=2)
+    assert again.evaluate().matrix.tolist() == of_training, "from the checkpoint"
+    reestimate(again)
+    assert again.evaluate().matrix.tolist() == of_crops
+    without = trainer(recipe.replace(reestimate_bn=0), tmp_path, data)
+    reestimate(without)
+    assert without.evaluate().matrix.tolist() == of_training, "0 leaves the training's"
+
+
+def test_processes_share_the_crops(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
+    recipe = SMALL.replace(batch_size=4)
+    train_set = build_dataset(recipe, "trainaug", data, train=True)
+    whole = list(training_crops(recipe, train_set, 2, start=3))
+    assert [len(crops) for crops in whole] == [4, 4]
+    parts = []
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    for rank in (0, 1):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        parts.append(list(training_crops(recipe, train_set, 2, start=3)))
+    assert all(torch.equal(torch.cat(pair), both) for *pair, both in zip(*parts, whole, strict=True))
+
+
+def test_what_has_no_statistics_to_estimate_is_refused() -> None:
+    for changes, message in [
+        ({"reestimate_bn": -1}, "reestimate_bn = -1; expected at least 0"),
+        ({"reestimate_bn": 2, "freeze_bn": True}, "reestimate_bn = 2 with freeze_bn"),
+        ({"reestimate_bn": 2, "norm": "group"}, r"no batch norm; expected \['reestimate_bn'\]"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            Recipe(**changes)
