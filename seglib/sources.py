@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent
 
 # What a run's numbers come from. `recipe.py` is left out: a recipe is stored with its result.
 _FILES = {
-    "": "building distributed folds inference metrics optimisation schedules training windows",
+    "": "building distributed folds inference metrics optimisation reestimation schedules training windows",
     "data/": "augmentation camvid cityscapes dataset noise resampling sampling transforms voc",
     "losses/": "class_weights pixel region upsampled",
     "models/": "aspp blocks deeplab fcn mobilenet norms residual resnet unet vgg xception",

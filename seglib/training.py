@@ -20,6 +20,7 @@ from seglib.metrics import ConfusionMatrix
 from seglib.models.checkpoints import load_exactly
 from seglib.optimisation import build_loss, build_optimizer, freeze_batch_norm, learning_rate, set_learning_rate
 from seglib.recipe import Recipe
+from seglib.reestimation import reestimate
 from seglib.results import TRIMAP_WIDTHS, is_result_of, result_of, sealed
 from seglib.resuming import advice_on_memory, fresh_generators, pack_generators, stored_state, unpack_generators
 from seglib.runtime import autocast_dtype, generator_states, one_line_errors, set_generator_states
@@ -165,6 +166,7 @@ class Trainer:
             distributed.broadcast_weights(self.model)
         if self.finished and not distributed.from_main(is_result_of(self.run_dir / "result.json", self.recipe)):
             trimap = {width: self._new_matrix() for width in TRIMAP_WIDTHS}
+            reestimate(self)
             matrix = self.evaluate(trimap=trimap)
             if distributed.is_main():
                 result = result_of(self, matrix, trimap) | {"world_size": distributed.world_size()}
