@@ -9,9 +9,12 @@ OUTPUT_STRIDES = (8, 16, 32)
 
 
 class Features(NamedTuple):
-    """What a backbone returns: `low` (B, low_channels, H/4, W/4) and `high` (B, high_channels, H/OS, W/OS)."""
+    """What a backbone returns: `low` (B, low_channels, H/4, W/4) and `high` (B, high_channels, H/OS, W/OS).
 
-    low: Tensor
+    `low` is None where a ResNet was called with low=False.
+    """
+
+    low: Tensor | None
     high: Tensor
 
 

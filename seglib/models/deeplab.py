@@ -43,6 +43,8 @@ class DeepLabV3(nn.Module):
         TypeError: a backbone that lacks one of the attributes above.
     """
 
+    takes_low = False
+
     def __init__(
         self,
         num_classes: int,
@@ -108,7 +110,8 @@ class DeepLabV3(nn.Module):
         return self._resize(logits, images) if upsample else logits
 
     def _features(self, images: Tensor) -> Features:
-        return self.backbone(images)
+        # a map that no decoder takes would stay in memory to the end
+        return self.backbone(images, low=self.takes_low) if isinstance(self.backbone, ResNet) else self.backbone(images)
 
     def head(self, features: Features) -> Tensor:
         """Logits at the head's own stride from a backbone's maps. -> (B, K, H/OS, W/OS)."""
@@ -137,6 +140,8 @@ class DeepLabV3Plus(DeepLabV3):
     Raises:
         ValueError: as DeepLabV3; cascaded blocks; decoder_conv3 with a backbone that is no ResNet.
     """
+
+    takes_low = True
 
     def __init__(
         self,

@@ -58,8 +58,8 @@ class ResNet(nn.Module):
 
     Parameter names are torchvision's. `forward` takes (B, 3, H, W) of any size and returns Features(low, high): low at
     stride 4 is the last map of block 1 before any striding (v3+, section 4; the papers' code takes that unit's last
-    convolution, before the shortcut is added), high is block 4. `pyramid` returns the maps of all four blocks, with
-    `pyramid_channels` channels.
+    convolution, before the shortcut is added), None where it is called with low=False; high is block 4. `pyramid`
+    returns the maps of all four blocks, with `pyramid_channels` channels.
 
     Raises:
         ValueError: an argument outside the values above.
@@ -184,11 +184,11 @@ class ResNet(nn.Module):
         x = self.bn1(self.conv1(images))
         return self.maxpool(x if self.final_norm is not None else self.relu(x))
 
-    def forward(self, images: Tensor) -> Features:
+    def forward(self, images: Tensor, low: bool = True) -> Features:
         maps = self._maps(images)
-        low = next(maps)  # (B, C, H/4, W/4)
+        low_map = next(maps) if low else None  # (B, C, H/4, W/4)
         (high,) = deque(maps, maxlen=1)  # (B, C, H/OS, W/OS)
-        return Features(low, high)
+        return Features(low_map, high)
 
 
 def _check_multi_grid(multi_grid: Sequence[int] | None, units: int, depth: int) -> tuple[int, ...]:
