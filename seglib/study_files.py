@@ -59,6 +59,8 @@ def _study(values: dict[str, Any], scale: str) -> dict[str, Any]:
     rows, theirs = {}, {}
     for row, changes in values.pop("rows").items():
         changes = dict(changes)
+        if scale not in changes.pop("only", SCALES):
+            continue
         conditions = changes.pop("published", None)
         own = {name: changes.pop(name) for name in SCALES if name in changes}
         here = own.get(scale, own.get("toy", {}) if scale == "smoke" else {})
