@@ -215,11 +215,21 @@ class Study:
         if 0 < len(missing) < len(results):
             remarks.append(f"seeds {', '.join(map(str, missing))} not run")
         remarks += self._manifest.stale(row, {seed: self.recipe(row, seed) for seed in missing}, self.folder)
-        stored = [result.get("sources") for result in results.values() if result is not None]
-        changed = {name for s in stored if isinstance(s, dict) for name in changed_sources(s, present)}
-        if changed or any(not isinstance(s, dict) for s in stored):
-            remarks.append("measured with earlier sources" + (f" ({', '.join(sorted(changed))})" if changed else ""))
+        changed = self.changed_sources(row, present)
+        if changed is None or changed:
+            remarks.append(
+                "measured with earlier sources"
+                + (f" ({len(changed)} file{'s' * (len(changed) > 1)} changed)" if changed else "")
+            )
         return remarks
+
+    def changed_sources(self, row: str, present: dict[str, str] | None = None) -> list[str] | None:
+        """The files whose code is not what a row's results were measured with; None where one does not know its own."""
+        present = present or code_hashes()
+        stored = [r.get("sources") for seed in self.seeds if (r := self.result(row, seed)) is not None]
+        if not all(isinstance(sources, dict) for sources in stored):
+            return None
+        return sorted({name for sources in stored for name in changed_sources(sources, present)})
 
     @property
     def _manifest(self) -> Manifest:

@@ -177,7 +177,8 @@ def test_results_of_other_sources_say_so(study: Study, monkeypatch: pytest.Monke
     study.run("plain", [0], progress=False)
     assert "earlier sources" not in study.table().remarks["plain"]
     monkeypatch.setattr("seglib.ablation.code_hashes", lambda: code_hashes() | {"metrics.py": "0"})
-    assert "measured with earlier sources (metrics.py)" in study.table().remarks["plain"]
+    assert "measured with earlier sources (1 file changed)" in study.table().remarks["plain"]
+    assert study.changed_sources("plain") == ["metrics.py"]
     store(study, "no decoder", 0, 0.5)  # a result that does not know its sources
     assert "measured with earlier sources" in study.table().remarks["no decoder"]
 
@@ -247,6 +248,9 @@ published = { batch_size = 4 }
 toy = { crop_size = 65 }
 [rows."16"]
 published = { batch_size = 16 }
+[rows."tiny"]
+only = ["smoke"]
+batch_size = 1
 """
     )
     toy, smoke, paper = (Study.load(path, scale) for scale in ("", "smoke", "paper"))
@@ -255,6 +259,7 @@ published = { batch_size = 16 }
     v3 = Recipe.load("toy_v3")
     assert toy.rows == {"4": v3.replace(lr=0.05, batch_size=4, crop_size=65), "16": v3.replace(lr=0.05)}
     assert smoke.rows["4"] == v3.replace(iterations=2, batch_size=4, crop_size=65) and smoke.seeds == (7,)
+    assert list(smoke.rows) == ["4", "16", "tiny"] and list(paper.rows) == ["4", "16"]
     assert paper.rows["4"] == Recipe.load("voc_paper").replace(batch_size=4)
     with pytest.raises(ValueError, match=r"scale = 'gpu'; the file offers \['toy', 'smoke', 'paper'\]"):
         Study.load(path, "gpu")
