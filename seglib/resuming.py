@@ -48,7 +48,8 @@ def advice_on_memory(run: "Trainer") -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         recipe = run.recipe
-        upsampled = "" if recipe.loss.startswith("upsampled") else ', or take loss = "upsampled_cross_entropy"'
+        small = recipe.loss.startswith("upsampled") or recipe.downsample_labels
+        upsampled = "" if small else ', or take loss = "upsampled_cross_entropy"'
         raise torch.OutOfMemoryError(
             f"{run.run_dir}: the GPU's memory does not hold iteration {run.iteration + 1}, with batch_size = "
             f"{recipe.batch_size} and crop_size = {recipe.crop_size}. Lower one of them{upsampled}: that is another "
