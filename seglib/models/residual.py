@@ -81,7 +81,8 @@ class BottleneckUnit(ResidualUnit):
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
+        y = self.conv3(y)  # a line of its own: y of the line before would stay in memory during the norm
+        y = self.bn3(y)
         y += self.shortcut(x)
         return self.relu(y)
 

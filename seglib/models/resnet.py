@@ -1,6 +1,5 @@
 """ResNet as a DeepLab backbone: both stems, both stride positions, any output stride, multi-grid, blocks 5 to 7."""
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
@@ -159,24 +158,25 @@ class ResNet(nn.Module):
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
         """The last map of blocks 1 to 3 before any striding, then the last block's: strides 4, 8, 16, output stride."""
-        return list(self._maps(images))
-
-    def _maps(self, images: Tensor) -> Iterator[Tensor]:
-        # one by one, so that a map that is not wanted does not stay in memory
         x = self._stem(images)  # (B, C, H/4, W/4)
+        maps = []
         for block in (self.layer1, self.layer2, self.layer3):
-            if self.stride_unit == "last":
-                x = block[:-1](x)
-                yield x
-                x = block[-1](x)
-            else:
-                x = block(x)
-                yield x
+            before, x = self._through(block, x)
+            maps.append(before)
         for block in self._blocks()[3:]:
             x = block(x)
-        if self.final_norm is not None:
-            x = self.relu(self.final_norm(x))
-        yield x  # (B, C, H/OS, W/OS)
+        return [*maps, self._finished(x)]
+
+    def _through(self, block: nn.Sequential, x: Tensor) -> tuple[Tensor, Tensor]:
+        """A block's last map before any striding, and its output."""
+        if self.stride_unit == "last":
+            before = block[:-1](x)
+            return before, block[-1](before)
+        x = block(x)
+        return x, x
+
+    def _finished(self, x: Tensor) -> Tensor:
+        return x if self.final_norm is None else self.relu(self.final_norm(x))
 
     def _stem(self, images: Tensor) -> Tensor:
         if self.stem is not None:
@@ -185,10 +185,13 @@ class ResNet(nn.Module):
         return self.maxpool(x if self.final_norm is not None else self.relu(x))
 
     def forward(self, images: Tensor, low: bool = True) -> Features:
-        maps = self._maps(images)
-        low_map = next(maps) if low else None  # (B, C, H/4, W/4)
-        (high,) = deque(maps, maxlen=1)  # (B, C, H/OS, W/OS)
-        return Features(low_map, high)
+        first, *others = self._blocks()
+        low_map, x = self._through(first, self._stem(images))  # (B, C, H/4, W/4)
+        if not low:
+            del low_map
+        for block in others:
+            x = block(x)
+        return Features(low_map if low else None, self._finished(x))  # high (B, C, H/OS, W/OS)
 
 
 def _check_multi_grid(multi_grid: Sequence[int] | None, units: int, depth: int) -> tuple[int, ...]:
