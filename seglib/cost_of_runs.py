@@ -32,7 +32,7 @@ class Cost:
     def __str__(self) -> str:
         if not self.missing:
             return f"{self.row}: all {self.seeds} runs are stored, nothing is trained"
-        what = f"{self.row}: {self.missing} of {self.seeds} runs are left, {self.mult_adds / 1e12:.3g} T Mult-Adds each"
+        what = f"{self.row}: {self.missing} of {self.seeds} runs are left, {_big(self.mult_adds)} Mult-Adds each"
         if self.seconds != self.seconds:
             return f"{what}; no stored run tells how long one takes"
         about = "estimated from another row's" if self.scaled else "as measured"
@@ -64,6 +64,13 @@ def estimate(
     if not results:
         seconds *= work / training_mult_adds(Recipe.from_dict(dict(near[0]["recipe"])))
     return Cost(row, missing, seeds, work, seconds, near[0]["device"], not results)
+
+
+def _big(number: int) -> str:
+    for size, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
+        if number >= size:
+            return f"{number / size:,.3g} {word}" if number < 1000 * size else f"{number / size:,.0f} {word}"
+    return f"{number:,}"
 
 
 def _time(seconds: float) -> str:

@@ -13,6 +13,7 @@ from filelock import FileLock
 from small_set import SMALL, write_small_set
 
 from seglib.ablation import Study, main
+from seglib.cost_of_runs import Cost
 from seglib.inference import evaluate
 from seglib.metrics import ConfusionMatrix
 from seglib.recipe import Recipe
@@ -219,6 +220,19 @@ def test_a_row_says_what_it_will_cost(study: Study, capsys: pytest.CaptureFixtur
     assert other.scaled and other.seconds == pytest.approx(own.seconds * other.mult_adds / own.mult_adds)
     study.run("plain", progress=False)
     assert str(study.cost("plain")) == "plain: all 2 runs are stored, nothing is trained"
+
+
+@pytest.mark.parametrize(
+    ("mult_adds", "seconds", "said"),
+    [
+        (52_100_000, 40, "52.1 million Mult-Adds each, about 40 s each (as measured on CPU)"),
+        (1_500_000_000_000, 600, "1.5 trillion Mult-Adds each, about 10 min each (as measured on CPU)"),
+        (30_000_000_000_000_000, 90_000, "30,000 trillion Mult-Adds each, about 25.0 h each (as measured on CPU)"),
+    ],
+)
+def test_costs_are_readable(mult_adds: int, seconds: float, said: str) -> None:
+    cost = Cost("4", 2, 5, mult_adds, seconds, "CPU", scaled=False)
+    assert str(cost) == f"4: 2 of 5 runs are left, {said}"
 
 
 def test_a_row_of_ones_own(study: Study) -> None:
