@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator, StrMethodFormatter
+from matplotlib.ticker import NullFormatter, NullLocator, StrMethodFormatter
 
 from seglib.plots.style import BLUE, GREEN, GREY, INK, ORANGE, VERMILION, styled
 
@@ -106,8 +106,7 @@ def batch_noise(samples: Mapping[int, np.ndarray], spreads: Mapping[str, Mapping
         right.plot(sizes, values, color=colour, marker=marker, markersize=5, linewidth=1.5, label=layer)
     right.set_xscale("log", base=2)
     right.set_yscale("log")
-    for formatter in (right.yaxis.set_major_formatter, right.yaxis.set_minor_formatter):
-        formatter(StrMethodFormatter("{x:g}"))
+    _plain_powers(right, [value for line in spreads.values() for value in line.values()])
     _plain_ticks(right, sizes)
     right.set_xlabel("batch size")
     right.set_title("spread of the batch mean")
@@ -137,7 +136,7 @@ def against_stride(strides: Sequence[int], panels: Mapping[str, Mapping[str, Seq
             ax.plot(strides, values, color=colour, marker=marker, markersize=5, linewidth=1.5, label=name)
         ax.set_xscale("log", base=2)
         ax.set_yscale("log")
-        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        _plain_powers(ax, [value for values in lines.values() for value in values])
         _plain_ticks(ax, strides)
         ax.set_xlabel("output stride")
         ax.set_title(title)
@@ -183,12 +182,15 @@ def class_scatter(xs: Sequence[float], ys: Sequence[float], classes: Sequence[st
             ax.plot(x, y, "o", color=BLUE, markersize=6)
             ax.annotate(name, (x, y), xytext=(6, 3), textcoords="offset points", fontsize=9)
     ax.set_xscale("log")
-    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    for formatter in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter):
+        formatter(StrMethodFormatter("{x:g}"))
     ax.margins(x=0.12, y=0.12)
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     ax.grid()
     if np.isnan(np.asarray(ys, dtype=float)).all():
+        ax.set_xlim(min(xs) / 1.2, max(xs) * 1.2)
+        ax.set_ylim(0, 1)
         ax.text(0.5, 0.5, "not run", transform=ax.transAxes, ha="center", va="center", color=GREY)
     return figure
 
@@ -214,6 +216,13 @@ def points_against_cost(groups: Mapping[str, pd.DataFrame]) -> Figure:
     ax.grid()
     figure.legend(loc="outside lower center", ncols=len(groups))
     return figure
+
+
+def _plain_powers(ax: Axes, values: Sequence[float]) -> None:
+    """Numbers on a logarithmic y axis without powers of ten; between these too where it spans less than two."""
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    few = max(values) < 100 * min(values)
+    ax.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}") if few else NullFormatter())
 
 
 def _plain_ticks(ax: Axes, values: Sequence[int]) -> None:
