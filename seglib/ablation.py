@@ -153,8 +153,9 @@ class Study:
 
         Columns: paper (0..1, nan where nothing is published), n (runs), mean and sd over seeds, difference to the base
         row with its sd, taken seed by seed over the seeds that both rows have, low and high (its 95 % interval by
-        Student's t), paper difference, effect (`seglib.effects.verdict`), scale, remarks: seeds that are not run, a
-        result of a recipe that the row no longer has, and one measured with other sources than the present.
+        Student's t), paper difference, effect (`seglib.effects.verdict`), scale, remarks (seeds that are not run, a
+        result of a recipe that the row no longer has), and sources: whether a result was measured with other model,
+        data or training code than the present (`changed_sources` names the files).
 
         `measure`: as of `values`; there is no published value for another one than mIoU.
         """
@@ -171,12 +172,12 @@ class Study:
                 "paper": theirs, "n": len(values), "mean": mean, "sd": sd, "difference": effect.mean,
                 "sd of difference": effect.sd, "low": effect.low, "high": effect.high, "paper difference": their_gain,
                 "effect": "base" if row == self.base else verdict(effect, their_gain),
-                "scale": self.scale, "remarks": "; ".join(self._remarks(row, present)),
+                "scale": self.scale, "remarks": "; ".join(self._remarks(row)), "sources": self._sources(row, present),
             })  # fmt: skip
         return pd.DataFrame(lines, index=pd.Index(self.rows, name=self.title))
 
-    def report(self, measure: Measure | None = None) -> pd.DataFrame:
-        """`table` for reading: points of mIoU, "mean +- sd (n)", and the interval in brackets."""
+    def report(self, measure: Measure | None = None, sources: bool = False) -> pd.DataFrame:
+        """`table` for reading: points of mIoU, "mean +- sd (n)", the interval in brackets; `sources`: with that column."""
         table = self.table(measure)
         lines = pd.DataFrame(index=table.index)
         if self.published and not measure:
@@ -190,7 +191,8 @@ class Study:
             f"{_points(d, '+')} [{_points(low, '+')}, {_points(high, '+')}]" if high == high else _points(d, "+")
             for d, low, high in _lines(table, "difference", "low", "high")
         ]
-        return lines.assign(effect=table.effect, scale=table.scale, remarks=table.remarks)
+        lines = lines.assign(effect=table.effect, scale=table.scale, remarks=table.remarks)
+        return lines.assign(sources=table.sources) if sources else lines
 
     def to_csv(self, path: str | Path, measure: Measure | None = None) -> None:
         """Writes `table`, with the published table's name and the protocol in columns of their own."""
@@ -208,20 +210,20 @@ class Study:
             f"{', mirrored too' if r.eval_flip else ''}; seeds {', '.join(map(str, self.seeds))}"
         )
 
-    def _remarks(self, row: str, present: dict[str, str]) -> list[str]:
+    def _remarks(self, row: str) -> list[str]:
         results = {seed: self.result(row, seed) for seed in self.seeds}
         remarks = []
         missing = [seed for seed, result in results.items() if result is None]
         if 0 < len(missing) < len(results):
             remarks.append(f"seeds {', '.join(map(str, missing))} not run")
         remarks += self._manifest.stale(row, {seed: self.recipe(row, seed) for seed in missing}, self.folder)
-        changed = self.changed_sources(row, present)
-        if changed is None or changed:
-            remarks.append(
-                "measured with earlier sources"
-                + (f" ({len(changed)} file{'s' * (len(changed) > 1)} changed)" if changed else "")
-            )
         return remarks
+
+    def _sources(self, row: str, present: dict[str, str]) -> str:
+        changed = self.changed_sources(row, present)
+        if changed is None:
+            return "earlier"
+        return f"earlier ({len(changed)} file{'s' * (len(changed) > 1)} changed)" if changed else ""
 
     def changed_sources(self, row: str, present: dict[str, str] | None = None) -> list[str] | None:
         """The files whose code is not what a row's results were measured with; None where one does not know its own."""
@@ -271,7 +273,7 @@ def main(arguments: list[str] | None = None) -> None:
         if (not options.rows or row in options.rows) and (not options.seeds or seed in options.seeds):
             print(f"{row}, seed {seed}", flush=True)
             study.run(row, [seed], progress=False)
-    print(study.protocol, study.report().to_string(), sep="\n")
+    print(study.protocol, study.report(sources=True).to_string(), sep="\n")
     if options.csv:
         study.to_csv(options.csv)
 

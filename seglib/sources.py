@@ -4,6 +4,7 @@ import ast
 import hashlib
 import io
 import tokenize
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
@@ -23,6 +24,7 @@ def code_hashes() -> dict[str, str]:
     return {name: code_hash((PACKAGE / name).read_text(encoding="utf-8")) for name in MEASURING}
 
 
+@cache
 def code_hash(source: str) -> str:
     """A hash of Python source that comments, docstrings and blank lines leave as it is."""
     lines = source.splitlines()

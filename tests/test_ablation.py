@@ -132,7 +132,7 @@ def test_the_paper_stands_beside_the_measurement(study: Study, tmp_path: Path) -
     assert table.effect.tolist() == ["base", "confirmed"]
     assert table.low["no decoder"] < -0.0995 < table.high["no decoder"] < 0
     report = study.report()
-    assert report.loc["plain"].tolist() == ["78.8", "51.0 ± 1.4 (2)", "", "", "base", "toy", table.remarks["plain"]]
+    assert report.loc["plain"].tolist() == ["78.8", "51.0 ± 1.4 (2)", "", "", "base", "toy", ""]
     assert report["DeepLabv3+, Table 9"].tolist() == ["78.8", "77.2"]
     assert report["paper's difference"]["no decoder"] == "-1.6"
     assert report["our difference [95 %]"]["no decoder"] == "-10.0 [-10.6, -9.3]"
@@ -176,12 +176,13 @@ def test_a_row_whose_recipe_was_changed_is_stale(study: Study) -> None:
 
 def test_results_of_other_sources_say_so(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     study.run("plain", [0], progress=False)
-    assert "earlier sources" not in study.table().remarks["plain"]
+    assert study.table().sources.tolist() == ["", ""]
     monkeypatch.setattr("seglib.ablation.code_hashes", lambda: code_hashes() | {"metrics.py": "0"})
-    assert "measured with earlier sources (1 file changed)" in study.table().remarks["plain"]
+    assert study.table().sources.tolist() == ["earlier (1 file changed)", ""]
+    assert "sources" not in study.report() and study.report(sources=True).sources["plain"].startswith("earlier")
     assert study.changed_sources("plain") == ["metrics.py"]
     store(study, "no decoder", 0, 0.5)  # a result that does not know its sources
-    assert "measured with earlier sources" in study.table().remarks["no decoder"]
+    assert study.table().sources["no decoder"] == "earlier"
 
 
 def test_an_edited_result_is_refused(study: Study) -> None:
