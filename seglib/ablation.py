@@ -177,7 +177,7 @@ class Study:
         return pd.DataFrame(lines, index=pd.Index(self.rows, name=self.title))
 
     def report(self, measure: Measure | None = None, sources: bool = False) -> pd.DataFrame:
-        """`table` for reading: points of mIoU, "mean +- sd (n)", the interval in brackets; `sources`: with that column."""
+        """`table` for reading: points of mIoU, "mean ± sd (n)", interval in brackets; `sources`: that column too."""
         table = self.table(measure)
         lines = pd.DataFrame(index=table.index)
         if self.published and not measure:
