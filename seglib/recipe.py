@@ -198,12 +198,7 @@ class Recipe:
     @classmethod
     def load(cls, name: str | Path) -> "Recipe":
         """Reads a TOML file: a path, or the name of one in `seglib/recipes`. Raises FileNotFoundError, ValueError."""
-        path = Path(name)
-        if path.suffix != ".toml":
-            path = RECIPES / f"{name}.toml"
-        if not path.exists():
-            known = sorted(p.stem for p in RECIPES.glob("*.toml"))
-            raise FileNotFoundError(f"{path}: no such recipe; the package has {known}")
+        path = toml_path(name, RECIPES, "recipe")
         try:
             return cls.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
         except (tomllib.TOMLDecodeError, ValueError) as error:
@@ -227,6 +222,17 @@ class Recipe:
     def training_name(self) -> str:
         """As `name`, the same for recipes that differ in how the trained network is scored: they share its training."""
         return f"{self.data}-{self.model}-{_digest(training_changes(self.changes()))}"
+
+
+def toml_path(name: str | Path, folder: Path, what: str) -> Path:
+    """A file by its path, or by its name alone from a folder of the package. Raises FileNotFoundError."""
+    path = Path(name)
+    if path.suffix != ".toml":
+        path = folder / f"{name}.toml"
+    if not path.exists():
+        known = sorted(p.stem for p in folder.glob("*.toml"))
+        raise FileNotFoundError(f"{path}: no such {what}; the package has {known}")
+    return path
 
 
 def training_changes(changes: dict[str, Any]) -> dict[str, Any]:

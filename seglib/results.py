@@ -117,15 +117,6 @@ def _image_list(dataset: SegmentationDataset) -> dict[str, Any]:
     return {"images": len(dataset), "list_sha256": digest}
 
 
-def sources_hash() -> str:
-    """A hash over every Python source of seglib: two results with different ones were computed by different code."""
-    digest = hashlib.sha256()
-    package = Path(__file__).parent
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
-
-
 def device_name(device: torch.device) -> str:
     """The GPU's name, or the processor's architecture with the number of threads in use."""
     if device.type == "cuda":

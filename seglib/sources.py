@@ -52,3 +52,11 @@ def _is_text(statement: ast.stmt) -> bool:
 def changed_sources(stored: dict[str, str], present: dict[str, str]) -> list[str]:
     """The files whose code differs between two results, or that only one of them knows."""
     return sorted(name for name in {*stored, *present} if stored.get(name) != present.get(name))
+
+
+def sources_hash() -> str:
+    """A hash over every Python source of seglib: two results with different ones were computed by different code."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]

@@ -23,9 +23,10 @@ from seglib.building import build_dataset, build_model, normalisation
 from seglib.folds import mean_weights, reestimate_batch_norm
 from seglib.inference import evaluate
 from seglib.metrics import Scores
-from seglib.recipe import RECIPES, Recipe
+from seglib.recipe import RECIPES, Recipe, toml_path
 from seglib.reestimation import training_crops
-from seglib.results import RESULTS, load_result, sources_hash
+from seglib.results import RESULTS, load_result
+from seglib.sources import sources_hash
 from seglib.storage import load_tensors, write_atomic, write_json
 from seglib.training import Trainer
 
@@ -73,12 +74,7 @@ class Staged:
         Raises:
             FileNotFoundError: no such file. ValueError: what it holds is no staged training; names the file.
         """
-        path = Path(name)
-        if path.suffix != ".toml":
-            path = STAGED / f"{name}.toml"
-        if not path.exists():
-            known = sorted(p.stem for p in STAGED.glob("*.toml"))
-            raise FileNotFoundError(f"{path}: no such staged training; the package has {known}")
+        path = toml_path(name, STAGED, "staged training")
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
             common = Recipe.load(values.pop("recipe"))

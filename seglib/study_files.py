@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from seglib.papers import load_papers, published
-from seglib.recipe import Recipe
+from seglib.recipe import Recipe, toml_path
 
 STUDIES = Path(__file__).parent / "studies"
 SCALES = ("smoke", "toy", "photographs", "gpu", "paper")
@@ -32,12 +32,7 @@ def read_study(name: str | Path, scale: str = "") -> dict[str, Any]:
     Raises:
         FileNotFoundError: no such file. ValueError: what it holds is no study, or has not that scale; names the file.
     """
-    path = Path(name)
-    if path.suffix != ".toml":
-        path = STUDIES / f"{name}.toml"
-    if not path.exists():
-        known = sorted(p.stem for p in STUDIES.glob("*.toml"))
-        raise FileNotFoundError(f"{path}: no such study; the package has {known}")
+    path = toml_path(name, STUDIES, "study")
     try:
         return _study(tomllib.loads(path.read_text(encoding="utf-8")), scale)
     except (tomllib.TOMLDecodeError, ValueError, KeyError, TypeError) as error:

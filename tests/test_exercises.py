@@ -19,7 +19,7 @@ from tests import wrong_answers
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CHECKS = sorted(p.stem for p in (ROOT / "seglib" / "checks").glob("*.py") if p.stem not in ("__init__", "verdict"))
-WITH_EXERCISES = re.compile(r"0[1-9]_|1[03]_")
+WITH_EXERCISES = re.compile(r"0[1-9]_|1[013]_")
 PER_NOTEBOOK = range(2, 6)
 
 TITLE = re.compile(r"^### Exercise (\d+\.\d) · .+ \(\d+ minutes\)$", re.MULTILINE)

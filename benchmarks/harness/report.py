@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from seglib.results import device_name, sources_hash
+from seglib.results import device_name
+from seglib.sources import sources_hash
 from seglib.storage import write_json
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
