@@ -247,7 +247,7 @@ def _write_masks(options: argparse.Namespace) -> None:
             scales=options.scales or recipe.eval_scales,
             flip=recipe.eval_flip if options.flip is None else options.flip,
             pad_to=options.pad_to,
-            window=options.window and tuple(options.window),
+            window=tuple(options.window) if options.window else recipe.eval_window,
             overlap=options.overlap,
         )
         if options.ids:

@@ -10,7 +10,7 @@ from typing import Any
 
 RECIPES = Path(__file__).parent / "recipes"
 # Fields that say how a trained network is scored, and not how it is trained.
-SCORING = ("eval_output_stride", "eval_scales", "eval_flip", "reestimate_bn")
+SCORING = ("eval_output_stride", "eval_scales", "eval_flip", "eval_window", "reestimate_bn")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Recipe:
         reestimate_bn: batches of fresh training crops over which batch norm's running statistics are estimated again
             before the evaluation at the end; 0 keeps the training's, as the checkpoint does in any case.
         mixed_precision: on CUDA only. eval_output_stride: None is the training one. eval_scales, eval_flip: test time.
+            eval_window: (height, width) of sliding windows that overlap by a third; None predicts whole images.
     """
 
     data: str = "toy_voc"
@@ -143,6 +144,7 @@ class Recipe:
     eval_output_stride: int | None = None
     eval_scales: tuple[float, ...] = (1.0,)
     eval_flip: bool = False
+    eval_window: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         least_values = {"crop_size": 1, "batch_size": 1, "iterations": 1, "seed": 0, "label_noise": 0, "patience": 0}
@@ -165,6 +167,8 @@ class Recipe:
                 f"recipe: downsample_labels with loss = {self.loss!r}, model = {self.model!r}; expected a loss that "
                 "does not upsample, and a DeepLab"
             )
+        if self.eval_window is not None and (len(self.eval_window) != 2 or min(self.eval_window) < 1):
+            raise ValueError(f"recipe: eval_window = {self.eval_window}; expected (height, width), each at least 1")
         self._check_norm()
 
     def _check_norm(self) -> None:

@@ -51,6 +51,7 @@ def result_of(trainer: "Trainer", matrix: ConfusionMatrix, trimap: dict[int, Con
             "output_stride": recipe.eval_output_stride or recipe.output_stride,
             "scales": list(recipe.eval_scales),
             "flip": recipe.eval_flip,
+            "window": recipe.eval_window,
         },
         "data": {"train": _image_list(trainer.train_set), "val": _image_list(trainer.val_set)},
         "history": json.loads(trainer.history.to_json(orient="records")),

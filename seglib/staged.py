@@ -152,8 +152,15 @@ class Staged:
 
     def _score(self, recipe: Recipe, model: nn.Module, split: str) -> Scores:
         dataset = build_dataset(recipe, split, self.data_root)
-        protocol = {"scales": recipe.eval_scales, "flip": recipe.eval_flip, "output_stride": recipe.eval_output_stride}
-        return evaluate(model, dataset, normalisation(recipe), **protocol).compute()
+        return evaluate(
+            model,
+            dataset,
+            normalisation(recipe),
+            scales=recipe.eval_scales,
+            flip=recipe.eval_flip,
+            output_stride=recipe.eval_output_stride,
+            window=recipe.eval_window,
+        ).compute()
 
 
 def choose_members(mious: list[float]) -> dict[str, list[int]]:

@@ -190,6 +190,7 @@ class Trainer:
             scales=recipe.eval_scales,
             flip=recipe.eval_flip,
             output_stride=recipe.eval_output_stride,
+            window=recipe.eval_window,
             num_workers=self.num_workers,
             progress=self.progress if progress is None else progress,
             trimap=bands,

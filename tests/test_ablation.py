@@ -195,12 +195,12 @@ def test_an_edited_result_is_refused(study: Study) -> None:
 
 def test_rows_that_differ_in_scoring_share_one_training(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     base = SMALL.replace(iterations=2)
-    rows = {"16": base, "8": base.replace(eval_output_stride=8, eval_flip=True)}
+    rows = {"16": base, "8": base.replace(eval_output_stride=8, eval_flip=True, eval_window=(33, 49))}
     study = dataclasses.replace(study, rows=rows, base="16")
-    scored: list[tuple[int | None, bool]] = []
+    scored: list[tuple[int | None, bool, tuple[int, int] | None]] = []
 
     def spy(*arguments: Any, **options: Any) -> ConfusionMatrix:
-        scored.append((options["output_stride"], options["flip"]))
+        scored.append((options["output_stride"], options["flip"], options["window"]))
         return evaluate(*arguments, **options)
 
     monkeypatch.setattr("seglib.training.evaluate", spy)
@@ -208,8 +208,8 @@ def test_rows_that_differ_in_scoring_share_one_training(study: Study, monkeypatc
     monkeypatch.setattr(Trainer, "_train", lambda *_: pytest.fail("trained again"))
     assert study.run("8", [0], progress=False) == 1
     finer, plain = study.result("8", 0), study.result("16", 0)
-    assert finer["evaluation"] == plain["evaluation"] | {"output_stride": 8, "flip": True}
-    assert scored == [(None, False), (8, True)]
+    assert finer["evaluation"] == plain["evaluation"] | {"output_stride": 8, "flip": True, "window": [33, 49]}
+    assert scored == [(None, False, None), (8, True, (33, 49))]
 
 
 def test_a_row_says_what_it_will_cost(study: Study, capsys: pytest.CaptureFixture) -> None:

@@ -138,6 +138,6 @@ def my_study(answer: Callable[[Study], Study], study: Study) -> None:
         expect(
             only_scoring(found.rows[found.base], found.rows["mine"]),
             "The row would need a training of its own.",
-            "change nothing but eval_output_stride, eval_scales, eval_flip or reestimate_bn.",
+            "change nothing but eval_output_stride, eval_scales, eval_flip, eval_window or reestimate_bn.",
         )
     examine_row(found, study)

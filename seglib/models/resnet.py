@@ -187,11 +187,10 @@ class ResNet(nn.Module):
     def forward(self, images: Tensor, low: bool = True) -> Features:
         first, *others = self._blocks()
         low_map, x = self._through(first, self._stem(images))  # (B, C, H/4, W/4)
-        if not low:
-            del low_map
+        low_map = low_map if low else None  # freed before the other blocks run
         for block in others:
             x = block(x)
-        return Features(low_map if low else None, self._finished(x))  # high (B, C, H/OS, W/OS)
+        return Features(low_map, self._finished(x))  # high (B, C, H/OS, W/OS)
 
 
 def _check_multi_grid(multi_grid: Sequence[int] | None, units: int, depth: int) -> tuple[int, ...]:
