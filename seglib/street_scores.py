@@ -5,7 +5,7 @@ Everything counts in ids, as submissions do; `seglib.cityscapes_labels.train_ids
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,17 +112,7 @@ class StreetScores:
                 raise TypeError(f"{name}: expected integers, found {plane.dtype}")
             if plane.shape != label_ids.shape:
                 raise ValueError(f"{name}: expected the shape of label_ids, {label_ids.shape}, found {plane.shape}")
-        flat = [plane.reshape(-1) for plane in planes]
-        self.update_pieces(
-            [plane[start : start + CACHE_PIXELS] for plane in flat] for start in range(0, label_ids.size, CACHE_PIXELS)
-        )
-
-    def update_pieces(self, pieces: Iterable[Sequence[np.ndarray]]) -> None:
-        """`update` for a frame that comes in pieces: flat arrays of label_ids, prediction_ids, instance_ids.
-
-        All pieces of one frame belong into one call, because an instance may lie in several.
-        """
-        found = [runs_of(piece) for piece in pieces]
+        found = [runs_of(piece) for piece in pieces_of(planes)]
         if not found:
             return
         labels, predictions, instances, lengths = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -172,6 +162,13 @@ class StreetScores:
         """
         predicted = set(np.flatnonzero(self.matrix.sum(axis=0)).tolist())
         return bool(predicted) and max(predicted) <= 18 and any(LABELS[i].ignored for i in predicted - {0})
+
+
+def pieces_of(planes: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Cuts arrays of one shape into flat pieces of CACHE_PIXELS."""
+    flat = [plane.reshape(-1) for plane in planes]
+    for start in range(0, flat[0].size, CACHE_PIXELS):
+        yield [plane[start : start + CACHE_PIXELS] for plane in flat]
 
 
 def runs_of(planes: Sequence[np.ndarray]) -> list[np.ndarray]:

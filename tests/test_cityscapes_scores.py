@@ -383,6 +383,8 @@ def test_files_with_a_wrong_content(folders: tuple[Path, Path], workers: int) ->
         (np.stack([label] * 3, 2), "_result.png: an image of mode RGB; expected one id for each pixel"),
         (label * 0 + 255, "_result.png: prediction_ids: expected ids, .*are these trainIds"),
         (whole[: len(whole) // 2], "_result.png: not an image that can be read"),
+        (whole[:-20] + bytes([whole[-20] ^ 255]) + whole[-19:], "_result.png: not an image that can be read"),
+        (b"", "_result.png: not an image that can be read"),
     ):
         if isinstance(content, bytes):
             path.write_bytes(content)
@@ -403,6 +405,28 @@ def test_palette_images_hold_ids(folders: tuple[Path, Path]) -> None:
         image.save(path)
     assert Image.open(path).mode == "P"
     assert np.array_equal(score_folders(gt, predictions).matrix, before.matrix)
+
+
+@pytest.mark.parametrize(
+    ("as_mode", "options"),
+    [
+        ("L", {"format": "PNG", "bits": 4}),  # shades of 4 bits: 1 is 17 of 255
+        ("L", {"format": "PNG", "transparency": ROAD}),  # decodes to two planes elsewhere
+        ("I;16", {"format": "PNG"}),
+        ("L", {"format": "TIFF"}),
+        ("L", {"format": "BMP"}),
+    ],
+)
+def test_images_of_other_kinds_are_read_as_by_the_script(
+    folders: tuple[Path, Path], as_mode: str, options: dict[str, object]
+) -> None:
+    gt, predictions = folders
+    for path in predictions.iterdir():
+        ids = np.array(Image.open(path))
+        ids = np.minimum(ids, 1) if "bits" in options else ids
+        Image.fromarray(ids.astype(np.uint16) if as_mode == "I;16" else ids).save(path, **options)
+        assert Image.open(path).mode == as_mode
+    assert_equal(score_folders(gt, predictions), official_scores(find_frames(gt, predictions)))
 
 
 # --- the cache -------------------------------------------------------------------------------------------------------
