@@ -20,7 +20,8 @@ from seglib.models import load_checkpoint
 from seglib.training import Recipe, Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
-VOC_RECIPE = SMALL.replace(iterations=2, eval_scales=(0.5, 1.0), eval_flip=True, eval_output_stride=8)
+SCORED = {"eval_scales": (0.5, 1.0), "eval_flip": True, "eval_output_stride": 8, "eval_window": (72, 96)}
+VOC_RECIPE = SMALL.replace(iterations=2, **SCORED)
 STREETS = SMALL.replace(data="toy_cityscapes", train_split="train", iterations=2)
 
 
@@ -77,7 +78,7 @@ def test_a_run_predicts_as_its_recipe_evaluates(
     voc_run.model.eval().set_output_stride(8)
     for index, mask in enumerate(masks):
         image = data.read(index)[0]
-        expected = predict_image(voc_run.model, image, scales=(0.5, 1.0), flip=True)
+        expected = predict_image(voc_run.model, image, scales=(0.5, 1.0), flip=True, window=(72, 96))
         assert len(np.unique(expected)) > 3
         assert mask.mode == "P" and mask.size == image.shape[1::-1]
         assert np.array_equal(np.asarray(mask), expected)

@@ -8,6 +8,7 @@ import torch
 from small_set import SMALL, write_small_set
 
 from seglib.folds import mean_weights
+from seglib.metrics import ConfusionMatrix
 from seglib.recipe import Recipe
 from seglib.staged import Staged, choose_members, main
 from seglib.storage import load_tensors
@@ -42,6 +43,14 @@ def test_every_stage_has_folds_aggregates_and_a_choice(finished: tuple[dict, Pat
         scores = {name: values["miou"] for name, values in stage["aggregates"].items()}
         assert scores[stage["chosen"]] == max(scores.values())
     assert json.loads(json.dumps(result)) == result
+
+
+def test_everything_is_scored_by_the_recipes_protocol(staged: Staged, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr("seglib.staged.evaluate", lambda *_, **how: seen.append(how) or ConfusionMatrix(9))
+    how = {"scales": (0.5, 1.0), "flip": True, "output_stride": 8, "window": (24, 24)}
+    staged._score(FAST.replace(**{f"eval_{name}": value for name, value in how.items()}), torch.nn.Identity(), "val")
+    assert seen == [how]
 
 
 def test_the_next_stage_starts_from_what_was_chosen(finished: tuple[dict, Path]) -> None:
