@@ -93,7 +93,7 @@ def score_folders(
 ) -> StreetScores:
     """The counts of all frames of two folders; the same, bit for bit, whatever the number of processes.
 
-    `cache`: as `score_frame`; with it the next predictions for the same ground truth take little more than half the time.
+    `cache`: as `score_frame`; the next predictions for the same ground truth then take about half the time.
 
     Raises as `find_frames` and `score_frame`; ValueError too where the predictions look like trainIds
     (`StreetScores.suspects_train_ids`) or workers < 1.
