@@ -202,11 +202,12 @@ class Study:
     def protocol(self) -> str:
         """How the base row is trained and scored, in one line."""
         r = self.rows[self.base]
+        backbone = f"pre-activated {r.backbone}" if r.pre_activation else r.backbone
         windows = f", in windows of {r.eval_window[0]} x {r.eval_window[1]}" if r.eval_window else ""
         scored = f"output stride {r.eval_output_stride or r.output_stride}, scales {', '.join(map(str, r.eval_scales))}"
         return (
             f"{self.scale} scale: {r.data} {r.train_split}, crop {r.crop_size}, {r.iterations} iterations of "
-            f"{r.batch_size}, {r.model} on {r.backbone} ({r.weights or 'random weights'}), output stride "
+            f"{r.batch_size}, {r.model} on {backbone} ({r.weights or 'random weights'}), output stride "
             f"{r.output_stride}, {r.optimizer} lr {r.lr}; scored on {r.val_split}, {scored}"
             f"{', mirrored too' if r.eval_flip else ''}{windows}; seeds {', '.join(map(str, self.seeds))}"
         )
