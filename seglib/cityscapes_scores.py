@@ -1,28 +1,31 @@
 """Scores of whole folders of Cityscapes predictions, from the files, by several processes.
 
 `python -m seglib.cityscapes_scores GROUND_TRUTH PREDICTIONS` prints the tables of Cityscapes' evaluation script. torch
-is not imported: that would take longer than to score twenty frames.
+is not imported, which would take longer than to score twenty frames, and what few need is imported where they do.
 """
 
 import argparse
 import bisect
-import concurrent.futures
 import functools
 import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import imagecodecs
 import numpy as np
-from PIL import Image
 
 from seglib.street_scores import CONVERT, PLANES, StreetScores, pieces_of, runs_of
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 Frame = tuple[Path, Path, Path]  # labelIds, prediction, instanceIds
 RUN_FIELDS = ("label_ids", "instance_ids", "lengths")  # of a cached frame
-PLAIN_MODES = ("L", "I;16")  # 8 and 16 bits of grey
+PNG_START = b"\x89PNG\r\n\x1a\n"
+GREY = (b"\x08\x00", b"\x10\x00")  # bits and kind of colour in a PNG's header: 8 and 16 bits of grey
 ID_MODES = ("L", "P", "I;16", "I;16B", "I")  # Pillow's names of 8, 16 and 32 bits of grey, and of palette indices
 
 
@@ -119,7 +122,9 @@ def _scored(frames: Sequence[Frame], workers: int, cache: Path | None) -> Iterat
     if workers == 1:
         yield from map(score, frames)
         return
-    with concurrent.futures.ProcessPoolExecutor(workers) as pool:
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(workers) as pool:
         yield from pool.map(score, frames)
 
 
@@ -135,16 +140,24 @@ def _files_in(folder: str | Path) -> Iterator[Path]:
 def _read_ids(path: Path) -> np.ndarray:
     """(H, W) what an image stores for each pixel: a shade of grey, or an index into its palette."""
     try:
-        with Image.open(path) as image:
-            mode = image.mode
-            if image.format == "PNG" and mode in PLAIN_MODES and "transparency" not in image.info:
-                return imagecodecs.png_decode(path.read_bytes())  # three quarters of Pillow's time
+        content = path.read_bytes()
+        if content.startswith(PNG_START) and content[24:26] in GREY:
+            ids = imagecodecs.png_decode(content)  # three quarters of Pillow's time
+            if ids.ndim == 2:  # else it has transparency too
+                return ids
+        with _image(path) as image:
             image.load()
     except (OSError, SyntaxError, ValueError, imagecodecs.PngError) as error:  # what both raise on damaged files
         raise ValueError(f"{path}: not an image that can be read ({error})") from error
-    if mode not in ID_MODES:
-        raise ValueError(f"{path}: an image of mode {mode}; expected one id for each pixel, a mode of {ID_MODES}")
+    if image.mode not in ID_MODES:
+        raise ValueError(f"{path}: an image of mode {image.mode}; expected one id for each pixel, a mode of {ID_MODES}")
     return np.asarray(image)
+
+
+def _image(path: Path) -> "Image.Image":
+    from PIL import Image  # here: few files need it, and every process would take the time
+
+    return Image.open(path)
 
 
 def _check_size(path: Path, found: np.ndarray, label: Path, expected: np.ndarray) -> None:
@@ -172,7 +185,7 @@ def _kept_truth(kept: Path, label: Path) -> tuple[np.ndarray, np.ndarray] | None
     """What `_keep_truth` wrote; None where it did not, or not to the end."""
     try:
         runs = np.load(kept)
-        with Image.open(label) as image:  # reads no more than the header
+        with _image(label) as image:  # reads no more than the header
             width, height = image.size
         if runs.dtype.names != RUN_FIELDS or runs["lengths"].sum() != width * height:
             return None
