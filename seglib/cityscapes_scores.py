@@ -1,7 +1,7 @@
 """Scores of whole folders of Cityscapes predictions, from the files, by several processes.
 
 `python -m seglib.cityscapes_scores GROUND_TRUTH PREDICTIONS` prints the tables of Cityscapes' evaluation script. torch
-is not imported, which would take longer than to score twenty frames, and what few need is imported where they do.
+is not imported: that would take longer than to score twenty frames. Pillow and process pools are, where they are used.
 """
 
 import argparse

@@ -431,8 +431,6 @@ def test_processes_share_the_crops(monkeypatch: pytest.MonkeyPatch, data: Path) 
 def test_what_has_no_statistics_to_estimate_is_refused() -> None:
     for changes, message in [
         ({"reestimate_bn": -1}, "reestimate_bn = -1; expected at least 0"),
-        ({"eval_window": (97,)}, r"eval_window = \(97,\); expected \(height, width\)"),
-        ({"eval_window": (97, 0)}, r"eval_window = \(97, 0\); expected \(height, width\)"),
         ({"reestimate_bn": 2, "freeze_bn": True}, "reestimate_bn = 2 with freeze_bn"),
         ({"reestimate_bn": 2, "norm": "group"}, r"no batch norm; expected \['reestimate_bn'\]"),
     ]:

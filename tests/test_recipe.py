@@ -114,3 +114,9 @@ def test_models_by_name() -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             network(recipe)
+
+
+@pytest.mark.parametrize("window", [(97,), (97, 0)])
+def test_a_window_without_two_sides_is_refused(window: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"eval_window = \(97.*\); expected \(height, width\)"):
+        Recipe(eval_window=window)
