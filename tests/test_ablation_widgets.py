@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from seglib.data import voc_palette
-from seglib.widgets.running_mean import SETTLED, STEPS, running_mean, running_mean_explorer, running_mean_picture
+from seglib.widgets.running_mean import STEPS, error_at_end, running_mean, running_mean_explorer, running_mean_picture
 from seglib.widgets.stride_viewer import stride_viewer
 
 
@@ -31,7 +31,7 @@ def test_batch_means_scatter_as_they_should() -> None:
 def test_noise_and_staleness_pull_the_momentum_to_both_sides() -> None:
     def error(momentum: float) -> float:
         _, truth, running = running_mean(4, momentum, 2.0)
-        return float(np.abs(running - truth)[SETTLED:].mean())
+        return error_at_end(truth, running)
 
     assert error(0.03) < error(0.5) and error(0.03) < error(0.003)
 

@@ -31,13 +31,19 @@ def running_mean(batch_size: int, momentum: float, shift: float) -> tuple[np.nda
     return means, truth, np.array(kept)
 
 
+def error_at_end(truth: np.ndarray, running: np.ndarray) -> float:
+    """Root of the mean square by which the running mean (STEPS,) is off after SETTLED, in standard deviations."""
+    return float(np.sqrt(np.mean((running - truth)[SETTLED:] ** 2)))
+
+
 @styled
-def _figure(means: np.ndarray, truth: np.ndarray, running: np.ndarray) -> Figure:
+def running_mean_figure(means: np.ndarray, truth: np.ndarray, running: np.ndarray) -> Figure:
+    """What `running_mean` returns, over the steps, and its error at the end as the title."""
     figure, ax = plt.subplots(figsize=(8, 3.2), layout="constrained")
     ax.plot(means, ".", color=GREY, markersize=3, alpha=0.5, label="mean of a batch")
     ax.plot(truth, color=INK, linewidth=1.5, linestyle="--", label="true mean")
     ax.plot(running, color=VERMILION, linewidth=2, label="running mean")
-    error = np.sqrt(np.mean((running - truth)[SETTLED:] ** 2))
+    error = error_at_end(truth, running)
     ax.set_title(f"In the last {STEPS - SETTLED} steps the running mean is off by {error:.2f} standard deviations.")
     ax.set_xlabel("step")
     ax.set_ylabel("activation")
@@ -50,7 +56,7 @@ def _figure(means: np.ndarray, truth: np.ndarray, running: np.ndarray) -> Figure
 def running_mean_picture(batch_size: int = 4, momentum: float = 0.1, shift: float = 2.0) -> bytes:
     """A PNG of a channel's batch means and running mean over 500 steps; arguments as `running_mean`."""
     alt = "Batch means, true mean and running mean of a channel over 500 steps."
-    return png(_figure(*running_mean(batch_size, momentum, shift)), alt).data
+    return png(running_mean_figure(*running_mean(batch_size, momentum, shift)), alt).data
 
 
 def running_mean_explorer() -> ipywidgets.VBox:

@@ -26,8 +26,8 @@ def stride_viewer(
     """Sliders for picture and output stride above image, label, prediction and errors.
 
     Args:
-        images: N arrays (H, W, 3) uint8; the first twelve are offered. labels: N arrays (H, W), 255 is void.
-        predictions: output stride -> N arrays (H, W), classes.
+        images: arrays (H, W, 3) uint8; the first twelve are offered. labels: at least as many (H, W), 255 is void.
+        predictions: output stride -> at least as many (H, W), classes.
         classes, palette: as `seglib.plots.samples.show_samples`. stride: where the slider starts.
 
     Raises:
