@@ -11,13 +11,16 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from seglib.cost_of_runs import Cost, estimate
+from seglib.course import runs_folder
 from seglib.effects import NAN, mean_and_sd, paired_effect, verdict
 from seglib.manifest import Manifest
 from seglib.recipe import Recipe
 from seglib.results import RESULTS, is_result_of, load_result
-from seglib.sources import changed_sources, code_hashes
+from seglib.runtime import one_line_errors
+from seglib.sources import changed_sources, code_hashes, of_whole_run
 from seglib.storage import write_json
 from seglib.study_files import read_study
+from seglib.study_report import protocol_of, readable
 from seglib.training import Trainer
 
 Measure = Callable[[dict[str, Any]], float]
@@ -35,7 +38,8 @@ class Study:
         scale: what size the runs have: "smoke", "toy", "photographs", "gpu" or "paper"; a word for the table.
         source: the published table, such as "DeepLabv3, Table 9"; "" is none.
         published: row -> its mIoU there, in 0..1.
-        folder: where results are stored, one JSON file per run. runs: where unfinished runs have their checkpoints.
+        folder: where results are stored, one JSON file per run. runs: where unfinished runs have their checkpoints;
+            default: where `seglib.course.run_folder` has them, the same for notebooks and the command line.
         data_root, weights_root: as of `Trainer`.
 
     Raises:
@@ -50,7 +54,7 @@ class Study:
     source: str = ""
     published: Mapping[str, float] = field(default_factory=dict)
     folder: Path = RESULTS
-    runs: Path = Path("runs")
+    runs: Path = field(default_factory=runs_folder)
     data_root: Path | None = None
     weights_root: Path | None = None
 
@@ -71,7 +75,11 @@ class Study:
         Raises:
             FileNotFoundError: no such file. ValueError: what it holds is no study; names the file.
         """
-        return cls(**read_study(name, scale), **places)
+        read = read_study(name, scale)
+        try:
+            return cls(**read, **places)
+        except ValueError as error:
+            raise ValueError(f"{name}: not a study ({error})") from error
 
     def with_row(self, name: str, **changes: Any) -> "Study":
         """The study with one row more: the base row's recipe with some fields changed.
@@ -90,9 +98,17 @@ class Study:
         return self.rows[row].replace(seed=seed)
 
     def result(self, row: str, seed: int) -> dict[str, Any] | None:
-        """The stored result of one run, None where it has not been run. Raises ValueError as `load_result`."""
+        """The stored result of one run, None where it has not been run.
+
+        Raises:
+            ValueError: as `load_result`; the file holds another run's result.
+        """
         path = self._path(row, seed)
-        return load_result(path) if path.exists() else None
+        if not path.exists():
+            return None
+        if (result := load_result(path))["name"] != path.stem:
+            raise ValueError(f"{path}: holds the result of {result['name']}. Delete it and run again.")
+        return result
 
     def missing(self) -> list[tuple[str, int]]:
         """(row, seed) of every run that has no result yet, seed by seed, so that an interrupted study is balanced."""
@@ -100,9 +116,11 @@ class Study:
 
     def cost(self, row: str) -> Cost:
         """What is left to run of a row, and how long that takes as far as stored results tell."""
-        left = [seed for name, seed in self.missing() if name == row]
+        left = [self.recipe(row, seed) for name, seed in self.missing() if name == row]
+        trained = sum((self.runs / recipe.training_name / "result.json").exists() for recipe in left)
         measured = {name: [r for seed in self.seeds if (r := self.result(name, seed))] for name in self.rows}
-        return estimate(self.recipe(row, self.seeds[0]), row, len(left), len(self.seeds), measured[row], measured)
+        counts = {"missing": len(left), "trained": trained, "seeds": len(self.seeds)}
+        return estimate(self.rows[row], row, **counts, results=measured[row], others=measured)
 
     def run(self, row: str, seeds: Sequence[int] | None = None, progress: bool = True) -> int:
         """Trains what is missing of a row, resuming what was interrupted; returns the number of new results.
@@ -110,28 +128,36 @@ class Study:
         Rows that differ in their scoring alone share one training. A run that another process is at is left to it, so
         rows can be shared out by starting the same study twice. `progress`: say what it costs, and draw a bar.
 
-        Raises as `Trainer`.
+        Raises as `Trainer`; ValueError: no such row, a seed that the study has not.
         """
+        seeds = self.seeds if seeds is None else seeds
+        if unknown := sorted({*seeds} - {*self.seeds}):
+            raise ValueError(f"seeds {unknown}; expected some of the study's, {list(self.seeds)}")
         if progress:
             print(self.cost(row))
-        seeds = self.seeds if seeds is None else seeds
-        stored = sum(self._run_one(self.recipe(row, seed), progress) for seed in seeds)
+        stored = sum(self._run_one(row, seed, progress) for seed in seeds)
         self.record()
         return stored
 
-    def _run_one(self, recipe: Recipe, progress: bool) -> bool:
-        path, run_dir = self.folder / f"{recipe.name}.json", self.runs / recipe.training_name
+    def _run_one(self, row: str, seed: int, progress: bool) -> bool:
+        if self.result(row, seed):
+            return False
+        recipe = self.recipe(row, seed)
+        run_dir = self.runs / recipe.training_name
         run_dir.mkdir(parents=True, exist_ok=True)
         try:
             # released by the system when the process dies, however it dies
             with FileLock(run_dir / "lock", timeout=0):
-                if path.exists():
+                if self.result(row, seed):  # stored by another process in between
                     return False
                 result = run_dir / "result.json"
                 if not is_result_of(result, recipe):
                     roots = {"data_root": self.data_root, "weights_root": self.weights_root}
-                    Trainer(recipe, run_dir, progress=progress, **roots).fit()
-                write_json(path, load_result(result))
+                    trainer = Trainer(recipe, run_dir, progress=progress, **roots)
+                    trainer.sources = of_whole_run(run_dir / "sources.json", trainer.sources)
+                    trainer.fit()
+                write_json(self._path(row, seed), load_result(result))
+                self.record()
                 return True
         except Timeout:
             return False
@@ -143,19 +169,23 @@ class Study:
         self._manifest.update({row: names for row, names in there.items() if names})
 
     def values(self, row: str, measure: Measure | None = None) -> dict[int, float]:
-        """seed -> `measure` of the stored result (its mIoU in 0..1 by default), for the seeds that have been run."""
+        """seed -> `measure` of the stored result (its mIoU in 0..1 by default), for the seeds that have been run.
+
+        A result for which `measure` returns None, such as the IoU of a class that is not there, is left out.
+        """
         measure = measure or (lambda result: result["scores"]["miou"])
-        found = {seed: self.result(row, seed) for seed in self.seeds}
-        return {seed: float(measure(result)) for seed, result in found.items() if result is not None}
+        stored = {seed: result for seed in self.seeds if (result := self.result(row, seed)) is not None}
+        found = {seed: measure(result) for seed, result in stored.items()}
+        return {seed: float(value) for seed, value in found.items() if value is not None}
 
     def table(self, measure: Measure | None = None) -> pd.DataFrame:
         """A line per row: the paper's value and ours, the difference to the base row, what it shows, and remarks.
 
         Columns: paper (0..1, nan where nothing is published), n (runs), mean and sd over seeds, difference to the base
         row with its sd, taken seed by seed over the seeds that both rows have, low and high (its 95 % interval by
-        Student's t), paper difference, effect (`seglib.effects.verdict`), scale, remarks (seeds that are not run, a
-        result of a recipe that the row no longer has), and sources: whether a result was measured with other model,
-        data or training code than the present (`changed_sources` names the files).
+        Student's t), paper difference, effect (`seglib.effects.verdict`), scale, remarks (seeds that are not run or
+        that the base row has not, a result of a recipe that the row no longer has), and sources: whether a result was
+        measured with other model, data or training code than the present (`changed_sources` names the files).
 
         `measure`: as of `values`; there is no published value for another one than mIoU.
         """
@@ -171,28 +201,17 @@ class Study:
             lines.append({
                 "paper": theirs, "n": len(values), "mean": mean, "sd": sd, "difference": effect.mean,
                 "sd of difference": effect.sd, "low": effect.low, "high": effect.high, "paper difference": their_gain,
-                "effect": "base" if row == self.base else verdict(effect, their_gain),
-                "scale": self.scale, "remarks": "; ".join(self._remarks(row)), "sources": self._sources(row, present),
+                "effect": "base" if row == self.base else verdict(effect, their_gain, runs=len(values)),
+                "scale": self.scale, "remarks": "; ".join(self._remarks(row, effect.n)),
+                "sources": self._sources(row, present),
             })  # fmt: skip
         return pd.DataFrame(lines, index=pd.Index(self.rows, name=self.title))
 
     def report(self, measure: Measure | None = None, sources: bool = False) -> pd.DataFrame:
         """`table` for reading: points of mIoU, "mean ± sd (n)", interval in brackets; `sources`: that column too."""
-        table = self.table(measure)
-        lines = pd.DataFrame(index=table.index)
-        if self.published and not measure:
-            lines[self.source] = [_points(value) for value in table.paper]
-        lines["ours"] = [f"{_points(m)} ± {_points(s)} ({n})" for m, s, n in _lines(table, "mean", "sd", "n")]
-        lines.loc[table.n == 1, "ours"] = [f"{_points(m)} (1)" for m in table["mean"][table.n == 1]]
-        lines.loc[table.n == 0, "ours"] = "not run"
-        if self.published and not measure:
-            lines["paper's difference"] = [_points(value, "+") for value in table["paper difference"]]
-        lines["our difference [95 %]"] = [
-            f"{_points(d, '+')} [{_points(low, '+')}, {_points(high, '+')}]" if high == high else _points(d, "+")
-            for d, low, high in _lines(table, "difference", "low", "high")
-        ]
-        lines = lines.assign(effect=table.effect, scale=table.scale, remarks=table.remarks)
-        return lines.assign(sources=table.sources) if sources else lines
+        published = self.source if self.published and not measure else ""
+        lines = readable(self.table(measure), published)
+        return lines if sources else lines.drop(columns="sources")
 
     def to_csv(self, path: str | Path, measure: Measure | None = None) -> None:
         """Writes `table`, with the published table's name and the protocol in columns of their own."""
@@ -201,23 +220,16 @@ class Study:
     @property
     def protocol(self) -> str:
         """How the base row is trained and scored, in one line."""
-        r = self.rows[self.base]
-        backbone = f"pre-activated {r.backbone}" if r.pre_activation else r.backbone
-        windows = f", in windows of {r.eval_window[0]} x {r.eval_window[1]}" if r.eval_window else ""
-        scored = f"output stride {r.eval_output_stride or r.output_stride}, scales {', '.join(map(str, r.eval_scales))}"
-        return (
-            f"{self.scale} scale: {r.data} {r.train_split}, crop {r.crop_size}, {r.iterations} iterations of "
-            f"{r.batch_size}, {r.model} on {backbone} ({r.weights or 'random weights'}), output stride "
-            f"{r.output_stride}, {r.optimizer} lr {r.lr}; scored on {r.val_split}, {scored}"
-            f"{', mirrored too' if r.eval_flip else ''}{windows}; seeds {', '.join(map(str, self.seeds))}"
-        )
+        return protocol_of(self.rows[self.base], self.scale, self.seeds)
 
-    def _remarks(self, row: str) -> list[str]:
+    def _remarks(self, row: str, pairs: int) -> list[str]:
         results = {seed: self.result(row, seed) for seed in self.seeds}
         remarks = []
         missing = [seed for seed, result in results.items() if result is None]
         if 0 < len(missing) < len(results):
             remarks.append(f"seeds {', '.join(map(str, missing))} not run")
+        if 0 < pairs < len(results) - len(missing):
+            remarks.append(f"difference over {pairs} seeds, those of the base row")
         remarks += self._manifest.stale(row, {seed: self.recipe(row, seed) for seed in missing}, self.folder)
         return remarks
 
@@ -247,16 +259,23 @@ class Study:
             raise ValueError(f"row {row!r}; expected one of {list(self.rows)}")
 
 
-def _lines(table: pd.DataFrame, *columns: str) -> zip:
-    return zip(*(table[name] for name in columns), strict=True)
+def _run_or_say_why(study: Study, row: str, seed: int) -> bool:
+    """False where the run diverged: that keeps it from ending, and no other run from beginning."""
+    if (row, seed) in study.missing():
+        print(f"{row}, seed {seed}", flush=True)
+    try:
+        study.run(row, [seed], progress=False)
+    except FloatingPointError as error:
+        print(f"failed: {error}", flush=True)
+        return False
+    return True
 
 
-def _points(value: float, sign: str = "") -> str:
-    return "" if value != value else f"{100 * value:{sign}.1f}"
+def main(arguments: list[str] | None = None) -> int:
+    """Command line: `python -m seglib.ablation STUDY [ROW ...]` runs what is missing and prints the table.
 
-
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: `python -m seglib.ablation STUDY [ROW ...]` runs what is missing and prints the table."""
+    The exit status is 1 where a run diverged, else 0.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m seglib.ablation",
         description="Run what is missing of a study. Start it several times to share the runs out.",
@@ -266,19 +285,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scale", default="", help="one of the study's scales; default: its first")
     parser.add_argument("--seeds", type=int, nargs="+", help="only these")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where results are stored")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where unfinished runs are kept")
+    parser.add_argument("--runs", type=Path, default=runs_folder(), help="where unfinished runs are kept")
     parser.add_argument("--csv", type=Path, help="write the table to this file too")
     options = parser.parse_args(arguments)
-    study = Study.load(options.study, options.scale, folder=options.folder, runs=options.runs)
-    study.record()
-    for row, seed in study.missing():
-        if (not options.rows or row in options.rows) and (not options.seeds or seed in options.seeds):
-            print(f"{row}, seed {seed}", flush=True)
-            study.run(row, [seed], progress=False)
-    print(study.protocol, study.report(sources=True).to_string(), sep="\n")
-    if options.csv:
-        study.to_csv(options.csv)
+    with one_line_errors():
+        study = Study.load(options.study, options.scale, folder=options.folder, runs=options.runs)
+        # seed by seed, so that an interrupted study is balanced
+        wanted = [(row, seed) for seed in options.seeds or study.seeds for row in options.rows or study.rows]
+        ended = [_run_or_say_why(study, row, seed) for row, seed in wanted]
+        print(study.protocol, study.report(sources=True).to_string(), sep="\n")
+        if options.csv:
+            study.to_csv(options.csv)
+    return int(not all(ended))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

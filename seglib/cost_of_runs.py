@@ -15,7 +15,8 @@ class Cost:
     """What is left of a row.
 
     Attributes:
-        row: its name. missing, seeds: runs that are left, of how many.
+        row: its name. missing, seeds: runs that are left, of how many. trained: of these, those whose network another
+            row has trained, so that it is only to be scored.
         mult_adds: multiply-adds of the forward passes of one training.
         seconds: of one training, nan where no stored run tells. device: where that was measured.
         scaled: seconds are those of another row, in proportion to the multiply-adds.
@@ -23,6 +24,7 @@ class Cost:
 
     row: str
     missing: int
+    trained: int
     seeds: int
     mult_adds: int
     seconds: float
@@ -32,7 +34,12 @@ class Cost:
     def __str__(self) -> str:
         if not self.missing:
             return f"{self.row}: all {self.seeds} runs are stored, nothing is trained"
-        what = f"{self.row}: {self.missing} of {self.seeds} runs are left, {_big(self.mult_adds)} Mult-Adds each"
+        what = f"{self.row}: {self.missing} of {self.seeds} runs are left"
+        if self.trained == self.missing:
+            return f"{what}, trained with another row and only to be scored"
+        what += f", {_big(self.mult_adds)} Mult-Adds of training each"
+        if self.trained:
+            what += f", but {self.trained} only to be scored"
         if self.seconds != self.seconds:
             return f"{what}; no stored run tells how long one takes"
         about = "estimated from another row's" if self.scaled else "as measured"
@@ -50,7 +57,9 @@ def training_mult_adds(recipe: Recipe) -> int:
 def estimate(
     recipe: Recipe,
     row: str,
+    *,
     missing: int,
+    trained: int,
     seeds: int,
     results: Sequence[Mapping[str, Any]],
     others: Mapping[str, Sequence[Mapping[str, Any]]],
@@ -59,11 +68,11 @@ def estimate(
     work = training_mult_adds(recipe)
     near = results or next((found for found in others.values() if found), ())
     if not near:
-        return Cost(row, missing, seeds, work, float("nan"), "", False)
+        return Cost(row, missing, trained, seeds, work, float("nan"), "", False)
     seconds = median(result["train_seconds"] for result in near)
     if not results:
         seconds *= work / training_mult_adds(Recipe.from_dict(dict(near[0]["recipe"])))
-    return Cost(row, missing, seeds, work, seconds, near[0]["device"], not results)
+    return Cost(row, missing, trained, seeds, work, seconds, near[0]["device"], not results)
 
 
 def _big(number: int) -> str:

@@ -61,12 +61,17 @@ def run_folder(name: str) -> Path:
     """
     if name in ("", "..") or Path(name).name != name:
         raise ValueError(f"run name {name!r}: expected the name of one folder, without a path")
+    return runs_folder() / name
+
+
+def runs_folder() -> Path:
+    """The folder of all runs, as `run_folder` says."""
     if named := os.environ.get("SEGLIB_RUNS"):
-        return Path(named).expanduser().resolve() / name
+        return Path(named).expanduser().resolve()
     drive = PROJECT.parent / "drive" / "MyDrive"  # where Colab mounts it, beside the course
     if "google.colab" in sys.modules and drive.is_dir():
-        return drive / "seglib" / "runs" / name
-    return PROJECT / "runs" / name
+        return drive / "seglib" / "runs"
+    return PROJECT / "runs"
 
 
 def environment() -> pd.DataFrame:

@@ -44,18 +44,20 @@ def paired_effect(values: Mapping[int, float], base: Mapping[int, float], confid
     return Effect(n, mean, sd, mean - half, mean + half)
 
 
-def verdict(effect: Effect, published: float = NAN) -> str:
+def verdict(effect: Effect, published: float = NAN, runs: int = 0) -> str:
     """What the interval says: by its place beside zero, and not by eye.
 
     Args:
         published: the paper's difference between the same rows, nan where there is none.
+        runs: of the row itself, whether or not the base row has their seeds.
 
     Returns:
-        "too few seeds" (no interval), "within noise" (it holds zero), "confirmed" or "contradicted" (it lies on the
-        published difference's side of zero, or on the other), "higher" or "lower" where nothing was published.
+        "not run"; "no base" (it was, but with no seed that the base row has); "too few seeds" (no interval); "within
+        noise" (it holds zero); "confirmed" or "contradicted" (it lies on the published difference's side of zero, or on
+        the other); "higher" or "lower" where nothing was published.
     """
     if math.isnan(effect.low):
-        return "too few seeds" if effect.n else "not run"
+        return "too few seeds" if effect.n else "no base" if runs else "not run"
     if effect.low <= 0 <= effect.high:
         return "within noise"
     if math.isnan(published) or published == 0:

@@ -30,9 +30,12 @@ class Manifest:
         if not self.path.exists():
             return {}
         try:
-            return json.loads(self.path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
+            rows = json.loads(self.path.read_text(encoding="utf-8"))
+            if not isinstance(rows, dict) or not all(isinstance(names, dict) for names in rows.values()):
+                raise ValueError("found something else than names by row and seed")
+        except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are
             raise ValueError(f"{self.path}: expected JSON ({error}); delete it, it is written again") from None
+        return rows
 
     def update(self, rows: Mapping[str, Mapping[int, str]]) -> None:
         """Notes names of results; what is known of other rows and seeds stays."""

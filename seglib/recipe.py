@@ -6,7 +6,8 @@ import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 RECIPES = Path(__file__).parent / "recipes"
 # Fields that say how a trained network is scored, and not how it is trained.
@@ -194,10 +195,10 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Recipe":
         """A recipe from plain values (lists become tuples). Raises ValueError naming a wrong field or type."""
-        defaults = {field.name: field.default for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(values) - set(defaults)):
-            raise ValueError(f"recipe: unknown fields {unknown}; known are {sorted(defaults)}")
-        return cls(**{name: _checked(name, value, defaults[name]) for name, value in values.items()})
+        types = get_type_hints(cls)
+        if unknown := sorted(set(values) - set(types)):
+            raise ValueError(f"recipe: unknown fields {unknown}; known are {sorted(types)}")
+        return cls(**{name: _checked(name, value, types[name]) for name, value in values.items()})
 
     @classmethod
     def load(cls, name: str | Path) -> "Recipe":
@@ -250,11 +251,28 @@ def _digest(changes: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _checked(name: str, value: Any, default: Any) -> Any:
-    if isinstance(value, list):
-        value = tuple(value)
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if default is not None and type(value) is not type(default):
-        raise ValueError(f"recipe: {name} = {value!r}; expected {type(default).__name__} such as {default!r}")
+def _checked(name: str, value: Any, kind: Any) -> Any:
+    try:
+        return _fitted(value, kind)
+    except TypeError:
+        expected = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+        default = getattr(Recipe, name, None)
+        such = f" such as {default!r}" if default not in (None, "", ()) else ""
+        raise ValueError(f"recipe: {name} = {value!r}; expected {expected}{such}") from None
+
+
+def _fitted(value: Any, kind: Any) -> Any:
+    """The value as a field's type has it: lists as tuples, whole numbers as floats. Raises TypeError: it is another."""
+    if isinstance(kind, UnionType):  # X | None
+        return None if value is None else _fitted(value, get_args(kind)[0])
+    if get_origin(kind) is tuple:
+        kinds = get_args(kind)
+        kinds = kinds[:1] * len(value) if kinds[-1] is ... and isinstance(value, list | tuple) else kinds
+        if not isinstance(value, list | tuple) or len(value) != len(kinds):
+            raise TypeError
+        return tuple(map(_fitted, value, kinds))
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise TypeError
     return value

@@ -3,18 +3,23 @@
 import ast
 import hashlib
 import io
+import json
 import tokenize
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+
+from seglib.storage import write_json
 
 PACKAGE = Path(__file__).parent
 
 # What a run's numbers come from. `recipe.py` is left out: a recipe is stored with its result.
 _FILES = {
-    "": "building distributed folds inference metrics optimisation reestimation schedules training windows",
+    "": "building distributed folds history inference metrics optimisation reestimation "
+    "runtime schedules training windows",
     "data/": "augmentation camvid cityscapes dataset noise resampling sampling transforms voc",
     "losses/": "class_weights pixel region upsampled",
-    "models/": "aspp blocks deeplab fcn mobilenet norms residual resnet unet vgg xception",
+    "models/": "aspp blocks checkpoints deeplab fcn mobilenet norms residual resnet unet vgg xception",
 }
 MEASURING = tuple(f"{folder}{name}.py" for folder, names in _FILES.items() for name in names.split())
 
@@ -49,9 +54,27 @@ def _is_text(statement: ast.stmt) -> bool:
     )
 
 
-def changed_sources(stored: dict[str, str], present: dict[str, str]) -> list[str]:
-    """The files whose code differs between two results, or that only one of them knows."""
-    return sorted(name for name in {*stored, *present} if stored.get(name) != present.get(name))
+def changed_sources(stored: Mapping[str, str], present: Mapping[str, str]) -> list[str]:
+    """The files whose code is not what a result was measured with, or that are gone.
+
+    A file that the result does not know counts as unchanged: to matter it has to be used by one that the result knows.
+    """
+    return sorted(name for name, code in stored.items() if present.get(name) != code)
+
+
+def of_whole_run(path: Path, present: Mapping[str, str]) -> dict[str, str]:
+    """The hashes for a training that may have begun with other code: a file that changed since has both of its hashes.
+
+    path: a JSON file beside the run's checkpoint, in which they are kept from call to call.
+    """
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else present
+    both = {name: _joined(before.get(name, code), code) for name, code in present.items()}
+    write_json(path, both)
+    return both
+
+
+def _joined(before: str, now: str) -> str:
+    return before if now in before.split("+") else f"{before}+{now}"
 
 
 def sources_hash() -> str:

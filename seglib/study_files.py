@@ -44,20 +44,27 @@ def _study(values: dict[str, Any], scale: str) -> dict[str, Any]:
         common = {"recipe": values.pop("recipe")} if "recipe" in values else {}
         values["scales"] = {values.pop("scale", "toy"): common}
     scales = values.pop("scales")
-    scale = scale or next(iter(scales))
+    scale = scale or next(iter(scales), "")
     if scale not in scales or not set(scales) <= set(SCALES):
         raise ValueError(f"scale = {scale!r}; the file offers {list(scales)}, of {list(SCALES)}")
     common = dict(scales[scale])
     seeds = tuple(common.pop("seeds", values.pop("seeds", (0, 1, 2))))
     values.pop("seeds", None)
+    if not all(type(seed) is int for seed in seeds):
+        raise ValueError(f"seeds = {list(seeds)}; expected whole numbers")
     table = values.pop("table", None)
+    if not {"title", "rows"} <= set(values) or not isinstance(values["rows"], dict):
+        raise ValueError(f"expected a title and rows, each a table of its own; found {sorted(values)}")
     rows, theirs = {}, {}
     for row, changes in values.pop("rows").items():
         changes = dict(changes)
-        if scale not in changes.pop("only", SCALES):
-            continue
+        only = changes.pop("only", list(scales))
         conditions = changes.pop("published", None)
         own = {name: changes.pop(name) for name in SCALES if name in changes}
+        if not {*own, *only} <= set(scales):
+            raise ValueError(f"row {row!r} names {sorted({*own, *only} - set(scales))}; scales are {list(scales)}")
+        if scale not in only:
+            continue
         here = own.get(scale, own.get("toy", {}) if scale == "smoke" else {})
         rows[row] = _row_recipe(common, {**changes, **here})
         if conditions is not None:

@@ -3,19 +3,24 @@
 import dataclasses
 import json
 import math
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+import torchvision
 from filelock import FileLock
 from small_set import SMALL, write_small_set
 
 from seglib.ablation import Study, main
+from seglib.building import build_model
 from seglib.cost_of_runs import Cost
 from seglib.inference import evaluate
 from seglib.metrics import ConfusionMatrix
+from seglib.models import load_imagenet_weights
 from seglib.recipe import Recipe
 from seglib.results import sealed
 from seglib.sources import code_hashes
@@ -100,8 +105,22 @@ def test_studies_are_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "path", sorted((Path(__file__).parent.parent / "seglib/studies").glob("*.toml")), ids=lambda path: path.stem
 )
-def test_the_packages_studies_load(path: Path) -> None:
-    assert len(Study.load(path).rows) > 1
+def test_the_packages_studies_load_at_every_scale(path: Path) -> None:
+    scales = tomllib.loads(path.read_text(encoding="utf-8")).get("scales", {"": {}})
+    for scale in scales:
+        study = Study.load(path, scale)
+        assert len(study.rows) > 1
+        assert scale != "smoke" or all(recipe.iterations <= 16 for recipe in study.rows.values())
+
+
+@pytest.mark.parametrize("scale", ["gpu", "paper"])
+@pytest.mark.parametrize("name", ["multi_grid", "output_stride", "scoring_cascade"])
+def test_cascades_start_from_public_weights(name: str, scale: str) -> None:
+    for recipe in {r.replace(multi_grid=None, output_stride=16) for r in Study.load(name, scale).rows.values()}:
+        with torch.device("meta"):
+            theirs = getattr(torchvision.models, recipe.backbone)().state_dict()
+            backbone = build_model(recipe.replace(weights=""), 21).backbone
+        load_imagenet_weights(backbone, theirs)
 
 
 def test_nonsense_is_refused(tmp_path: Path) -> None:
@@ -111,6 +130,17 @@ def test_nonsense_is_refused(tmp_path: Path) -> None:
     path.write_text('title = "crop"\nrecipe = "toy_voc"\n[rows]\nsmall = { crop = 65 }\n')
     with pytest.raises(ValueError, match=r"wrong\.toml: not a study .*crop"):
         Study.load(path)
+    for text, said in {
+        'title = "t"': "title and rows",
+        'title = "t"\nseeds = ["0"]\n[rows]\na = {}': "expected whole numbers",
+        'title = "t"\nbase = "b"\n[rows]\na = {}': r"row 'b'; expected one of \['a'\]",
+        'title = "t"\n[rows]\na = { only = ["toyy"] }': "'toyy'",
+        'title = "t"\n[rows]\na = { gpu = { crop_size = 65 } }': "'gpu'",
+        'title = "t"\n[scales]\n[rows]\na = {}': "the file offers",
+    }.items():
+        path.write_text(text if "[scales]" in text else text.replace('"t"', '"t"\nrecipe = "toy_voc"'))
+        with pytest.raises(ValueError, match=rf"(?s)wrong\.toml: not a study .*{said}"):
+            Study.load(path)
     with pytest.raises(ValueError, match="row 'plan'"):
         Study("t", {"plain": SMALL}).recipe("plan", 0)
     with pytest.raises(ValueError, match="no seed twice"):
@@ -139,7 +169,7 @@ def test_the_paper_stands_beside_the_measurement(study: Study, tmp_path: Path) -
     study.to_csv(tmp_path / "table.csv")
     written = pd.read_csv(tmp_path / "table.csv", index_col=0)
     assert written["mean"].tolist() == pytest.approx([0.51, 0.4105])
-    assert set(written.source) == {"DeepLabv3+, Table 9"} and "12 tiny" not in written.protocol.iloc[0]
+    assert set(written.source) == {"DeepLabv3+, Table 9"}
     assert "2 iterations of 2" in written.protocol.iloc[0]
 
 
@@ -193,6 +223,61 @@ def test_an_edited_result_is_refused(study: Study) -> None:
         study.table()
 
 
+def test_a_file_with_another_runs_result_is_refused(study: Study) -> None:
+    store_all(study, plain=[0.5, 0.6])
+    first, second = (study.folder / f"{study.recipe('plain', seed).name}.json" for seed in (0, 1))
+    second.write_text(first.read_text())
+    with pytest.raises(ValueError, match=f"{second.name}: holds the result of {first.stem}"):
+        study.table()
+    with pytest.raises(ValueError, match="holds the result of"):
+        study.run("plain", progress=False)
+
+
+def test_a_row_without_its_base_keeps_its_numbers(study: Study) -> None:
+    store_all(study, no_decoder=[0.4, 0.5])
+    table = study.table()
+    assert table.n["no decoder"] == 2 and table.effect["no decoder"] == "no base"
+    store(study, "plain", 1, 0.6)
+    assert study.table().remarks["no decoder"] == "difference over 1 seeds, those of the base row"
+
+
+def test_a_measure_may_have_no_value(study: Study) -> None:
+    store_all(study, plain=[0.5, 0.6])
+    assert study.values("plain", lambda r: None if r["seed"] == 0 else r["scores"]["miou"]) == {1: 0.6}
+    assert study.table(lambda _: None).n["plain"] == 0
+
+
+def test_an_interrupted_row_has_noted_what_it_stored(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = Trainer.fit
+
+    def interrupted(self: Trainer) -> Trainer:
+        if self.recipe.seed:
+            raise KeyboardInterrupt
+        return fit(self)
+
+    monkeypatch.setattr(Trainer, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study.run("plain", progress=False)
+    changed = {**study.rows, "plain": study.rows["plain"].replace(crop_size=35)}
+    assert "stale" in dataclasses.replace(study, rows=changed).table().remarks["plain"]
+
+
+def test_rows_and_seeds_that_the_study_has_not_are_refused(study: Study) -> None:
+    with pytest.raises(ValueError, match=r"seeds \[7\]; expected some of the study's, \[0, 1\]"):
+        study.run("plain", [0, 7], progress=False)
+    with pytest.raises(ValueError, match="row 'plan'; expected one of"):
+        study.run("plan", progress=False)
+
+
+def test_notebooks_and_the_command_line_resume_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = Study.load("batch_size").runs
+    assert there.is_absolute()
+    monkeypatch.chdir(tmp_path)
+    assert Study.load("batch_size").runs == there
+    monkeypatch.setenv("SEGLIB_RUNS", str(tmp_path))
+    assert Study.load("batch_size").runs == tmp_path
+
+
 def test_rows_that_differ_in_scoring_share_one_training(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     base = SMALL.replace(iterations=2)
     rows = {"16": base, "8": base.replace(eval_output_stride=8, eval_flip=True, eval_window=(33, 49))}
@@ -206,7 +291,13 @@ def test_rows_that_differ_in_scoring_share_one_training(study: Study, monkeypatc
     monkeypatch.setattr("seglib.training.evaluate", spy)
     assert study.run("16", [0], progress=False) == 1
     monkeypatch.setattr(Trainer, "_train", lambda *_: pytest.fail("trained again"))
+    study_of_one = dataclasses.replace(study, seeds=(0,))
+    assert str(study_of_one.cost("8")).endswith("1 of 1 runs are left, trained with another row and only to be scored")
+    newer = code_hashes() | {"metrics.py": "0"}
+    monkeypatch.setattr("seglib.training.code_hashes", lambda: newer)
     assert study.run("8", [0], progress=False) == 1
+    monkeypatch.setattr("seglib.ablation.code_hashes", lambda: newer)
+    assert study.changed_sources("8") == ["metrics.py"], "scored by the present code, trained by an earlier one"
     finer, plain = study.result("8", 0), study.result("16", 0)
     assert finer["evaluation"] == plain["evaluation"] | {"output_stride": 8, "flip": True, "window": [33, 49]}
     assert scored == [(None, False, None), (8, True, (33, 49))]
@@ -226,14 +317,21 @@ def test_a_row_says_what_it_will_cost(study: Study, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("mult_adds", "seconds", "said"),
     [
-        (52_100_000, 40, "52.1 million Mult-Adds each, about 40 s each (as measured on CPU)"),
-        (1_500_000_000_000, 600, "1.5 trillion Mult-Adds each, about 10 min each (as measured on CPU)"),
-        (30_000_000_000_000_000, 90_000, "30,000 trillion Mult-Adds each, about 25.0 h each (as measured on CPU)"),
+        (52_100_000, 40, "52.1 million Mult-Adds of training each, about 40 s each (as measured on CPU)"),
+        (1_500_000_000_000, 600, "1.5 trillion Mult-Adds of training each, about 10 min each (as measured on CPU)"),
+        (
+            30_000_000_000_000_000,
+            90_000,
+            "30,000 trillion Mult-Adds of training each, about 25.0 h each (as measured on CPU)",
+        ),
     ],
 )
 def test_costs_are_readable(mult_adds: int, seconds: float, said: str) -> None:
-    cost = Cost("4", 2, 5, mult_adds, seconds, "CPU", scaled=False)
+    cost = Cost("4", 2, 0, 5, mult_adds, seconds, "CPU", scaled=False)
     assert str(cost) == f"4: 2 of 5 runs are left, {said}"
+    some, all_ = (dataclasses.replace(cost, trained=trained) for trained in (1, 2))
+    assert "each, but 1 only to be scored, about" in str(some)
+    assert str(all_) == "4: 2 of 5 runs are left, trained with another row and only to be scored"
 
 
 def test_a_row_of_ones_own(study: Study) -> None:
@@ -285,7 +383,32 @@ def test_the_command_shares_and_writes(study: Study, tmp_path: Path, capsys: pyt
         for row in ("4", "8", "12", "16"):
             toy = dataclasses.replace(Study.load("batch_size", "toy"), folder=study.folder)
             store(toy, row, seed, 0.4 + 0.01 * seed)
-    main(["batch_size", "--folder", str(study.folder), "--csv", str(tmp_path / "t.csv")])
+    places = ["--folder", str(study.folder), "--runs", str(study.runs)]
+    assert main(["batch_size", *places, "--csv", str(tmp_path / "t.csv")]) == 0
     assert "DeepLabv3, Table 9" in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "t.csv")) == 4
     assert (study.folder / "rows" / "batch_size_toy.json").exists()
+    for wrong, said in ((["44"], "row '44'"), (["--seeds", "99"], r"seeds \[99\]")):
+        with pytest.raises(SystemExit, match=f"error: {said}"):
+            main(["batch_size", *wrong, *places])
+
+
+def test_the_command_goes_on_behind_a_run_that_diverges(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    fitted = []
+
+    def fit(self: Trainer) -> None:
+        fitted.append((self.recipe.batch_size, self.recipe.seed))
+        if self.recipe.batch_size == 8:
+            raise FloatingPointError("the loss is nan")
+        store(dataclasses.replace(toy, folder=self.run_dir), str(self.recipe.batch_size), self.recipe.seed, 0.5)
+        (self.run_dir / f"{self.recipe.name}.json").rename(self.run_dir / "result.json")
+
+    toy = Study.load("batch_size", "toy")
+    monkeypatch.setattr(Trainer, "fit", fit)
+    places = ["--folder", str(study.folder), "--runs", str(study.runs)]
+    assert main(["batch_size", "8", "16", "--seeds", "1", "0", *places]) == 1
+    assert fitted == [(8, 1), (16, 1), (8, 0), (16, 0)]
+    assert capsys.readouterr().out.count("failed: the loss is nan") == 2
+    assert len(list(study.folder.glob("*.json"))) == 2

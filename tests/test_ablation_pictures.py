@@ -96,8 +96,9 @@ def test_noise_of_batches() -> None:
     left, right = batch_noise(samples, spreads).axes
     assert [text.get_text() for text in left.texts] == ["2", "8"]
     assert "1,000 batches" in left.get_title(loc="left")
-    law, measured = right.lines[0], right.lines[1]
-    assert np.allclose(law.get_ydata(), [0.4, 0.2]) and np.allclose(measured.get_ydata(), [0.4, 0.19])
+    early, late, law = (line.get_ydata() for line in right.lines)
+    assert np.allclose(early, [0.4, 0.19]) and np.allclose(late, [0.7, 0.35])
+    assert law[0] == pytest.approx(2 * law[1]) and (law > late).all()
     assert [text.get_text() for text in right.get_legend().get_texts()] == ["early", "late"]
     with pytest.raises(ValueError, match="0 batch sizes and 2 layers"):
         batch_noise({}, spreads)

@@ -45,7 +45,11 @@ def test_only_seeds_that_both_rows_have_are_compared() -> None:
 )
 def test_verdict_follows_the_interval(differences: list[float], published: float, expected: str) -> None:
     effect = paired_effect(dict(enumerate(differences)), dict.fromkeys(range(9), 0.0))
-    assert verdict(effect, published) == expected
+    assert verdict(effect, published, runs=len(differences)) == expected
+
+
+def test_a_row_without_a_base_is_not_called_not_run() -> None:
+    assert verdict(paired_effect({1: 0.5, 2: 0.6}, {}), 0.03, runs=2) == "no base"
 
 
 def test_mean_and_sd_of_few() -> None:

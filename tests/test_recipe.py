@@ -1,6 +1,8 @@
 """Recipes: names, files, refusals."""
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,84 @@ from seglib.building import build_model
 from seglib.models import FCN, VGG16, UNet, mult_adds
 from seglib.recipe import RECIPES, Recipe
 
+DEFAULTS = {
+    "data": "toy_voc",
+    "train_split": "trainaug",
+    "val_split": "val",
+    "quality": "fine",
+    "partial": False,
+    "folds": 0,
+    "fold": 0,
+    "label_noise": 0,
+    "crop_size": 513,
+    "scale_range": (0.5, 2.0),
+    "scale_step": None,
+    "squash": None,
+    "flip": 0.5,
+    "augmentation": "geometric",
+    "normalisation": "imagenet",
+    "model": "deeplabv3plus",
+    "backbone": "resnet101",
+    "width": 64,
+    "stem": "7x7",
+    "stride_unit": "last",
+    "multi_grid": None,
+    "pre_activation": False,
+    "cascade_blocks": 0,
+    "aspp": True,
+    "output_stride": 16,
+    "atrous_rates": None,
+    "image_pooling": True,
+    "channels": 256,
+    "decoder_channels": 48,
+    "decoder_depth": 2,
+    "decoder_kernel": 3,
+    "decoder_width": None,
+    "decoder_conv3": False,
+    "separable": "none",
+    "dropout": 0.1,
+    "norm": "batch",
+    "norm_groups": 32,
+    "bn_batch": None,
+    "weights": "",
+    "start_from": "",
+    "loss": "cross_entropy",
+    "class_weights": "",
+    "weight_denominator": "weights",
+    "label_smoothing": 0.0,
+    "smoothed": "pytorch",
+    "focal_gamma": 2.0,
+    "alpha": 0.6,
+    "keep_pixels": 1.0,
+    "downsample_labels": False,
+    "batch_size": 16,
+    "iterations": 30000,
+    "lr": 0.007,
+    "end_lr": 0.0,
+    "schedule": "poly",
+    "power": 0.9,
+    "milestones": (),
+    "gamma": 0.1,
+    "decay_steps": None,
+    "warm_up": 0,
+    "backbone_lr_factor": 1.0,
+    "bias_lr_factor": 1.0,
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "weight_decay": 0.0001,
+    "depthwise_decay": True,
+    "freeze_bn": False,
+    "bn_momentum": 0.1,
+    "eval_every": None,
+    "patience": 0,
+    "mixed_precision": True,
+    "seed": 0,
+    "reestimate_bn": 0,
+    "eval_output_stride": None,
+    "eval_scales": (1.0,),
+    "eval_flip": False,
+    "eval_window": None,
+}
 COMPARISONS = [
     *("toy_fcn32s", "toy_fcn16s", "toy_fcn8s", "toy_unet"),
     *("toy_v3", "toy_v3_no_pooling", "toy_v3_no_atrous", "toy_v3_plain"),
@@ -55,6 +135,33 @@ def test_integers_are_taken_for_floats_but_not_for_flags() -> None:
     assert Recipe.from_dict({"lr": 1}).lr == 1.0
     with pytest.raises(ValueError, match="partial = 1; expected bool"):
         Recipe.from_dict({"partial": 1})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"eval_output_stride": "8"}, r"eval_output_stride = '8'; expected int \| None"),
+        ({"atrous_rates": ["6"]}, r"atrous_rates = \['6'\]; expected tuple\[int, \.\.\.\] \| None"),
+        ({"multi_grid": 4}, "multi_grid = 4; expected tuple"),
+        ({"eval_window": [97]}, r"eval_window = \[97\]; expected tuple\[int, int\]"),
+        ({"scale_range": [0.5, "2"]}, r"expected tuple\[float, float\] such as \(0\.5, 2\.0\)"),
+        ({"lr": True}, "lr = True; expected float such as 0.007"),
+    ],
+)
+def test_other_types_are_refused_inside_tuples_too(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Recipe.from_dict(wrong)
+
+
+def test_one_recipe_has_one_name_however_its_numbers_are_written() -> None:
+    assert Recipe.from_dict({"eval_scales": [1, 2]}).name == Recipe.from_dict({"eval_scales": [1.0, 2.0]}).name
+
+
+def test_defaults_stay_what_stored_results_were_measured_with() -> None:
+    """A result is stored with the fields that differ from the defaults: another default would change what it says."""
+    present = {field.name: field.default for field in dataclasses.fields(Recipe)}
+    assert {name: present.get(name) for name in DEFAULTS} == DEFAULTS
+    assert set(present) == set(DEFAULTS), "a new field belongs into this list"
 
 
 def network(recipe: Recipe) -> nn.Module:

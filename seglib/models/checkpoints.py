@@ -15,6 +15,7 @@ from seglib.models.resnet import UNITS, BottleneckUnit, ResNet
 from seglib.storage import load_tensors
 
 CLASSIFIER_PREFIXES = ("fc.", "classifier.", "features.18.")
+CASCADE_PREFIXES = ("layer5.", "layer6.", "layer7.")
 CONTAINERS = ("model_state", "state_dict", "model")
 PARALLEL_PREFIX = "module."
 
@@ -80,7 +81,8 @@ def load_imagenet_weights(
     """Loads a torchvision classifier's weights into a ResNet or MobileNetV2, in place.
 
     The classifier (of any number of classes; with it MobileNetV2's last 1x1 convolution) is dropped, and every other
-    key is used. torchvision's ResNets stride in the first unit, so the backbone should have stride_unit="first".
+    key is used. torchvision's ResNets stride in the first unit, so the backbone should have stride_unit="first". The
+    blocks of a cascade behind block 4 (DeepLabv3 sec. 3.2), which no classifier has, keep the weights that they have.
 
     Args:
         state_dict: the whole state dict of `torchvision.models.resnet50`, `mobilenet_v2` or the like.
@@ -89,8 +91,9 @@ def load_imagenet_weights(
     Raises:
         ValueError: keys missing, left over or of another shape, each named.
     """
+    added = {key: value for key, value in backbone.state_dict().items() if key.startswith(CASCADE_PREFIXES)}
     state = {key: value for key, value in state_dict.items() if not key.startswith(CLASSIFIER_PREFIXES)}
-    load_exactly(backbone, state, what)
+    load_exactly(backbone, added | state, what)
 
 
 def load_exactly(

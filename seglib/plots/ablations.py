@@ -75,7 +75,7 @@ def _draw_effect(ax: Axes, y: int, line: pd.Series, is_base: bool) -> None:
 def batch_noise(samples: Mapping[int, np.ndarray], spreads: Mapping[str, Mapping[int, float]]) -> Figure:
     """Left: the means of many batches of one channel, by batch size; right: their spread in several layers.
 
-    The grey lines on the right fall as one over the square root of the batch size, from each layer's first value.
+    The grey line on the right falls as one over the square root of the batch size; it lies above all layers.
 
     Args:
         samples: batch size -> means of batches drawn at random, in standard deviations of the channel.
@@ -102,8 +102,9 @@ def batch_noise(samples: Mapping[int, np.ndarray], spreads: Mapping[str, Mapping
     for (layer, line), (colour, marker) in zip(spreads.items(), LINES * 2, strict=False):
         sizes = np.array(list(line))
         values = np.array(list(line.values()))
-        right.plot(sizes, values[0] * np.sqrt(sizes[0] / sizes), color="#BDBDBD", linewidth=1)
         right.plot(sizes, values, color=colour, marker=marker, markersize=5, linewidth=1.5, label=layer)
+    highest = max(max(line.values()) for line in spreads.values())
+    right.plot(sizes, 1.3 * highest * np.sqrt(sizes[0] / sizes), color=GREY, linewidth=1, linestyle="--")
     right.set_xscale("log", base=2)
     right.set_yscale("log")
     _plain_powers(right, [value for line in spreads.values() for value in line.values()])
@@ -162,7 +163,7 @@ def survival_curves(sizes: Sequence[float], curves: Mapping[int, Sequence[float]
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     ax.set_ylim(0, 1.02)
     ax.set_xlabel("pixels of the object")
-    ax.set_ylabel("share of them found")
+    ax.set_ylabel("share of its pixels that is kept")
     ax.grid(axis="y")
     figure.legend(title="output stride", loc="outside right upper")
     return figure
@@ -177,10 +178,11 @@ def class_scatter(xs: Sequence[float], ys: Sequence[float], classes: Sequence[st
     if not len(xs) == len(ys) == len(classes):
         raise ValueError(f"expected a value per class, found {len(xs)}, {len(ys)} for {len(classes)} classes")
     figure, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
-    for x, y, name in zip(xs, ys, classes, strict=True):
+    for place, (x, y, name) in enumerate(sorted(zip(xs, ys, classes, strict=True))):
         if not np.isnan(y):
             ax.plot(x, y, "o", color=BLUE, markersize=6)
-            ax.annotate(name, (x, y), xytext=(6, 3), textcoords="offset points", fontsize=9)
+            beside = {"xytext": (0, 6 if place % 2 else -15), "ha": "center"}  # neighbours' names must not meet
+            ax.annotate(name, (x, y), textcoords="offset points", fontsize=9, **beside)
     ax.set_xscale("log")
     for formatter in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter):
         formatter(StrMethodFormatter("{x:g}"))
@@ -202,12 +204,13 @@ def points_against_cost(groups: Mapping[str, pd.DataFrame]) -> Figure:
     groups: name -> columns "billions" (Mult-Adds) and "points" (mIoU in %), the index names the rows.
     """
     figure, ax = plt.subplots(figsize=(8, 4.4), layout="constrained")
-    for (name, rows), (colour, marker) in zip(groups.items(), LINES, strict=False):
+    for (name, rows), (colour, marker), below in zip(groups.items(), LINES, (True, False), strict=False):
         rows = rows.dropna()
         ax.plot(rows["billions"], rows["points"], marker, color=colour, markersize=7, label=name, linestyle="none")
         for row, line in rows.iterrows():
             place = (line["billions"], line["points"])
-            ax.annotate(str(row), place, xytext=(6, 2), textcoords="offset points", fontsize=8, color=colour)
+            beside = {"xytext": (0, -13 if below else 6), "ha": "center"}  # neighbours' names must not meet
+            ax.annotate(str(row), place, textcoords="offset points", fontsize=8, color=colour, **beside)
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     ax.margins(x=0.15)

@@ -181,17 +181,15 @@ def tap_chart(rates: Sequence[tuple[str, int]], trained: tuple[int, int], scored
         ax.bar(x, in_training, width=0.7, color=BLUE)
         ax.bar(x, in_scoring, width=0.7, facecolor="none", edgecolor=INK, linewidth=1.2)
         strangers = untrained_use(rate, trained, scored)
-        if strangers:
-            ax.plot(x, max(in_training, in_scoring) + 0.09, "X", color=VERMILION, markersize=8)
-            ax.text(
-                x, max(in_training, in_scoring) + 0.14, f"{strangers:.0%}", ha="center", fontsize=8, color=VERMILION
-            )
+        if strangers:  # above the axis: their share is of another whole
+            ax.plot(x, 1.06, "X", color=VERMILION, markersize=8)
+            ax.text(x, 1.11, f"{strangers:.0%}", ha="center", fontsize=8, color=VERMILION)
         ax.text(x, 0.02, str(rate), ha="center", fontsize=8, color="white", weight="bold")
     ax.axhline(1 / 9, color=GREY, linewidth=1, linestyle="--")
     ax.text(len(rates) - 0.45, 1 / 9, " a 1x1", fontsize=8, color=GREY, va="center", clip_on=False)
     ax.set_xticks(range(len(rates)), [name for name, _ in rates], rotation=45, ha="right", rotation_mode="anchor")
     ax.set_xlim(-0.6, len(rates) - 0.4)
-    ax.set_ylim(0, 1.1)
+    ax.set_ylim(0, 1.2)
     ax.set_yticks((0, 0.25, 0.5, 0.75, 1), ("0%", "25%", "50%", "75%", "100%"))
     ax.set_ylabel("share of the nine taps on the map")
     ax.grid(axis="y")
