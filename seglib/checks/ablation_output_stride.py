@@ -130,7 +130,7 @@ def undone(answer: Callable[..., tuple[float, float]]) -> None:
     expect(right, wrong, "first stride_only - base, then both - stride_only, seed by seed.")
 
 
-@exercise("9.4", correct="One training, two scorings: a difference that no seed has blurred.")
+@exercise("9.4", correct="One training, two scorings: what the seed did to both alike drops out.")
 def my_study(answer: Callable[[Study], Study], study: Study) -> None:
     """One row more that differs from the base in its scoring alone; see `examine_row`."""
     found = call(answer, study)

@@ -203,7 +203,7 @@ def points_against_cost(groups: Mapping[str, pd.DataFrame]) -> Figure:
 
     groups: name -> columns "billions" (Mult-Adds) and "points" (mIoU in %), the index names the rows.
     """
-    figure, ax = plt.subplots(figsize=(8, 4.4), layout="constrained")
+    figure, ax = plt.subplots(figsize=(8, 5.2), layout="constrained")
     for (name, rows), (colour, marker), below in zip(groups.items(), LINES, (True, False), strict=False):
         rows = rows.dropna()
         ax.plot(rows["billions"], rows["points"], marker, color=colour, markersize=7, label=name, linestyle="none")
@@ -213,7 +213,7 @@ def points_against_cost(groups: Mapping[str, pd.DataFrame]) -> Figure:
             ax.annotate(str(row), place, textcoords="offset points", fontsize=8, color=colour, **beside)
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.margins(x=0.15)
+    ax.margins(x=0.15, y=0.12)
     ax.set_xlabel("billion Mult-Adds per image")
     ax.set_ylabel("mIoU, %")
     ax.grid()
