@@ -112,7 +112,7 @@ def batch_noise(samples: Mapping[int, np.ndarray], spreads: Mapping[str, Mapping
     right.set_xlabel("batch size")
     right.set_title("spread of the batch mean")
     right.grid(axis="y", which="both")
-    right.legend()
+    right.legend(loc="lower left")
     return figure
 
 
