@@ -137,4 +137,5 @@ def test_points_against_cost() -> None:
     rows = pd.DataFrame({"billions": [10.0, 20.0], "points": [70.0, NAN]}, ["cheap", "not run yet"])
     figure = points_against_cost({"paper": rows, "ours": rows / 2})
     assert texts(figure) == ["cheap", "cheap"]
+    assert len(points_against_cost({str(n): rows for n in range(7)}).axes[0].lines) == 7
     assert [line.get_ydata().tolist() for line in figure.axes[0].lines] == [[70.0], [35.0]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -99,7 +100,7 @@ def batch_noise(samples: Mapping[int, np.ndarray], spreads: Mapping[str, Mapping
     left.set_ylabel("batch size")
     left.set_xlabel("batch mean, in standard deviations of the channel")
     left.set_title(f"the means of {len(means):,} batches each")
-    for (layer, line), (colour, marker) in zip(spreads.items(), LINES * 2, strict=False):
+    for (layer, line), (colour, marker) in zip(spreads.items(), cycle(LINES), strict=False):
         sizes = np.array(list(line))
         values = np.array(list(line.values()))
         right.plot(sizes, values, color=colour, marker=marker, markersize=5, linewidth=1.5, label=layer)
@@ -131,7 +132,7 @@ def against_stride(strides: Sequence[int], panels: Mapping[str, Mapping[str, Seq
         raise ValueError("panels: expected at least one, found none")
     figure, axes = plt.subplots(1, len(panels), figsize=(3.5 * len(panels) + 0.5, 3.4), layout="constrained")
     for ax, (title, lines) in zip(np.atleast_1d(axes), panels.items(), strict=True):
-        for (name, values), (colour, marker) in zip(lines.items(), LINES, strict=False):
+        for (name, values), (colour, marker) in zip(lines.items(), cycle(LINES), strict=False):
             if len(values) != len(strides):
                 raise ValueError(f"{title}, {name}: expected {len(strides)} values, found {len(values)}")
             ax.plot(strides, values, color=colour, marker=marker, markersize=5, linewidth=1.5, label=name)
@@ -157,7 +158,7 @@ def survival_curves(sizes: Sequence[float], curves: Mapping[int, Sequence[float]
     """
     figure, ax = plt.subplots(figsize=(7.5, 3.8), layout="constrained")
     shades = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(curves)))
-    for (stride, shares), colour, (_, marker) in zip(curves.items(), shades, LINES * 2, strict=False):
+    for (stride, shares), colour, (_, marker) in zip(curves.items(), shades, cycle(LINES), strict=False):
         ax.plot(sizes, shares, color=colour, marker=marker, markersize=5, linewidth=1.5, label=f"{stride}")
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -204,7 +205,7 @@ def points_against_cost(groups: Mapping[str, pd.DataFrame]) -> Figure:
     groups: name -> columns "billions" (Mult-Adds) and "points" (mIoU in %), the index names the rows.
     """
     figure, ax = plt.subplots(figsize=(8, 5.2), layout="constrained")
-    for (name, rows), (colour, marker), below in zip(groups.items(), LINES, (True, False), strict=False):
+    for (name, rows), (colour, marker), below in zip(groups.items(), cycle(LINES), cycle((True, False)), strict=False):
         rows = rows.dropna()
         ax.plot(rows["billions"], rows["points"], marker, color=colour, markersize=7, label=name, linestyle="none")
         for row, line in rows.iterrows():

@@ -33,6 +33,10 @@ def stride_viewer(
     Raises:
         ValueError: no prediction for that stride; numbers or sizes that do not agree.
     """
+    offered = min(SHOWN, len(images))
+    for name, of in {"labels": labels, **{f"predictions of stride {s}": p for s, p in predictions.items()}}.items():
+        if len(of) < offered:
+            raise ValueError(f"{name}: expected at least {offered}, one per image offered; found {len(of)}")
 
     def draw(picture: int, stride: int) -> bytes:
         i, found = picture - 1, predictions[stride][picture - 1]
@@ -43,6 +47,6 @@ def stride_viewer(
     return explorer(
         draw,
         "Image, label, the most that a map of this stride can say of it, and where that is wrong.",
-        picture=slider("image", range(1, min(SHOWN, len(images)) + 1), 1),
+        picture=slider("image", range(1, offered + 1), 1),
         stride=slider("output stride", predictions, stride),
     )
