@@ -63,5 +63,5 @@ def test_every_slider_of_the_stride_viewer_changes_the_picture() -> None:
     assert len(set(seen)) == len(seen)
     with pytest.raises(ValueError, match="output stride: expected a start among"):
         stride_viewer(images, labels, predictions, **look, stride=32)
-    with pytest.raises(ValueError, match="predictions of stride 8: expected at least 12, .* found 11"):
+    with pytest.raises(ValueError, match=r"predictions of stride 8: expected at least 12, .* found 11"):
         stride_viewer(images, labels, {8: labels[:11]}, **look, stride=8)
