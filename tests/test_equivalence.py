@@ -168,6 +168,21 @@ def test_imagenet_weights_without_batch_counters() -> None:
     load_imagenet_weights(ResNet(18), {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")})
 
 
+def test_imagenet_weights_leave_the_added_blocks_of_a_cascade() -> None:
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    cascade = ResNet(18, cascade_blocks=2)
+    added = {
+        key: value.clone() for key, value in cascade.state_dict().items() if key.startswith(("layer5.", "layer6."))
+    }
+    load_imagenet_weights(cascade, state)
+    loaded = cascade.state_dict()
+    assert len(added) > 40 and all(torch.equal(loaded[key], value) for key, value in added.items())
+    assert torch.equal(loaded["layer4.1.conv2.weight"], state["layer4.1.conv2.weight"])
+    del state["layer4.1.conv2.weight"]
+    with pytest.raises(ValueError, match=r"1 missing: layer4\.1\.conv2\.weight"):
+        load_imagenet_weights(cascade, state)
+
+
 def test_imagenet_weights_of_another_network() -> None:
     state = torchvision.models.resnet18(weights=None).state_dict()
     with pytest.raises(ValueError, match=r"ImageNet weights do not fit ResNet: .*missing.*layer1\.0\.conv3"):
