@@ -262,6 +262,14 @@ def test_an_interrupted_row_has_noted_what_it_stored(study: Study, monkeypatch: 
     assert "stale" in dataclasses.replace(study, rows=changed).table().remarks["plain"]
 
 
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"plain": ["x"]}', b"\xff"])
+def test_a_damaged_note_of_rows_is_named(study: Study, content: bytes) -> None:
+    (study.folder / "rows").mkdir()
+    (study.folder / "rows" / "decoder_toy.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"decoder_toy\.json: expected JSON \(.*\); delete it, it is written again"):
+        study.table()
+
+
 def test_rows_and_seeds_that_the_study_has_not_are_refused(study: Study) -> None:
     with pytest.raises(ValueError, match=r"seeds \[7\]; expected some of the study's, \[0, 1\]"):
         study.run("plain", [0, 7], progress=False)
