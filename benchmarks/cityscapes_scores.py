@@ -19,7 +19,7 @@ from harness.measure import Run, take_turns, times_as_fast
 from harness.report import parser, print_table, save
 from PIL import Image
 
-from seglib.data.toy import street_scene
+from tools.toy_data import street_scene
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS, TWO, FLOOR, SCRIPT = "seglib", "seglib, 2 workers", "decode the PNGs", "cityscapesScripts"
@@ -85,7 +85,7 @@ def contestants(folder: Path) -> dict[str, Run]:
         command = [sys.executable, *arguments]
         return lambda: subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)
 
-    command = ("-m", "seglib.cityscapes_scores", *places, f"--output={folder / 'ours.json'}")
+    command = ("-m", "seglib.metrics.cityscapes_scores", *places, f"--output={folder / 'ours.json'}")
     return {
         FLOOR: process("-c", DECODE, *places),
         OURS: process(*command),

@@ -22,8 +22,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from seglib.data import EpochBatches, SegmentationDataset, VOCSegmentation, make_loader, sample_rng, voc_palette
-from seglib.data.toy import TOY_VOC_CLASSES, voc_scene
+from seglib.data.toy import TOY_VOC_CLASSES
 from seglib.data.transforms import IMAGE_MEAN, IMAGENET, Compose, RandomFlip, RandomScaleCrop
+from tools.toy_data import voc_scene
 
 BATCH = 8
 RATIOS = ("ratio", "ratio_cpu")

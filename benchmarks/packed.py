@@ -19,8 +19,8 @@ from harness.report import parser, print_table, save
 from PIL import Image
 
 from seglib.data import CityscapesSegmentation, PackedDataset, SegmentationDataset, pack
-from seglib.data.toy import street_scene
 from seglib.data.transforms import RandomScaleCrop
+from tools.toy_data import street_scene
 
 FLOOR, OURS, PNG = "copy the crop", "packed", "PNG pairs"
 SCALES = {"crop": (1.0, 1.0), "scale and crop": (0.5, 2.0)}

@@ -14,7 +14,14 @@ from harness.report import parser, print_table, save
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOOR = "torch"
-MODULES = ("seglib", "seglib.metrics", "seglib.models", "seglib.data", "seglib.training", "segmentation_models_pytorch")
+MODULES = (
+    "seglib",
+    "seglib.metrics",
+    "seglib.models",
+    "seglib.data",
+    "seglib.train.trainer",
+    "segmentation_models_pytorch",
+)
 RUN_NOTEBOOK = """
 import sys, nbformat
 from pathlib import Path

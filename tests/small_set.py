@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from seglib.data import voc_palette
-from seglib.training import Recipe
+from seglib.recipe import Recipe
 
 TRAIN = tuple(f"2007_{number:06d}" for number in range(1, 13))
 VAL = tuple(f"2007_{number:06d}" for number in range(13, 17))

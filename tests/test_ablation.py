@@ -15,16 +15,14 @@ import torchvision
 from filelock import FileLock
 from small_set import SMALL, write_small_set
 
-from seglib.ablation import Study, main
-from seglib.building import build_model
-from seglib.cost_of_runs import Cost
-from seglib.inference import evaluate
 from seglib.metrics import ConfusionMatrix
-from seglib.models import load_imagenet_weights
+from seglib.models.build import build_model, load_imagenet_weights
+from seglib.predict import evaluate
 from seglib.recipe import Recipe
-from seglib.results import sealed
-from seglib.sources import code_hashes
-from seglib.training import Trainer
+from seglib.studies.report import Cost
+from seglib.studies.study import Study, main
+from seglib.train.results import code_hashes, sealed
+from seglib.train.trainer import Trainer
 
 
 @pytest.fixture
@@ -207,7 +205,7 @@ def test_a_row_whose_recipe_was_changed_is_stale(study: Study) -> None:
 def test_results_of_other_sources_say_so(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     study.run("plain", [0], progress=False)
     assert study.table().sources.tolist() == ["", ""]
-    monkeypatch.setattr("seglib.ablation.code_hashes", lambda: code_hashes() | {"metrics.py": "0"})
+    monkeypatch.setattr("seglib.studies.study.code_hashes", lambda: code_hashes() | {"metrics.py": "0"})
     assert study.table().sources.tolist() == ["earlier (1 file changed)", ""]
     assert "sources" not in study.report() and study.report(sources=True).sources["plain"].startswith("earlier")
     assert study.changed_sources("plain") == ["metrics.py"]
@@ -296,15 +294,15 @@ def test_rows_that_differ_in_scoring_share_one_training(study: Study, monkeypatc
         scored.append((options["output_stride"], options["flip"], options["window"]))
         return evaluate(*arguments, **options)
 
-    monkeypatch.setattr("seglib.training.evaluate", spy)
+    monkeypatch.setattr("seglib.train.trainer.evaluate", spy)
     assert study.run("16", [0], progress=False) == 1
     monkeypatch.setattr(Trainer, "_train", lambda *_: pytest.fail("trained again"))
     study_of_one = dataclasses.replace(study, seeds=(0,))
     assert str(study_of_one.cost("8")).endswith("1 of 1 runs are left, trained with another row and only to be scored")
     newer = code_hashes() | {"metrics.py": "0"}
-    monkeypatch.setattr("seglib.training.code_hashes", lambda: newer)
+    monkeypatch.setattr("seglib.train.trainer.code_hashes", lambda: newer)
     assert study.run("8", [0], progress=False) == 1
-    monkeypatch.setattr("seglib.ablation.code_hashes", lambda: newer)
+    monkeypatch.setattr("seglib.studies.study.code_hashes", lambda: newer)
     assert study.changed_sources("8") == ["metrics.py"], "scored by the present code, trained by an earlier one"
     finer, plain = study.result("8", 0), study.result("16", 0)
     assert finer["evaluation"] == plain["evaluation"] | {"output_stride": 8, "flip": True, "window": [33, 49]}

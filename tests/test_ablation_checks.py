@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from seglib.ablation import Study
-from seglib.checks import ablation_batch_size, ablation_output_stride
-from seglib.checks.ablation_batch_size import examine_row, only_scoring
-from seglib.checks.verdict import Mistake
+from seglib.course.checks import ablation_batch_size, ablation_output_stride
+from seglib.course.checks.ablation_batch_size import examine_row, only_scoring
+from seglib.course.checks.verdict import Mistake
 from seglib.recipe import Recipe
+from seglib.studies.study import Study
 from tests.wrong_answers.ablation_batch_size import WRONG as BATCH_SIZE
 from tests.wrong_answers.ablation_output_stride import WRONG as OUTPUT_STRIDE
 

@@ -10,17 +10,16 @@ from small_set import SMALL, write_small_set
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglib import distributed
-from seglib.building import build_dataset, build_model
 from seglib.data import ToyVOC
-from seglib.data.sampling import EpochBatches
-from seglib.folds import reestimate_batch_norm
+from seglib.data.batches import EpochBatches
+from seglib.data.open import build_dataset
 from seglib.models import ASPP, DeepLabV3Plus, HeadVariant, ResNet, mult_adds, parameter_count
-from seglib.models.norms import GhostBatchNorm2d, group_norm_like, replace_batch_norm
-from seglib.optimisation import at_logits_size, build_loss, freeze_batch_norm
+from seglib.models.build import build_model
+from seglib.models.layers import GhostBatchNorm2d, group_norm_like, replace_batch_norm
 from seglib.recipe import Recipe
-from seglib.reestimation import reestimate, training_crops
-from seglib.training import Trainer
+from seglib.train import distributed
+from seglib.train.optim import at_logits_size, build_loss, freeze_batch_norm, reestimate_batch_norm
+from seglib.train.trainer import Trainer, reestimate, training_crops
 
 torch.set_num_threads(2)
 

@@ -6,8 +6,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from seglib.ablation import Study
-from seglib.plots.ablations import (
+from seglib.course.figures.ablations import (
     against_stride,
     batch_noise,
     class_scatter,
@@ -15,8 +14,9 @@ from seglib.plots.ablations import (
     points_against_cost,
     survival_curves,
 )
-from seglib.plots.style import GREEN, GREY, INK, VERMILION
+from seglib.course.figures.style import GREEN, GREY, INK, VERMILION
 from seglib.recipe import Recipe
+from seglib.studies.study import Study
 
 NAN = np.nan
 STRIDES = (8, 16, 32)

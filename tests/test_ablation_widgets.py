@@ -7,9 +7,15 @@ import pytest
 import torch
 from PIL import Image
 
+from seglib.course.widgets.running_mean import (
+    STEPS,
+    error_at_end,
+    running_mean,
+    running_mean_explorer,
+    running_mean_picture,
+)
+from seglib.course.widgets.stride_viewer import stride_viewer
 from seglib.data import voc_palette
-from seglib.widgets.running_mean import STEPS, error_at_end, running_mean, running_mean_explorer, running_mean_picture
-from seglib.widgets.stride_viewer import stride_viewer
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.0003])

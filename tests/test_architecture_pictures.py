@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from seglib.models import ResNet
-from seglib.models.fields import valid_weights
-from seglib.plots.architecture import (
+from seglib.course.fields import valid_weights
+from seglib.course.figures.architecture import (
     COST_COLUMNS,
     Grid,
     gain_against_cost,
@@ -24,8 +23,9 @@ from seglib.plots.architecture import (
     tap_use,
     untrained_use,
 )
-from seglib.plots.style import BLUE, ORANGE, VERMILION
-from seglib.widgets.cascade import cascade_explorer, cascade_picture, cascade_rates
+from seglib.course.figures.style import BLUE, ORANGE, VERMILION
+from seglib.course.widgets.cascade import cascade_explorer, cascade_picture, cascade_rates
+from seglib.models import ResNet
 
 NAN = float("nan")
 

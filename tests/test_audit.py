@@ -6,8 +6,9 @@ import torch
 import torchvision
 from peer_networks import Weights, jfzhang95, vainf
 
-from seglib.models import DeepLabV3, DeepLabV3Plus, HeadVariant, ResNet, load_checkpoint
-from seglib.models.audit import PAPERS, PEERS, Dilations, audit, set_dilations
+from seglib.models import DeepLabV3, DeepLabV3Plus, HeadVariant, ResNet
+from seglib.zoo import load_checkpoint
+from seglib.zoo.audit import PAPERS, PEERS, Dilations, audit, set_dilations
 
 BY_NAME = {peer.name: peer for peer in PEERS}
 segmentation = torchvision.models.segmentation

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seglib.data.augmentation import LEVELS, RandomBlur, RandomOcclusion, augmentation
+from seglib.data.transforms import LEVELS, RandomBlur, RandomOcclusion, augmentation
 
 
 def sample(height: int = 40, width: int = 60) -> tuple[np.ndarray, np.ndarray]:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seglib.course.figures.boundaries import label_panels, tint_band, trimap_curves, wipe
+from seglib.course.figures.samples import CORRECT_COLOUR, UNCOUNTED_COLOUR, WRONG_COLOUR
+from seglib.course.widgets.decoder import decoder_explorer, wipe_picture
 from seglib.data import voc_palette
-from seglib.plots.boundaries import label_panels, tint_band, trimap_curves, wipe
-from seglib.plots.samples import CORRECT_COLOUR, UNCOUNTED_COLOUR, WRONG_COLOUR
-from seglib.widgets.decoder import decoder_explorer, wipe_picture
 
 CLASSES = ("background", "object")
 PALETTE = voc_palette()

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from seglib.data import VOCSegmentation
 from seglib.data.transforms import UNIT
-from seglib.inference import evaluate
-from seglib.models import DeepLabV3, DeepLabV3Plus, HeadVariant, MobileNetV2, load_checkpoint
-from seglib.models.layouts import LAYOUTS
+from seglib.models import DeepLabV3, DeepLabV3Plus, HeadVariant, MobileNetV2
+from seglib.predict import evaluate
+from seglib.zoo import load_checkpoint
+from seglib.zoo.checkpoints import LAYOUTS
 
 
 def images(height: int = 65, width: int = 97) -> Tensor:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from cityscapesscripts.helpers.labels import labels as official
 
-from seglib.cityscapes_labels import CITYSCAPES_LABELS, train_ids_to_ids
+from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS, train_ids_to_ids
 
 
 def test_the_table_is_the_official_one_in_its_order() -> None:

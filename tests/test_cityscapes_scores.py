@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from seglib.cityscapes_labels import CITYSCAPES_LABELS
-from seglib.cityscapes_scores import find_frames, main, score_folders, score_frame
-from seglib.street_scores import StreetResult, StreetScores
+from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS
+from seglib.metrics.cityscapes_scores import find_frames, main, score_folders, score_frame
+from seglib.metrics.street_scores import StreetResult, StreetScores
 
 ROOT = Path(__file__).resolve().parent.parent
 TOY = ROOT / "data" / "toy_cityscapes" / "gtFine"
@@ -534,5 +534,5 @@ def test_command_is_short_about_errors(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_command_does_without_torch() -> None:
     """To import it takes longer than to score twenty frames."""
-    code = "import seglib.cityscapes_scores, sys; sys.exit('torch' in sys.modules)"
+    code = "import seglib.metrics.cityscapes_scores, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

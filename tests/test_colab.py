@@ -23,9 +23,9 @@ import torch
 from nbformat.v4 import new_notebook
 from packaging.requirements import Requirement
 
-from seglib.course import run_folder
+from seglib.files import run_folder
 from seglib.recipe import Recipe
-from seglib.training import Trainer
+from seglib.train.trainer import Trainer
 from tools import stamp
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -251,7 +251,7 @@ def test_elsewhere_the_set_up_cell_only_imports(
 
 def test_run_folder_is_where_it_outlives_the_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEGLIB_RUNS", raising=False)
-    monkeypatch.setattr("seglib.course.PROJECT", tmp_path / NAME)
+    monkeypatch.setattr("seglib.files.PROJECT", tmp_path / NAME)
     assert run_folder("a") == tmp_path / NAME / "runs" / "a"
     (tmp_path / "drive" / "MyDrive").mkdir(parents=True)
     assert run_folder("a") == tmp_path / NAME / "runs" / "a", "a folder of that name elsewhere is not a drive"
@@ -273,7 +273,7 @@ def test_a_run_name_is_not_a_path(name: str) -> None:
 CONTINUE = """
 import sys, torch
 from seglib.course import run_folder
-from seglib.training import Recipe, Trainer
+from seglib.train.trainer import Recipe, Trainer
 torch.set_num_threads(2)
 run = Trainer(Recipe(**eval(sys.argv[1])), run_folder("mine"), progress=False, device="cpu")
 begun = run.iteration

@@ -23,12 +23,13 @@ import torch
 from small_set import SMALL, write_small_set
 from torch import Tensor, nn
 
-from seglib import distributed
 from seglib.data import EpochBatches
 from seglib.metrics import ConfusionMatrix
-from seglib.optimisation import build_loss
-from seglib.results import load_result
-from seglib.training import Recipe, Trainer
+from seglib.recipe import Recipe
+from seglib.train import distributed
+from seglib.train.optim import build_loss
+from seglib.train.results import load_result
+from seglib.train.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
 
@@ -349,7 +350,7 @@ def test_killed_process_ends_the_run_which_goes_on_bit_for_bit(folder: Path, tmp
 
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in KILLED.changes().items()))
-    command = ["-m", "seglib.training", recipe, "--run-dir", folder / "killed", "--data-root", folder / "data"]
+    command = ["-m", "seglib.train.trainer", recipe, "--run-dir", folder / "killed", "--data-root", folder / "data"]
     done = torchrun(*command)
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads(done.stdout)["world_size"] == WORLD, "printed once"

@@ -8,14 +8,13 @@ import pytest
 import torch
 from small_set import SMALL, write_small_set
 
-from seglib.building import build_dataset
 from seglib.data import ToyVOC
 from seglib.data.noise import NoisyMasks, displaced
-from seglib.history import History
+from seglib.data.open import build_dataset
 from seglib.metrics import ConfusionMatrix
 from seglib.recipe import Recipe
-from seglib.results import load_result
-from seglib.training import Trainer
+from seglib.train.results import load_result
+from seglib.train.trainer import History, Trainer
 
 # a rate of 0 changes no weight, and running statistics that do not move keep the score: the first one stays the best
 STUCK = SMALL.replace(lr=0.0, bn_momentum=0.0, eval_every=2, patience=3, iterations=40)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from seglib.effects import mean_and_sd, paired_effect, verdict
+from seglib.studies.report import mean_and_sd, paired_effect, verdict
 
 
 def test_interval_is_that_of_a_paired_t_test() -> None:

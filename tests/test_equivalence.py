@@ -8,7 +8,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from seglib.models import DeepLabV3, DeepLabV3Plus, MobileNetV2, ResNet, load_checkpoint, load_imagenet_weights
+from seglib.models import DeepLabV3, DeepLabV3Plus, MobileNetV2, ResNet
+from seglib.models.build import load_imagenet_weights
+from seglib.zoo import load_checkpoint
 
 
 def randomised(model: nn.Module, seed: int = 0) -> nn.Module:

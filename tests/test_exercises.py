@@ -13,7 +13,7 @@ import nbformat
 import pytest
 import torch
 
-from seglib.checks.verdict import Mistake, NotAttempted, Verdict, call, exercise, expect, expect_tensor
+from seglib.course.checks.verdict import Mistake, NotAttempted, Verdict, call, exercise, expect, expect_tensor
 from tests import wrong_answers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -160,7 +160,7 @@ def test_checks_and_wrong_answers_have_their_exercise(name: str) -> None:
     paths = [path for path in NOTEBOOKS if module_of(path) == name and tagged(path, "exercise")]
     assert paths, f"no notebook {name} has exercises"
     numbers = {one.name: one.number for one in (parse(paths[0], i) for i in tagged(paths[0], "exercise"))}
-    assert checks_in(importlib.import_module(f"seglib.checks.{name}")) == numbers
+    assert checks_in(importlib.import_module(f"seglib.course.checks.{name}")) == numbers
     assert wrong_sources(paths[0]).keys() == set(numbers.values())
 
 

@@ -18,11 +18,13 @@ import torch
 from small_set import SIZE, SMALL, TRAIN, VAL, write_label, write_small_set
 
 from seglib.data import EpochBatches
+from seglib.files import write_json
 from seglib.metrics import ConfusionMatrix
-from seglib.models import load_checkpoint
-from seglib.results import load_result, sealed
-from seglib.storage import load_state, previous_path, save_state, write_json
-from seglib.training import Recipe, Trainer, main
+from seglib.recipe import Recipe
+from seglib.train.checkpoint import load_state, previous_path, save_state
+from seglib.train.results import load_result, sealed
+from seglib.train.trainer import Trainer, main
+from seglib.zoo import load_checkpoint
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seglib.models import FCN, VGG16, BilinearUpsampling, MobileNetV2, ResNet, bilinear_kernel
-from seglib.models.vgg import convolutional_vgg16, load_vgg16_weights
+from seglib.models.build import load_vgg16_weights
+from seglib.models.vgg import convolutional_vgg16
 
 STRIDES = (32, 16, 8)
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from seglib.models.fields import Field, Layer, path_counts, valid_weight_fractions
-from seglib.plots.fields import show_fields, show_maps, show_path_counts, valid_weight_curves
-from seglib.plots.style import VERMILION
-from seglib.widgets import receptive_field
-from seglib.widgets.explorer import explorer, slider
+from seglib.course.fields import Field, Layer, path_counts, valid_weight_fractions
+from seglib.course.figures.fields import show_fields, show_maps, show_path_counts, valid_weight_curves
+from seglib.course.figures.style import VERMILION
+from seglib.course.widgets import receptive_field
+from seglib.course.widgets.explorer import explorer, slider
 
 
 def test_frame_and_heat_stand_where_they_belong() -> None:

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from seglib.models import MobileNetV2, ResNet
-from seglib.models.fields import (
+from seglib.course.fields import (
     Field,
     LastMap,
     Layer,
@@ -20,6 +19,7 @@ from seglib.models.fields import (
     valid_weight_fractions,
     valid_weights,
 )
+from seglib.models import MobileNetV2, ResNet
 
 
 class High(nn.Module):

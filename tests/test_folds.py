@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from seglib.data import ToyVOC
+from seglib.data.base import fold_indices
 from seglib.data.transforms import UNIT
-from seglib.folds import fold_indices, mean_weights, reestimate_batch_norm
+from seglib.studies.staged import mean_weights
+from seglib.train.optim import reestimate_batch_norm
 
 
 @given(length=st.integers(2, 60), data=st.data())

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from seglib.plots.grids import label_grids, number_grids
-from seglib.widgets.upsampling import make_kernel, upsampling_explorer, upsampling_picture
+from seglib.course.figures.grids import label_grids, number_grids
+from seglib.course.widgets.upsampling import make_kernel, upsampling_explorer, upsampling_picture
 
 PALETTE = np.arange(768, dtype=np.uint32).reshape(256, 3).astype(np.uint8)
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from seglib.data import SegmentationDataset, ToyVOC
 from seglib.data.transforms import IMAGENET, RandomFlip
-from seglib.inference import evaluate, predict, predict_image, save_mask
 from seglib.metrics import ConfusionMatrix
+from seglib.predict import evaluate, predict, predict_image, save_mask
 
 
 class Tiny(nn.Module):

@@ -23,8 +23,8 @@ import torch
 from small_set import SMALL, write_small_set
 
 from seglib.metrics import ConfusionMatrix
-from seglib.results import load_result
-from seglib.training import Trainer
+from seglib.train.results import load_result
+from seglib.train.trainer import Trainer
 
 POINTS = ("half written", "not flushed", "between the renames", "amid an evaluation", "before the result is in place")
 # Number of loader workers -> what kills the attempts, in this order. "late" is a random time.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from seglib.checks import losses_and_imbalance as checks
+from seglib.course.checks import losses_and_imbalance as checks
 from tests.wrong_answers.losses_and_imbalance import WRONG
 
 HINTS = {

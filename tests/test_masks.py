@@ -1,4 +1,4 @@
-"""`python -m seglib.inference`: masks of image files, by a run's checkpoint or another library's weights."""
+"""`python -m seglib.predict`: masks of image files, by a run's checkpoint or another library's weights."""
 
 import subprocess
 import sys
@@ -11,13 +11,15 @@ import torch
 from PIL import Image
 from small_set import SMALL, write_small_set
 
-from seglib.cityscapes_labels import train_ids_to_ids
-from seglib.cityscapes_scores import score_folders
 from seglib.data import ToyCityscapes, ToyVOC, cityscapes_palette, voc_palette
 from seglib.data.transforms import UNIT
-from seglib.inference import evaluate, load_run, main, predict_image
-from seglib.models import load_checkpoint
-from seglib.training import Recipe, Trainer
+from seglib.metrics.cityscapes_labels import train_ids_to_ids
+from seglib.metrics.cityscapes_scores import score_folders
+from seglib.predict import evaluate, main, predict_image
+from seglib.recipe import Recipe
+from seglib.train.checkpoint import load_run
+from seglib.train.trainer import Trainer
+from seglib.zoo import load_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 SCORED = {"eval_scales": (0.5, 1.0), "eval_flip": True, "eval_output_stride": 8, "eval_window": (72, 96)}
@@ -182,7 +184,7 @@ def test_what_cannot_be_is_refused(
 
 def test_as_a_program(street_run: Trainer, tmp_path: Path) -> None:
     image = ToyCityscapes("val").files[0][0]
-    command = [sys.executable, "-m", "seglib.inference", str(street_run.checkpoint), str(image)]
+    command = [sys.executable, "-m", "seglib.predict", str(street_run.checkpoint), str(image)]
     done = subprocess.run(
         [*command, "--output", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
     )

@@ -50,7 +50,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         code("os.environ.get('SEGLIB_DATA', 'bundled')", count=None),
         code(f"display(Image(data=bytes.fromhex('{PNG.hex()}'), alt='One dot'))\nmatplotlib.get_backend()", count=3),
         code("import ipywidgets\ndisplay(ipywidgets.IntSlider(value=3))"),
-        code("from seglib.papers import published\npublished('fcn', 9)", "nbval-raises-exception"),
+        code("from seglib.studies.papers import published\npublished('fcn', 9)", "nbval-raises-exception"),
         code("print(1 + 1)"),
     )
     with pytest.MonkeyPatch.context() as patch:

@@ -7,13 +7,12 @@ import torch
 from small_set import SMALL, write_small_set
 from torch import nn
 
-from seglib.building import build_model
 from seglib.data import ToyVOC
 from seglib.models import DeepLabV3Plus, MobileNetV2
-from seglib.optimisation import build_loss, learning_rate, parameter_groups, pixel_counts
+from seglib.models.build import build_model
 from seglib.recipe import Recipe
-from seglib.schedules import poly
-from seglib.training import Trainer
+from seglib.train.optim import build_loss, learning_rate, parameter_groups, pixel_counts, poly
+from seglib.train.trainer import Trainer
 
 CHOICES = {
     "upsampled": {"loss": "upsampled_cross_entropy"},

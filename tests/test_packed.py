@@ -35,10 +35,9 @@ from seglib.data import (
     packed_files,
     voc_palette,
 )
-from seglib.data.augmentation import augmentation
 from seglib.data.noise import NoisyMasks
 from seglib.data.resampling import resample_image
-from seglib.data.transforms import Compose, RandomFlip, RandomScaleCrop
+from seglib.data.transforms import Compose, RandomFlip, RandomScaleCrop, augmentation
 
 CLASSES = ("nothing", "a", "b", "c")
 SIZES = ((20, 31), (33, 17), (20, 31), (8, 50), (41, 40))

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from small_set import SMALL, write_small_set
 
-from seglib.building import build_dataset
 from seglib.data import PackedDataset
+from seglib.data.open import build_dataset
 from seglib.recipe import Recipe
-from seglib.results import load_result
-from seglib.training import Trainer, main
+from seglib.train.results import load_result
+from seglib.train.trainer import Trainer, main
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seglib.plots import class_colours, instance_colours, show_panels
+from seglib.course.figures import class_colours, instance_colours, show_panels
 
 
 def test_every_picture_is_drawn_once_under_its_title() -> None:

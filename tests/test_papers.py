@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seglib.papers import cite, load_papers, published
+from seglib.studies.papers import cite, load_papers, published
 
 TABLES = [
     pytest.param(paper, name, table, id=f"{paper}-{name}")

@@ -6,9 +6,9 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from seglib.plots.profiles import departure_bars, dilation_table, field_panels
-from seglib.plots.style import VERMILION
-from seglib.widgets.peers import BY_NAME, peer_explorer, peers_picture
+from seglib.course.figures.profiles import departure_bars, dilation_table, field_panels
+from seglib.course.figures.style import VERMILION
+from seglib.course.widgets.peers import BY_NAME, peer_explorer, peers_picture
 
 
 def frames(figure: Figure) -> int:

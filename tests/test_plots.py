@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from seglib import plots
+from seglib.course import figures as plots
 from seglib.metrics import ConfusionMatrix
 
 VOID = 255

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from packaging.requirements import Requirement
 
-from seglib.papers import cite, load_papers, published
+from seglib.studies.papers import cite, load_papers, published
 from tools import notebooks as tool
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,7 +63,7 @@ def imports(path: Path) -> set[str]:
 
 
 def part(dotted: str) -> str | None:
-    """seglib.models.aspp -> models; None outside seglib and for the package itself."""
+    """seglib.models.deeplab -> models; None outside seglib and for the package itself."""
     pieces = dotted.split(".")
     return pieces[1] if pieces[0] == "seglib" and len(pieces) > 1 else None
 
@@ -129,12 +129,12 @@ def test_imports_are_found_wherever_they_stand(tmp_path: Path, monkeypatch: pyte
     module = tmp_path / "seglib" / "models" / "a.py"
     module.parent.mkdir(parents=True)
     module.write_text(
-        "from ..data import voc\nfrom . import b\nif TYPE_CHECKING:\n    import seglib.training\n"
+        "from ..data import voc\nfrom . import b\nif TYPE_CHECKING:\n    import seglib.train.trainer\n"
         "def f():\n    import matplotlib.pyplot as plt\n"
     )
     found = imports(module)
     assert {"seglib.data", "seglib.data.voc", "seglib.models.b", "matplotlib.pyplot"} <= found
-    assert "seglib.training" not in found
+    assert "seglib.train.trainer" not in found
 
 
 # --- notebooks -------------------------------------------------------------------------------------------------------

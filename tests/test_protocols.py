@@ -6,10 +6,11 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from seglib.building import build_dataset, build_model, training_transform
+from seglib.data.open import build_dataset, training_transform
 from seglib.data.transforms import RandomScaleCrop, Squash
-from seglib.optimisation import build_optimizer, learning_rate
+from seglib.models.build import build_model
 from seglib.recipe import Recipe
+from seglib.train.optim import build_optimizer, learning_rate
 
 GIB = 2**30
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seglib.course.figures.dilations import cost_bars, dilation_chart
+from seglib.course.figures.rates import influence_panels, seed_dots, tap_panels
+from seglib.course.figures.style import BLUE, VERMILION
+from seglib.course.widgets.aspp_rates import aspp_rate_explorer
+from seglib.course.widgets.dilations import dilation_explorer
 from seglib.models import ResNet
-from seglib.plots.dilations import cost_bars, dilation_chart
-from seglib.plots.rates import influence_panels, seed_dots, tap_panels
-from seglib.plots.style import BLUE, VERMILION
-from seglib.widgets.aspp_rates import aspp_rate_explorer
-from seglib.widgets.dilations import dilation_explorer
 
 
 def test_bars_are_the_dilations() -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from seglib.building import build_model
 from seglib.models import FCN, VGG16, UNet, mult_adds
+from seglib.models.build import build_model
 from seglib.recipe import RECIPES, Recipe
 
 DEFAULTS = {

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from small_set import SMALL, write_small_set
 
-from seglib.rerun import Comparison, main, run_again, sample
-from seglib.results import load_result, sealed
-from seglib.storage import write_json
-from seglib.training import Trainer
+from seglib.files import write_json
+from seglib.studies.rerun import Comparison, main, run_again, sample
+from seglib.train.results import load_result, sealed
+from seglib.train.trainer import Trainer
 
 RECIPE = SMALL.replace(iterations=2)
 
@@ -63,7 +63,7 @@ def test_the_command_counts_what_does_not_agree(
     stored: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     outcomes = iter([Comparison("x", 0.5, 0.5, True, 0.0, []), Comparison("x", 0.5, 0.7, False, 0.01, None)])
-    monkeypatch.setattr("seglib.rerun.run_again", lambda *_, **__: next(outcomes))
+    monkeypatch.setattr("seglib.studies.rerun.run_again", lambda *_, **__: next(outcomes))
     (stored.parent / "toy_other.json").write_text(json.dumps({}))
     assert main(["2", "--folder", str(stored.parent)]) == 1
     assert "sources changed: unknown" in capsys.readouterr().out

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from seglib.schedules import cosine, poly, step, warm_up
+from seglib.train.optim import cosine, poly, step, warm_up
 
 
 def test_poly_is_the_papers_formula() -> None:

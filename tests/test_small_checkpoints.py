@@ -6,11 +6,13 @@ import pytest
 import torch
 from small_set import SMALL
 
-from seglib.building import build_dataset, normalisation
-from seglib.inference import evaluate, load_run
-from seglib.results import RESULTS, load_result, sealed
-from seglib.storage import load_tensors, write_json
-from seglib.training import Trainer
+from seglib.data.open import build_dataset, normalisation
+from seglib.files import load_tensors, write_json
+from seglib.predict import evaluate
+from seglib.studies.results import RESULTS
+from seglib.train.checkpoint import load_run
+from seglib.train.results import load_result, sealed
+from seglib.train.trainer import Trainer
 from tools import small_checkpoint
 
 KEPT = sorted((Path(__file__).parents[1] / "data" / "checkpoints").glob("*.pt"))

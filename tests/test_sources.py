@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seglib.sources import MEASURING, PACKAGE, changed_sources, code_hash, code_hashes, of_whole_run
+from seglib.train.results import MEASURING, PACKAGE, changed_sources, code_hash, code_hashes, of_whole_run
 
 CODE = '''"""A module."""
 
@@ -50,7 +50,7 @@ OTHER = {
 
 
 def test_what_a_run_imports_is_counted_or_left_out_on_purpose() -> None:
-    code = "import sys, seglib.training; print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('seglib')))"
+    code = "import sys, seglib.train.trainer; print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('seglib')))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     imported = {Path(file).relative_to(PACKAGE).as_posix() for file in run.stdout.split()}
     assert {name for name in imported - {*MEASURING} - OTHER if not name.startswith("data/toy")} == set()

@@ -7,11 +7,10 @@ import pytest
 import torch
 from small_set import SMALL, write_small_set
 
-from seglib.folds import mean_weights
+from seglib.files import load_tensors
 from seglib.metrics import ConfusionMatrix
 from seglib.recipe import Recipe
-from seglib.staged import Staged, choose_members, main
-from seglib.storage import load_tensors
+from seglib.studies.staged import Staged, choose_members, main, mean_weights
 
 FAST = SMALL.replace(iterations=3, batch_size=4, dropout=0.1, seed=3)
 
@@ -47,7 +46,7 @@ def test_every_stage_has_folds_aggregates_and_a_choice(finished: tuple[dict, Pat
 
 def test_everything_is_scored_by_the_recipes_protocol(staged: Staged, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr("seglib.staged.evaluate", lambda *_, **how: seen.append(how) or ConfusionMatrix(9))
+    monkeypatch.setattr("seglib.studies.staged.evaluate", lambda *_, **how: seen.append(how) or ConfusionMatrix(9))
     how = {"scales": (0.5, 1.0), "flip": True, "output_stride": 8, "window": (24, 24)}
     staged._score(FAST.replace(**{f"eval_{name}": value for name, value in how.items()}), torch.nn.Identity(), "val")
     assert seen == [how]

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from seglib.storage import load_state, previous_path, save_state, write_atomic, write_json
+from seglib.files import write_atomic, write_json
+from seglib.train.checkpoint import load_state, previous_path, save_state
 
 
 def test_predecessor_is_kept_and_used_when_the_last_is_damaged(tmp_path: Path) -> None:

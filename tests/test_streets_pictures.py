@@ -10,9 +10,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from PIL import Image
 
-from seglib.plots import png
-from seglib.plots.streets import aspect_arrows, coverage_panels, region_panels, same_scale_panels, width_curves
-from seglib.widgets.street_viewer import pixel_text, street_picture, street_viewer, zoom_window
+from seglib.course.figures import png
+from seglib.course.figures.streets import aspect_arrows, coverage_panels, region_panels, same_scale_panels, width_curves
+from seglib.course.widgets.street_viewer import pixel_text, street_picture, street_viewer, zoom_window
 
 SHAPE = (20, 40)
 
@@ -173,8 +173,8 @@ def test_the_window_holds_the_pixel_and_stays_inside(zoom, pixel, rows, columns)
 
 def test_opacity_mixes_frame_and_label(street: tuple[np.ndarray, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
-    monkeypatch.setattr("seglib.widgets.street_viewer._draw", lambda *arguments: drawn.append(arguments))
-    monkeypatch.setattr("seglib.widgets.street_viewer.png", lambda figure, alt: type("Shown", (), {"data": alt}))
+    monkeypatch.setattr("seglib.course.widgets.street_viewer._draw", lambda *arguments: drawn.append(arguments))
+    monkeypatch.setattr("seglib.course.widgets.street_viewer.png", lambda figure, alt: type("Shown", (), {"data": alt}))
     for opacity in (0, 0.5, 1):
         assert street_picture(*street, opacity=opacity, row=5, column=12, zoom=2).startswith("row 5, column 12: car")
     pictures = [arguments[0] for arguments in drawn]
@@ -191,7 +191,7 @@ def test_the_viewer_refuses(street: tuple[np.ndarray, ...], wrong: dict) -> None
 
 
 def test_the_viewer_marks_window_and_pixel(street: tuple[np.ndarray, ...]) -> None:
-    from seglib.widgets.street_viewer import _draw
+    from seglib.course.widgets.street_viewer import _draw
 
     whole, part = _draw(street[0], zoom_window(SHAPE, 4, 10, 20), (10, 20), "text").axes
     assert np.asarray(part.images[0].get_array()).shape == (5, 10, 3)

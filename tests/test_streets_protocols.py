@@ -5,8 +5,17 @@ import pytest
 import torch
 from torch import nn
 
+from seglib.course.protocols import (
+    CENTRE,
+    FULL,
+    HALF,
+    IMAGE_MEAN,
+    VOID_COUNTED,
+    centre_square,
+    halved,
+    miou_by_protocol,
+)
 from seglib.data import SegmentationDataset
-from seglib.protocols import CENTRE, FULL, HALF, IMAGE_MEAN, VOID_COUNTED, centre_square, halved, miou_by_protocol
 
 K = 3
 

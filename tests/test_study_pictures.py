@@ -12,13 +12,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from seglib.course.figures import png
+from seglib.course.figures.losses import loss_curves, one_pixel, weight_correlation, weight_scatter
+from seglib.course.figures.studies import class_curves, compared_curves, difference_map, score_bars, study_dots
+from seglib.course.figures.style import BLUE, INK
+from seglib.course.widgets import losses as widget
+from seglib.course.widgets.losses import loss_explorer, loss_picture
 from seglib.losses import cross_entropy, focal
-from seglib.plots import png
-from seglib.plots.losses import loss_curves, one_pixel, weight_correlation, weight_scatter
-from seglib.plots.studies import class_curves, compared_curves, difference_map, score_bars, study_dots
-from seglib.plots.style import BLUE, INK
-from seglib.widgets import losses as widget
-from seglib.widgets.losses import loss_explorer, loss_picture
 
 P = np.array([0.02, 0.1, 0.5, 0.9, 0.98])
 CLASSES = ("sky", "road", "tree", "car")

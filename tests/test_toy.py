@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seglib.data.toy import (
-    TOY_VOC_CLASSES,
-    ToyVOC,
+from seglib.data.toy import TOY_VOC_CLASSES, ToyVOC
+from tools.toy_data import (
     generate_toy_cityscapes,
     generate_toy_voc,
     street_scene,
@@ -20,8 +19,8 @@ from seglib.data.toy import (
     voc_scene,
     voc_scenes,
 )
-from seglib.data.toy.canvas import Canvas, void_border
-from seglib.data.toy.voc_objects import canvas_triangle, koi
+from tools.toy_data.canvas import Canvas, void_border
+from tools.toy_data.voc_objects import canvas_triangle, koi
 
 DATA = Path(__file__).parents[1] / "data"
 VOC = DATA / "toy_voc" / "VOCdevkit" / "VOC2012"
@@ -322,7 +321,7 @@ def test_wrong_counts_are_refused_before_anything_is_written(tmp_path):
 def test_command_line(tmp_path, capsys, monkeypatch):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["toy", *arguments])
-        runpy.run_module("seglib.data.toy", run_name="__main__")
+        runpy.run_module("tools.toy_data", run_name="__main__")
 
     arguments = ["voc", str(tmp_path / "x"), "--train", "1", "--trainaug", "2", "--val", "1"]
     run(*arguments)

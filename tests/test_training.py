@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from seglib.inference import evaluate
-from seglib.results import load_result
-from seglib.sources import code_hashes
-from seglib.training import LOG_EVERY, Recipe, Trainer, main
+from seglib.predict import evaluate
+from seglib.recipe import Recipe
+from seglib.train.results import code_hashes, load_result
+from seglib.train.trainer import LOG_EVERY, Trainer, main
 
 SMOKE = Recipe(
     crop_size=33,

@@ -12,8 +12,15 @@ from torch import Tensor, nn
 
 from seglib.data import SegmentationDataset, voc_palette
 from seglib.data.transforms import IMAGENET
-from seglib.inference import BATCH_PIXELS, equal_sizes, evaluate, predict, predict_image
-from seglib.windows import window_probabilities, window_starts
+from seglib.predict import (
+    BATCH_PIXELS,
+    equal_sizes,
+    evaluate,
+    predict,
+    predict_image,
+    window_probabilities,
+    window_starts,
+)
 
 
 class Pointwise(nn.Module):

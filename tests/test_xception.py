@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from seglib.building import build_model
 from seglib.models import DeepLabV3, DeepLabV3Plus, HeadVariant, Xception, mult_adds
+from seglib.models.build import build_model
 from seglib.recipe import Recipe
 
 BILLION = 1e9

@@ -206,7 +206,7 @@ def _output_problems(output: NotebookNode, tags: list[str], user: str | None) ->
             if kind in ("image/png", "image/jpeg") and (size := len(base64.b64decode(data))) > MAX_IMAGE_BYTES:
                 said.append(f"picture of {size / 1000:.0f} KB, at most {MAX_IMAGE_BYTES // 1000} KB")
             if kind.startswith("image/") and not {**output.metadata, **output.metadata.get(kind, {})}.get("alt"):
-                said.append("picture without alt text: show it with seglib.plots.png(figure, alt)")
+                said.append("picture without alt text: show it with seglib.course.figures.png(figure, alt)")
     for text in texts:
         if path := ANY_PATH.search(text):
             said.append(f"absolute path {path.group()} in an output")
@@ -248,7 +248,7 @@ def store(path: Path, run: bool = True) -> list[str]:
     # "root" and names of one or two letters stand in any text.
     found = problems(nb, user=login if login != "root" and len(login) > 2 else None)
     if not found:
-        from seglib.storage import write_atomic  # imports torch, which those who only check need not wait for
+        from seglib.files import write_atomic
 
         nbformat.validate(nb)
         write_atomic(path, lambda file: file.write(serialise(nb)))

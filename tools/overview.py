@@ -6,11 +6,12 @@ python tools/overview.py RUN_DIR
 import sys
 from pathlib import Path
 
-from seglib.building import build_dataset, build_model, normalisation
-from seglib.inference import predict_image
-from seglib.plots import png, show_samples
+from seglib.course.figures import png, show_samples
+from seglib.data.open import build_dataset, normalisation
+from seglib.models.build import build_model
+from seglib.predict import predict_image
 from seglib.recipe import Recipe
-from seglib.storage import load_state
+from seglib.train.checkpoint import load_state
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "overview.png"
 IMAGES = (0, 40)  # of the val list
@@ -20,7 +21,7 @@ def main(run_dir: str) -> None:
     found = load_state(Path(run_dir) / "checkpoint.pt")
     if found is None:
         sys.exit(
-            f"{run_dir}: holds no checkpoint.pt; train one with python -m seglib.training toy_voc --run-dir {run_dir}"
+            f"{run_dir}: holds no checkpoint.pt; train one with python -m seglib.train.trainer toy_voc --run-dir {run_dir}"
         )
     state, _ = found
     recipe = Recipe.from_dict(state["recipe"])

@@ -1,4 +1,4 @@
-"""Keeps the weights of a finished run as a small file that `seglib.inference.load_run` reads, for the notebooks.
+"""Keeps the weights of a finished run as a small file that `seglib.predict.load_run` reads, for the notebooks.
 
 python tools/small_checkpoint.py RUN_DIR data/checkpoints/NAME.pt
 """
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
-from seglib.building import build_dataset, normalisation
-from seglib.inference import evaluate, load_run
-from seglib.results import load_result
-from seglib.storage import write_atomic
+from seglib.data.open import build_dataset, normalisation
+from seglib.files import write_atomic
+from seglib.predict import evaluate
+from seglib.train.checkpoint import load_run
+from seglib.train.results import load_result
 
 TOLERANCE = 1e-3  # of the mIoU, between the weights as trained and as kept
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from seglib.results import peak_memory_mib
+from seglib.train.results import peak_memory_mib
 
 Run = Callable[[], object]
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 
-from seglib.results import device_name
-from seglib.sources import sources_hash
-from seglib.storage import write_json
+from seglib.files import write_json
+from seglib.train.results import device_name, sources_hash
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "torchmetrics", "segmentation-models-pytorch")

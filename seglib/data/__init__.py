@@ -1,13 +1,13 @@
 """Data sets, joint transforms, and the order of samples."""
 
-from seglib.cityscapes_labels import train_ids_to_ids
+from seglib.data.base import SegmentationDataset, sample_rng
+from seglib.data.batches import EpochBatches, make_loader
 from seglib.data.camvid import CAMVID_CLASSES, CamVid, camvid_palette
 from seglib.data.cityscapes import CITYSCAPES_CLASSES, CityscapesSegmentation, cityscapes_palette
-from seglib.data.dataset import SegmentationDataset, sample_rng
 from seglib.data.packed import PackedDataset, pack
-from seglib.data.sampling import EpochBatches, make_loader
 from seglib.data.toy import TOY_VOC_CLASSES, ToyCityscapes, ToyVOC
 from seglib.data.voc import VOC_CLASSES, VOCSegmentation, voc_palette
+from seglib.metrics.cityscapes_labels import train_ids_to_ids
 
 __all__ = [
     "CAMVID_CLASSES",

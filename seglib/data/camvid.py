@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seglib.data.dataset import SegmentationDataset, Transform
+from seglib.data.base import SegmentationDataset, Transform
 
 CAMVID_CLASSES = (
     "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist",

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from seglib.cityscapes_labels import CITYSCAPES_LABELS
-from seglib.data.dataset import SegmentationDataset, Transform
+from seglib.data.base import SegmentationDataset, Transform
+from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS
 
 _TRAINED = sorted((row for row in CITYSCAPES_LABELS if 0 <= row.train_id < 255), key=lambda row: row.train_id)
 CITYSCAPES_CLASSES = tuple(row.name for row in _TRAINED)

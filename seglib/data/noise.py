@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from seglib.data.dataset import SegmentationDataset
+from seglib.data.base import SegmentationDataset
 
 GRID = 4  # times the displacement: the distance over which its direction changes
 

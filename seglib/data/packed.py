@@ -16,7 +16,7 @@ from filelock import FileLock
 from PIL import Image
 from tqdm.auto import tqdm
 
-from seglib.data.dataset import SegmentationDataset, Transform
+from seglib.data.base import SegmentationDataset, Transform
 from seglib.data.packed_files import (
     FOLDERS,
     FORMAT,
@@ -36,7 +36,7 @@ from seglib.data.packed_files import (
     source_of,
     write_array,
 )
-from seglib.storage import write_atomic
+from seglib.files import write_atomic
 
 
 def pack(dataset: SegmentationDataset, folder: str | Path, progress: bool = True) -> Path:

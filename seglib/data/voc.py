@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from seglib.data.dataset import SegmentationDataset, Transform
+from seglib.data.base import SegmentationDataset, Transform
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",

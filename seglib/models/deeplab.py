@@ -1,49 +1,194 @@
-"""DeepLabv3 (arXiv 1706.05587) and DeepLabv3+ (arXiv 1802.02611)."""
+"""ASPP, DeepLabv3 (arXiv 1706.05587) and DeepLabv3+ (arXiv 1802.02611)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglib.models.aspp import ASPP, PAPER_HEAD, HeadVariant
-from seglib.models.blocks import OUTPUT_STRIDES, Conv3Features, Features, check_choice, conv3x3_bn_relu, conv_bn_relu
-from seglib.models.mobilenet import MobileNetV2
-from seglib.models.resnet import UNITS, ResNet
-from seglib.models.xception import MIDDLE_UNITS, Xception
+from seglib.models.backbones import build_backbone
+from seglib.models.layers import (
+    OUTPUT_STRIDES,
+    Features,
+    GhostBatchNorm2d,
+    check_choice,
+    conv3x3_bn_relu,
+    conv_bn_relu,
+    init_convolutions,
+    set_atrous,
+)
 
 PAPER_RATES = (6, 12, 18)
 PAPER_OUTPUT_STRIDE = 16
+CHOICES = {
+    "separable": ("none", "paper", "plain"),
+    "post_aspp": ("none", "full", "separable"),
+    "aspp_order": ("pool_last", "pool_first"),
+    "decoder_order": ("aspp_first", "low_first"),
+    "decoder_kernel": (1, 3),
+}
+
+
+@dataclass(frozen=True)
+class HeadVariant:
+    """The ways in which heads differ between implementations. The defaults are the papers'.
+
+    Attributes:
+        aspp_dropout: probability after ASPP's projection; the papers' code has 0.1, torchvision 0.5.
+        separable: 3x3 convolutions of ASPP and decoder: "none" full; "paper" depthwise, BN, ReLU, pointwise, BN, ReLU;
+            "plain" depthwise, pointwise, BN, ReLU (segmentation_models.pytorch).
+        post_aspp: 3x3 convolution, BN, ReLU after ASPP: "none", "full" (torchvision) or "separable" (plain).
+        decoder_depth: number of convolutions in the decoder (v3+ Table 2).
+        decoder_kernel: side of their kernels, 3 or 1.
+        decoder_width: their output channels; None is the head's.
+        decoder_conv3: two such stacks, as in Table 2's row of Conv2 and Conv3, which has one convolution each: ASPP's
+            output meets block 2's map at stride 8 first (Conv3), and then block 1's at stride 4 (Conv2).
+        decoder_dropout: probability after each of them, () for none, as in the papers.
+        aspp_order: image pooling "pool_last", or "pool_first" as in the papers' code, in the concatenation.
+        decoder_order: "aspp_first" as in the papers' code, or "low_first", in the concatenation.
+        align_corners: of every bilinear resize. The papers' code has True (on sizes 16 k + 1); False here and in
+            torchvision, so that any size works alike.
+
+    Raises:
+        ValueError: if a value is none of these.
+    """
+
+    aspp_dropout: float = 0.1
+    separable: str = "none"
+    post_aspp: str = "none"
+    decoder_depth: int = 2
+    decoder_kernel: int = 3
+    decoder_width: int | None = None
+    decoder_conv3: bool = False
+    decoder_dropout: tuple[float, ...] = ()
+    aspp_order: str = "pool_last"
+    decoder_order: str = "aspp_first"
+    align_corners: bool = False
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            check_choice(name, getattr(self, name), choices)
+        if not 0 <= self.aspp_dropout < 1:
+            raise ValueError(f"aspp_dropout = {self.aspp_dropout!r}; expected 0 <= p < 1")
+        if self.decoder_depth < 1:
+            raise ValueError(f"decoder_depth = {self.decoder_depth!r}; expected at least 1")
+        if self.decoder_width is not None and self.decoder_width < 1:
+            raise ValueError(f"decoder_width = {self.decoder_width!r}; expected at least 1 channel")
+        if len(self.decoder_dropout) not in (0, self.decoder_depth):
+            raise ValueError(f"decoder_dropout = {self.decoder_dropout!r}; expected () or {self.decoder_depth} values")
+
+
+PAPER_HEAD = HeadVariant()
+
+
+class ASPP(nn.Module):
+    """Atrous spatial pyramid pooling: parallel 1x1, atrous 3x3 and image-level branches, concatenated and projected.
+
+    (B, in_channels, H, W) -> (B, channels, H, W) (v3, section 3.3).
+
+    Args:
+        in_channels: channels of the input.
+        atrous_rates: rate of each 3x3 branch, any number of them; the papers' (6, 12, 18) belong to output stride 16.
+        channels: of every branch and of the output.
+        image_pooling: with the image-level branch (global mean, 1x1, BN, ReLU, spread over the map).
+        variant: dropout, separable convolutions, concatenation order.
+
+    Raises:
+        ValueError: if a rate is below 1. With image pooling, also if a norm has one value to normalise: in training a
+            batch of one image, or ghost batch norm's groups of one; always group norm with a channel per group.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        atrous_rates: Sequence[int] = PAPER_RATES,
+        channels: int = 256,
+        image_pooling: bool = True,
+        variant: HeadVariant = PAPER_HEAD,
+    ):
+        super().__init__()
+        self.point = conv_bn_relu(in_channels, channels)
+        self.atrous = nn.ModuleList(
+            conv3x3_bn_relu(in_channels, channels, separable=variant.separable) for _ in atrous_rates
+        )
+        self.pool = conv_bn_relu(in_channels, channels) if image_pooling else None
+        self.pool_first = variant.aspp_order == "pool_first"
+        branches = 1 + len(self.atrous) + image_pooling
+        self.project = conv_bn_relu(branches * channels, channels)
+        self.dropout = nn.Dropout(variant.aspp_dropout)
+        self.set_rates(atrous_rates)
+
+    def set_rates(self, atrous_rates: Sequence[int]) -> None:
+        """Gives the 3x3 branches other rates in place; weights stay. Raises ValueError for a wrong number or rate."""
+        if len(atrous_rates) != len(self.atrous) or any(rate < 1 for rate in atrous_rates):
+            raise ValueError(f"atrous_rates = {tuple(atrous_rates)}; expected {len(self.atrous)} rates of at least 1")
+        for branch, rate in zip(self.atrous, atrous_rates, strict=True):
+            conv = next(m for m in branch.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3))
+            set_atrous(conv, rate=rate)
+        self.atrous_rates = tuple(atrous_rates)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branches = [self.point(x), *(branch(x) for branch in self.atrous)]
+        if self.pool is not None:
+            branches.insert(0 if self.pool_first else len(branches), self._image_level(x, branches[0]))
+        return self.dropout(self.project(torch.cat(branches, dim=1)))  # (B, channels, H, W)
+
+    def _image_level(self, x: Tensor, like: Tensor) -> Tensor:
+        self._check_norm(x.shape[0])
+        pooled = self.pool(x.mean(dim=(2, 3), keepdim=True))  # (B, channels, 1, 1)
+        # A bilinear resize of one pixel gives the same. `expand` would lose channels_last in the concatenation.
+        return torch.zeros_like(like) + pooled
+
+    def _check_norm(self, batch_size: int) -> None:
+        norm = self.pool[1]
+        single = "ASPP's image pooling leaves one value per channel"
+        if isinstance(norm, nn.GroupNorm) and norm.num_groups == norm.num_channels:
+            raise ValueError(
+                f"group norm with {norm.num_groups} groups of one channel: {single}, and a group of one value becomes "
+                "zero. Use fewer groups than channels (a recipe's norm_groups), or image_pooling=False"
+            )
+        if isinstance(norm, GhostBatchNorm2d) and norm.group_size == 1 and norm.training:
+            raise ValueError(
+                f"batch norm over groups of one image: {single}, of which batch norm has no variance. Use groups of "
+                "two or more (a recipe's bn_batch), or image_pooling=False"
+            )
+        # A synchronised norm also sees the other processes' images, so one image each is enough there.
+        if batch_size == 1 and isinstance(norm, nn.BatchNorm2d) and norm.training:
+            raise ValueError(
+                f"training on a batch of one image: {single}, of which batch norm has no variance. Use batches of two "
+                "or more (drop_last=True in the loader), image_pooling=False, or model.eval()"
+            )
 
 
 class DeepLabV3(nn.Module):
     """Backbone, ASPP, 1x1 classifier, bilinear upsampling; or the cascade, which has blocks 5 to 7 in place of ASPP.
 
+    `model(images)` takes (B, 3, H, W) float32 of any size and returns (B, K, H, W) logits;
+    `model(images, upsample=False)` returns them at the head's own stride (the output stride here, 4 with the decoder).
+
     Args:
         num_classes: number of classes K, background included.
-        backbone: "resnet18" to "resnet152" (the papers' network: multi-grid, stride in the last unit), "mobilenet_v2",
-            "xception41", "xception65", "xception71", or a module that returns Features and has low_channels,
-            high_channels, output_stride, set_output_stride.
+        backbone: the name of one in `build_backbone`, such as "resnet101" (the papers' network: multi-grid, stride in
+            the last unit), or a module as `Features` describes.
         output_stride: 8, 16 or 32; None is 16 for a backbone given by name, and a module's own.
         atrous_rates: of ASPP at this output stride, any number of them; None is (6, 12, 18) at 16, doubled at 8 and
             halved at 32.
         image_pooling: with ASPP's image-level branch.
         channels: of ASPP's branches and output, and of the decoder.
         variant: what a public head does otherwise than the papers.
-        cascade_blocks: 1 to 3: a ResNet given by name gets that many copies of block 4 behind it (section 3.2). The
-            paper's cascade has no ASPP: the classifier stands behind the last block, and atrous_rates, image_pooling
+        cascade_blocks: 1 to 3: a ResNet given by name gets that many copies of block 4 after it (section 3.2). The
+            paper's cascade has no ASPP: the classifier comes after the last block, and atrous_rates, image_pooling
             and channels mean nothing. A ResNet given as a module says itself whether it has such blocks.
         aspp: False leaves ASPP out without a cascade: the "block4" column of v3 Tables 2 and 3.
 
-    `model(images)` takes (B, 3, H, W) float32 of any size and returns (B, K, H, W) logits;
-    `model(images, upsample=False)` returns them at the head's own stride (the output stride here, 4 with the decoder).
-
     Raises:
-        ValueError: unknown backbone; a module whose output stride is not the one asked for; rates that do not divide.
-        TypeError: a backbone that lacks one of the attributes above.
+        ValueError: if the backbone is unknown, a module's output stride is not the one asked for, or rates do not
+            divide.
+        TypeError: if a module lacks a backbone's attributes.
     """
 
-    takes_low = False
+    taps: tuple[int, ...] = ()  # strides of the maps that the head takes besides the last one
 
     def __init__(
         self,
@@ -60,30 +205,32 @@ class DeepLabV3(nn.Module):
         super().__init__()
         if num_classes < 1:
             raise ValueError(f"num_classes = {num_classes!r}; expected at least 1")
-        self.backbone = _build_backbone(backbone, output_stride, cascade_blocks)
+        if isinstance(backbone, str):
+            stride = PAPER_OUTPUT_STRIDE if output_stride is None else output_stride
+            backbone = build_backbone(backbone, stride, cascade_blocks=cascade_blocks)
+        else:
+            _check_backbone(backbone, output_stride, cascade_blocks)
+        self.backbone = backbone
         self.num_classes = num_classes
         self.variant = variant
         self.aspp: ASPP | None = None
-        if aspp and not getattr(self.backbone, "cascade_blocks", 0):
-            self._add_aspp(atrous_rates, image_pooling, channels)
-        inputs = self.backbone.high_channels if self.aspp is None else self._head_channels(channels)
+        if aspp and not getattr(backbone, "cascade_blocks", 0):
+            given_at = PAPER_OUTPUT_STRIDE if atrous_rates is None else self.output_stride
+            self._rates_at = (tuple(PAPER_RATES if atrous_rates is None else atrous_rates), given_at)
+            rates = _scale_rates(*self._rates_at, self.output_stride)
+            self.aspp = ASPP(backbone.high_channels, rates, channels, image_pooling, variant)
+            self.post_aspp = nn.Identity()
+            if variant.post_aspp != "none":
+                separable = "plain" if variant.post_aspp == "separable" else "none"
+                self.post_aspp = conv3x3_bn_relu(channels, channels, separable=separable)
+        inputs = backbone.high_channels if self.aspp is None else self._classifier_inputs(channels)
         self.classifier = nn.Conv2d(inputs, num_classes, 1)
         if self.aspp is not None:
-            self._init_head(self.aspp, self.post_aspp)
+            init_convolutions(self.aspp, self.post_aspp)
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
 
-    def _add_aspp(self, atrous_rates: Sequence[int] | None, image_pooling: bool, channels: int) -> None:
-        given_at = PAPER_OUTPUT_STRIDE if atrous_rates is None else self.output_stride
-        self._rates_at = (tuple(PAPER_RATES if atrous_rates is None else atrous_rates), given_at)
-        rates = _scaled_rates(*self._rates_at, self.output_stride)
-        self.aspp = ASPP(self.backbone.high_channels, rates, channels, image_pooling, self.variant)
-        self.post_aspp = nn.Identity()
-        if self.variant.post_aspp != "none":
-            separable = "plain" if self.variant.post_aspp == "separable" else "none"
-            self.post_aspp = conv3x3_bn_relu(channels, channels, separable=separable)
-
-    def _head_channels(self, channels: int) -> int:
+    def _classifier_inputs(self, channels: int) -> int:
         return channels
 
     @property
@@ -95,38 +242,28 @@ class DeepLabV3(nn.Module):
         """Same weights, new dilations in the backbone and in ASPP: train at 16, evaluate at 8 (v3 Table 6).
 
         Raises:
-            ValueError: output stride not offered, or rates that do not divide; nothing is changed then.
+            ValueError: if the output stride is not offered, or rates do not divide; nothing is changed then.
         """
         if self.aspp is None:
             self.backbone.set_output_stride(output_stride)
             return
         check_choice("output_stride", output_stride, OUTPUT_STRIDES)
-        rates = _scaled_rates(*self._rates_at, output_stride)
+        rates = _scale_rates(*self._rates_at, output_stride)
         self.backbone.set_output_stride(output_stride)
         self.aspp.set_rates(rates)
 
     def forward(self, images: Tensor, upsample: bool = True) -> Tensor:
-        logits = self.head(self._features(images))
+        logits = self.head(self.backbone(images, taps=self.taps))
         return self._resize(logits, images) if upsample else logits
 
-    def _features(self, images: Tensor) -> Features:
-        # a map that no decoder takes would stay in memory to the end
-        return self.backbone(images, low=self.takes_low) if isinstance(self.backbone, ResNet) else self.backbone(images)
-
     def head(self, features: Features) -> Tensor:
-        """Logits at the head's own stride from a backbone's maps. -> (B, K, H/OS, W/OS)."""
+        """Computes logits at the head's own stride from a backbone's maps. -> (B, K, H/OS, W/OS)."""
         if self.aspp is None:
             return self.classifier(features.high)
         return self.classifier(self.post_aspp(self.aspp(features.high)))
 
     def _resize(self, x: Tensor, like: Tensor) -> Tensor:
         return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=self.variant.align_corners)
-
-    def _init_head(self, *modules: nn.Module) -> None:
-        for module in modules:
-            for conv in module.modules():
-                if isinstance(conv, nn.Conv2d):
-                    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
 
 
 class DeepLabV3Plus(DeepLabV3):
@@ -138,10 +275,8 @@ class DeepLabV3Plus(DeepLabV3):
         The others are DeepLabV3's. There is no cascade with a decoder.
 
     Raises:
-        ValueError: as DeepLabV3; cascaded blocks; decoder_conv3 with a backbone that is no ResNet.
+        ValueError: as DeepLabV3; also for cascaded blocks, or a backbone without the maps that the decoder takes.
     """
-
-    takes_low = True
 
     def __init__(
         self,
@@ -159,89 +294,65 @@ class DeepLabV3Plus(DeepLabV3):
             raise ValueError(
                 "the backbone has cascaded blocks; expected one without: the decoder refines ASPP's output"
             )
-        width, meets = self._head_channels(channels), channels
+        self.taps = (4, 8) if variant.decoder_conv3 else (4,)
+        offered = self.backbone.tap_channels
+        if missing := [stride for stride in self.taps if stride not in offered]:
+            raise ValueError(
+                f"backbone {type(self.backbone).__name__} offers maps at strides {[*offered]}; the decoder also takes "
+                f"{missing}: expected a ResNet"
+            )
+        width, meets = self._classifier_inputs(channels), channels
         if variant.decoder_conv3:
-            self._add_conv3(channels, decoder_channels)
+            self.conv3_projection = conv_bn_relu(offered[8], decoder_channels)
+            self.conv3_decoder = self._convolutions(channels + decoder_channels, width)
+            init_convolutions(self.conv3_projection, self.conv3_decoder)
             meets = width
-        self.low_projection = conv_bn_relu(self.backbone.low_channels, decoder_channels)
+        self.low_projection = conv_bn_relu(offered[4], decoder_channels)
         self.decoder = self._convolutions(meets + decoder_channels, width)
-        self._init_head(self.low_projection, self.decoder)
+        init_convolutions(self.low_projection, self.decoder)
 
-    def _head_channels(self, channels: int) -> int:
+    def _classifier_inputs(self, channels: int) -> int:
         return self.variant.decoder_width or channels
 
     def _convolutions(self, in_channels: int, channels: int) -> nn.Sequential:
-        variant = self.variant
-        inputs = [in_channels] + [channels] * (variant.decoder_depth - 1)
-        pointwise = variant.decoder_kernel == 1
-        stack = nn.Sequential(
-            *(
-                conv_bn_relu(n, channels) if pointwise else conv3x3_bn_relu(n, channels, separable=variant.separable)
-                for n in inputs
-            )
-        )
+        variant, stack = self.variant, nn.Sequential()
+        for inputs in [in_channels] + [channels] * (variant.decoder_depth - 1):
+            if variant.decoder_kernel == 1:
+                stack.append(conv_bn_relu(inputs, channels))
+            else:
+                stack.append(conv3x3_bn_relu(inputs, channels, separable=variant.separable))
         for convolution, probability in zip(stack, variant.decoder_dropout, strict=False):
             convolution.append(nn.Dropout(probability))
         return stack
 
-    def _add_conv3(self, channels: int, decoder_channels: int) -> None:
-        if not isinstance(self.backbone, ResNet):
-            raise ValueError(
-                f"decoder_conv3=True, backbone {type(self.backbone).__name__}; expected a ResNet: it offers its map at "
-                "stride 8"
-            )
-        self.conv3_projection = conv_bn_relu(self.backbone.pyramid_channels[1], decoder_channels)
-        self.conv3_decoder = self._convolutions(channels + decoder_channels, self._head_channels(channels))
-        self._init_head(self.conv3_projection, self.conv3_decoder)
-
-    def _features(self, images: Tensor) -> Features:
-        if not self.variant.decoder_conv3:
-            return super()._features(images)
-        low, conv3, _, high = self.backbone.pyramid(images)
-        return Conv3Features(low, high, conv3)
-
-    def head(self, features: Features | Conv3Features) -> Tensor:
-        """Logits at stride 4 from a backbone's maps; with decoder_conv3 from three of them. -> (B, K, H/4, W/4)."""
+    def head(self, features: Features) -> Tensor:
+        """Computes logits at stride 4 from the backbone's maps. -> (B, K, H/4, W/4)."""
         x = self.post_aspp(self.aspp(features.high))  # (B, channels, H/OS, W/OS)
         if self.variant.decoder_conv3:
-            x = self.conv3_decoder(self._joined(x, self.conv3_projection(features.conv3)))  # (B, width, H/8, W/8)
-        return self.classifier(self.decoder(self._joined(x, self.low_projection(features.low))))
+            x = self.conv3_decoder(self._join(x, self.conv3_projection(features.taps[1])))  # (B, width, H/8, W/8)
+        return self.classifier(self.decoder(self._join(x, self.low_projection(features.taps[0]))))
 
-    def _joined(self, high: Tensor, low: Tensor) -> Tensor:
+    def _join(self, high: Tensor, low: Tensor) -> Tensor:
         high = self._resize(high, low)
         return torch.cat((low, high) if self.variant.decoder_order == "low_first" else (high, low), dim=1)
 
 
-def _build_backbone(backbone: str | nn.Module, output_stride: int | None, cascade_blocks: int) -> nn.Module:
-    if isinstance(backbone, nn.Module):
-        needed = ("low_channels", "high_channels", "output_stride", "set_output_stride")
-        if missing := [name for name in needed if not hasattr(backbone, name)]:
-            raise TypeError(
-                f"backbone {type(backbone).__name__} lacks {missing}; expected ResNet, MobileNetV2 or their like"
-            )
-        if output_stride not in (None, backbone.output_stride):
-            raise ValueError(
-                f"output_stride = {output_stride}, but the backbone was built with {backbone.output_stride}; "
-                "build it with the same, or leave output_stride out"
-            )
-        if cascade_blocks not in (0, getattr(backbone, "cascade_blocks", 0)):
-            raise ValueError(f"cascade_blocks = {cascade_blocks}, but the backbone was built with another number")
-        return backbone
-    output_stride = PAPER_OUTPUT_STRIDE if output_stride is None else output_stride
-    resnets = {f"resnet{depth}": depth for depth in UNITS}
-    if backbone in resnets:
-        return ResNet(resnets[backbone], output_stride, cascade_blocks=cascade_blocks)
-    xceptions = {f"xception{depth}": depth for depth in MIDDLE_UNITS}
-    if backbone not in ("mobilenet_v2", *xceptions):
-        raise ValueError(
-            f"backbone = {backbone!r}; expected one of {[*resnets, 'mobilenet_v2', *xceptions]} or a module"
+def _check_backbone(backbone: nn.Module, output_stride: int | None, cascade_blocks: int) -> None:
+    needed = ("tap_channels", "high_channels", "output_stride", "set_output_stride")
+    if missing := [name for name in needed if not hasattr(backbone, name)]:
+        raise TypeError(
+            f"backbone {type(backbone).__name__} lacks {missing}; expected ResNet, MobileNetV2 or their like"
         )
-    if cascade_blocks:
-        raise ValueError(f"cascade_blocks = {cascade_blocks}; only a ResNet has a block 4 to copy, not {backbone!r}")
-    return MobileNetV2(output_stride) if backbone == "mobilenet_v2" else Xception(xceptions[backbone], output_stride)
+    if output_stride not in (None, backbone.output_stride):
+        raise ValueError(
+            f"output_stride = {output_stride}, but the backbone was built with {backbone.output_stride}; "
+            "build it with the same, or leave output_stride out"
+        )
+    if cascade_blocks not in (0, getattr(backbone, "cascade_blocks", 0)):
+        raise ValueError(f"cascade_blocks = {cascade_blocks}, but the backbone was built with another number")
 
 
-def _scaled_rates(rates: tuple[int, ...], given_at: int, output_stride: int) -> tuple[int, ...]:
+def _scale_rates(rates: tuple[int, ...], given_at: int, output_stride: int) -> tuple[int, ...]:
     if any(rate * given_at % output_stride for rate in rates):
         raise ValueError(
             f"atrous_rates = {rates} at output stride {given_at} are no whole numbers at output stride {output_stride}"

@@ -4,19 +4,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglib.models.blocks import check_choice
-from seglib.models.resnet import UNITS, ResNet
-from seglib.models.vgg import VGG16
+from seglib.models.backbones import RESNETS, build_backbone
+from seglib.models.layers import check_choice
+from seglib.models.resnet import UNITS
 
 STRIDES = (32, 16, 8)
 BACKBONE_STRIDE = 32
 
 
 def bilinear_kernel(size: int) -> Tensor:
-    """The (size, size) kernel with which a transposed convolution interpolates bilinearly (FCN, section 3.3).
+    """Returns the (size, size) kernel with which a transposed convolution interpolates bilinearly (FCN, section 3.3).
 
     It upsamples by (size + 1) // 2: an even kernel between the middles of cells, an odd one between points.
-    Raises ValueError for a size below 1.
+
+    Raises:
+        ValueError: if size is below 1.
     """
     if size < 1:
         raise ValueError(f"size = {size!r}; expected at least 1")
@@ -80,7 +82,8 @@ class FCN(nn.Module):
 
     Args:
         num_classes: number of classes K, background included.
-        backbone: "vgg16", "resnet18" to "resnet152" (without dilation), or a VGG16 or ResNet with output stride 32.
+        backbone: "vgg16" or "resnet18" to "resnet152" (without dilation), or a module as `Features` describes, with
+            output stride 32 and taps at strides 16 and 8.
         stride: 32, 16 or 8, of the finest scores.
 
     `model(images)` takes (B, 3, H, W) float32 of any size and returns (B, K, H, W) logits;
@@ -90,8 +93,7 @@ class FCN(nn.Module):
     state dict of a coarser net has the same names; by itself a net is trained at once.
 
     Raises:
-        ValueError: unknown stride or backbone, or a backbone with another output stride.
-        TypeError: a backbone that is no VGG16 or ResNet.
+        ValueError: if stride or backbone is unknown, or the backbone has another output stride or not the taps.
     """
 
     output_stride = BACKBONE_STRIDE
@@ -101,15 +103,24 @@ class FCN(nn.Module):
         if num_classes < 1:
             raise ValueError(f"num_classes = {num_classes!r}; expected at least 1")
         check_choice("stride", stride, STRIDES)
-        self.backbone = _build_backbone(backbone)
+        if isinstance(backbone, str):
+            multi_grid = (1,) * UNITS[RESNETS[backbone]][1][3] if backbone in RESNETS else None
+            backbone = build_backbone(backbone, BACKBONE_STRIDE, multi_grid=multi_grid)
+        if backbone.output_stride != BACKBONE_STRIDE:
+            raise ValueError(f"the backbone's output_stride is {backbone.output_stride}; expected {BACKBONE_STRIDE}")
+        self.backbone = backbone
+        self.taps = STRIDES[1 : STRIDES.index(stride) + 1]  # of the shallower maps that are scored too
+        if missing := [tap for tap in self.taps if tap not in backbone.tap_channels]:
+            raise ValueError(
+                f"backbone {type(backbone).__name__} offers no map at strides {missing}; expected a VGG16 or a ResNet"
+            )
         self.num_classes = num_classes
         self.stride = stride
-        cell_centred = self.backbone.cell_centred
-        steps = STRIDES.index(stride)
-        channels = self.backbone.pyramid_channels[::-1][: steps + 1]
+        cell_centred = backbone.cell_centred
+        channels = [backbone.high_channels, *(backbone.tap_channels[tap] for tap in self.taps)]
         self.scores = nn.ModuleList(nn.Conv2d(c, num_classes, 1) for c in channels)
         self.upsamplings = nn.ModuleList(
-            BilinearUpsampling(num_classes, 2, cell_centred=cell_centred) for _ in range(steps)
+            BilinearUpsampling(num_classes, 2, cell_centred=cell_centred) for _ in self.taps
         )
         self.last_upsampling = BilinearUpsampling(num_classes, stride, learned=False, cell_centred=cell_centred)
         for score in self.scores:
@@ -121,24 +132,8 @@ class FCN(nn.Module):
         check_choice("output_stride", output_stride, (BACKBONE_STRIDE,))
 
     def forward(self, images: Tensor, upsample: bool = True) -> Tensor:
-        maps = self.backbone.pyramid(images)[::-1]  # strides 32, 16, 8, 4
-        logits = self.scores[0](maps[0])  # (B, K, H/32, W/32)
-        for score, upsampling, finer in zip(self.scores[1:], self.upsamplings, maps[1:], strict=False):
+        features = self.backbone(images, taps=self.taps)
+        logits = self.scores[0](features.high)  # (B, K, H/32, W/32)
+        for score, upsampling, finer in zip(self.scores[1:], self.upsamplings, features.taps, strict=True):
             logits = upsampling(logits, finer.shape[2:]) + score(finer)  # (B, K, H/16, W/16), then H/8
         return self.last_upsampling(logits, images.shape[2:]) if upsample else logits
-
-
-def _build_backbone(backbone: str | nn.Module) -> nn.Module:
-    if isinstance(backbone, nn.Module):
-        if not isinstance(backbone, VGG16 | ResNet):
-            raise TypeError(f"backbone {type(backbone).__name__}; expected a VGG16 or a ResNet")
-        if backbone.output_stride != BACKBONE_STRIDE:
-            raise ValueError(f"the backbone's output_stride is {backbone.output_stride}; expected {BACKBONE_STRIDE}")
-        return backbone
-    if backbone == "vgg16":
-        return VGG16()
-    names = {f"resnet{depth}": depth for depth in UNITS}
-    if backbone not in names:
-        raise ValueError(f"backbone = {backbone!r}; expected one of {['vgg16', *names]} or a module")
-    depth = names[backbone]
-    return ResNet(depth, BACKBONE_STRIDE, multi_grid=(1,) * UNITS[depth][1][3])

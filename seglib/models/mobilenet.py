@@ -1,12 +1,13 @@
 """MobileNetV2 as a DeepLab backbone: torchvision's inverted residuals under the papers' stride-to-dilation rule."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglib.models.blocks import Features, atrous_plan, conv3x3_dilations, set_atrous
+from seglib.models.layers import Features, atrous_plan, conv3x3_dilations, set_atrous
 
 if TYPE_CHECKING:
     from torchvision.models.mobilenetv2 import InvertedResidual
@@ -17,7 +18,7 @@ LOW_UNIT = 3
 
 @dataclass(frozen=True)
 class MobileNetVariant:
-    """How a MobileNetV2 backbone differs between implementations. The defaults are the papers' and torchvision's.
+    """The ways in which MobileNetV2 backbones differ. The defaults are the papers' and torchvision's.
 
     Attributes:
         pad_stem: the first convolution is padded; without, a side of 513 gives 256 instead of 257.
@@ -42,13 +43,16 @@ class MobileNetV2(nn.Module):
         width_mult: factor on every number of channels.
         variant: what a public backbone does otherwise.
 
-    Parameter names are torchvision's `features.0` to `features.17`. `forward` takes (B, 3, H, W) of any size and
-    returns Features(low, high): low is `features.3` (24 channels at stride 4; the papers' code takes the 144 of that
-    unit's depthwise convolution), high is `features.17` (320 channels).
+    A backbone as `Features` describes. Parameter names are torchvision's `features.0` to `features.17`. Its tap at
+    stride 4 is `features.3` (24 channels; the papers' code takes the 144 of that unit's depthwise convolution), the last map
+    `features.17` (320 channels).
 
     Raises:
-        ValueError: output stride not offered.
+        ValueError: if the output stride is not offered.
     """
+
+    # A strided convolution with padding leaves values that stand for the first pixel of their cell.
+    cell_centred = False
 
     def __init__(self, output_stride: int = 16, width_mult: float = 1.0, variant: MobileNetVariant = PAPER_MOBILENET):
         from torchvision.models import mobilenet_v2  # here, because it takes as long to import as torch itself
@@ -58,12 +62,16 @@ class MobileNetV2(nn.Module):
         self.variant = variant
         if not variant.pad_stem:
             self.features[0][0].padding = (0, 0)
-        self.low_channels = self.features[LOW_UNIT].out_channels
+        self.tap_channels = {4: self.features[LOW_UNIT].out_channels}
         self.high_channels = self.features[-1].out_channels
         self.set_output_stride(output_stride)
 
     def set_output_stride(self, output_stride: int) -> None:
-        """Gives every unit the stride and rate of another output stride, in place; weights stay. Raises ValueError."""
+        """Gives every unit the stride and rate of another output stride, in place; weights stay.
+
+        Raises:
+            ValueError: if it is not offered.
+        """
         units: list[InvertedResidual] = list(self.features[1:])
         plan = atrous_plan([unit.stride for unit in units], output_stride, STEM_STRIDE)
         group_rate = 1
@@ -77,13 +85,14 @@ class MobileNetV2(nn.Module):
         self.output_stride = output_stride
 
     def dilations(self) -> list[tuple[str, int, int]]:
-        """(name, stride, dilation) of every 3x3 convolution, in order."""
+        """Lists (name, stride, dilation) of every 3x3 convolution, in order."""
         return conv3x3_dilations(self)
 
-    def forward(self, images: Tensor) -> Features:
+    def forward(self, images: Tensor, taps: Sequence[int] = ()) -> Features:
         low = self._run(self.features[: LOW_UNIT + 1], images)  # (B, 24, H/4, W/4)
         high = self._run(self.features[LOW_UNIT + 1 :], low)  # (B, 320, H/OS, W/OS)
-        return Features(low, high)
+        found = {4: low}
+        return Features([found[stride] for stride in taps], high)
 
     def _run(self, layers: nn.Sequential, x: Tensor) -> Tensor:
         if not self.variant.pad_before_expansion:

@@ -1,24 +1,142 @@
-"""ResNet as a DeepLab backbone: both stems, both stride positions, any output stride, multi-grid, blocks 5 to 7."""
+"""ResNet as a DeepLab backbone: residual units, two stems, two stride positions, multi-grid, blocks 5 to 7."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from seglib.models.blocks import (
+from seglib.models.layers import (
     OUTPUT_STRIDES,
+    AtrousStep,
     Features,
     atrous_plan,
     check_choice,
     conv3x3_dilations,
     conv_bn_relu,
+    init_convolutions,
     set_atrous,
 )
-from seglib.models.residual import PRE_ACTIVATION, BasicUnit, BottleneckUnit, ResidualUnit, Unit
 
 STEM_STRIDE = 4
 CASCADE_STRIDES = (64, 128, 256)
 
 
+class ResidualUnit(nn.Module):
+    """The shortcut that all kinds of unit share. (B, in, H, W) -> (B, out, H/stride, W/stride)."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int):
+        super().__init__()
+        self.nominal_stride = self.stride = stride
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample: nn.Sequential | None = None
+        if in_channels != out_channels:
+            shortcut = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
+            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(out_channels))
+
+    def set_atrous(self, step: AtrousStep, grid: int) -> None:
+        """Applies a step of the plan in place; `grid` is the unit's multi-grid factor."""
+        self.stride = step.stride
+        if self.downsample is not None:
+            set_atrous(self.downsample[0], step.stride)
+
+    def shortcut(self, x: Tensor) -> Tensor:
+        if self.downsample is not None:
+            return self.downsample(x)
+        # TF-slim strides an unchanged shortcut by taking every stride-th pixel.
+        return x[..., :: self.stride, :: self.stride] if self.stride > 1 else x
+
+    def drop_norm_of_shortcut(self) -> None:
+        """A pre-activation unit's 1x1 shortcut sees activated values and is added as it is."""
+        if self.downsample is not None:
+            self.downsample = nn.Sequential(self.downsample[0])
+
+
+class BasicUnit(ResidualUnit):
+    """Two 3x3 convolutions; the stride sits in the first (ResNet-18 and 34, arXiv 1512.03385)."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, channels: int, stride: int):
+        super().__init__(in_channels, channels, stride)
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+
+    def set_atrous(self, step: AtrousStep, grid: int) -> None:
+        super().set_atrous(step, grid)
+        set_atrous(self.conv1, step.stride, step.rate * grid)
+        # conv2 comes after the stride, so where the stride is removed it already needs the next rate.
+        set_atrous(self.conv2, 1, step.next_rate * grid)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        y += self.shortcut(x)
+        return self.relu(y)
+
+
+class BottleneckUnit(ResidualUnit):
+    """1x1, 3x3, 1x1; the stride sits in the 3x3 (ResNet-50, 101 and 152)."""
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, channels: int, stride: int):
+        super().__init__(in_channels, channels * self.expansion, stride)
+        self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv3 = nn.Conv2d(channels, channels * self.expansion, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(channels * self.expansion)
+
+    def set_atrous(self, step: AtrousStep, grid: int) -> None:
+        super().set_atrous(step, grid)
+        set_atrous(self.conv2, step.stride, step.rate * grid)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        y = self.conv3(y)  # a line of its own: y of the line before would stay in memory during the norm
+        y = self.bn3(y)
+        y += self.shortcut(x)
+        return self.relu(y)
+
+
+class PreActivationBasicUnit(BasicUnit):
+    """BasicUnit with batch norm and ReLU in front of each convolution; nothing follows the sum (arXiv 1603.05027)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int):
+        super().__init__(in_channels, channels, stride)
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.drop_norm_of_shortcut()
+
+    def forward(self, x: Tensor) -> Tensor:
+        activated = self.relu(self.bn1(x))
+        y = self.conv1(activated)
+        y = self.conv2(self.relu(self.bn2(y)))
+        y += self.shortcut(activated if self.downsample is not None else x)
+        return y
+
+
+class PreActivationBottleneckUnit(BottleneckUnit):
+    """BottleneckUnit with batch norm and ReLU in front of each convolution; nothing follows the sum."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int):
+        super().__init__(in_channels, channels, stride)
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.bn3 = nn.BatchNorm2d(channels)
+        self.drop_norm_of_shortcut()
+
+    def forward(self, x: Tensor) -> Tensor:
+        activated = self.relu(self.bn1(x))
+        y = self.conv1(activated)
+        y = self.conv2(self.relu(self.bn2(y)))
+        y = self.conv3(self.relu(self.bn3(y)))
+        y += self.shortcut(activated if self.downsample is not None else x)
+        return y
+
+
+Unit = type[BasicUnit] | type[BottleneckUnit]
 UNITS: dict[int, tuple[Unit, tuple[int, int, int, int]]] = {
     18: (BasicUnit, (2, 2, 2, 2)),
     34: (BasicUnit, (3, 4, 6, 3)),
@@ -26,42 +144,42 @@ UNITS: dict[int, tuple[Unit, tuple[int, int, int, int]]] = {
     101: (BottleneckUnit, (3, 4, 23, 3)),
     152: (BottleneckUnit, (3, 8, 36, 3)),
 }
+PRE_ACTIVATION: dict[Unit, Unit] = {BasicUnit: PreActivationBasicUnit, BottleneckUnit: PreActivationBottleneckUnit}
 
 
 class ResNet(nn.Module):
     """ResNet whose last blocks trade stride for dilation (DeepLabv3, section 3).
 
+    A backbone as `Features` describes. It offers taps at strides 4, 8 and 16: the last map of blocks 1, 2 and 3 before
+    any striding. (v3+, section 4, uses the one at stride 4; the papers' code takes that unit's last convolution,
+    before the shortcut is added.) Parameter names are torchvision's.
+
     Args:
         depth: 18, 34, 50, 101 or 152.
-        output_stride: 8, 16 or 32; input size over size of the last feature map. Each block behind block 4 allows one
-            more: 64, 128, 256.
+        output_stride: 8, 16 or 32; input size over size of the last map. Each block after block 4 allows one more: 64,
+            128, 256.
         multi_grid: one factor per unit of block 4 (`layer4`), multiplied with the rate of its 3x3 convolutions (both of
-            them in a basic unit), and the same again in every block behind it; None is (1, 2, 4) where block 4 has
-            three units, else all 1. torchvision's ImageNet weights were trained without, so a network that is to
-            compute what they computed needs (1, 1, 1).
+            them in a basic unit), and the same again in every block after it. None is (1, 2, 4) where block 4 has three
+            units, else all 1. torchvision's ImageNet weights were trained without, so a network that is to compute what
+            they computed needs (1, 1, 1).
         width: channels of the first block; 64 is the published network.
         stem: "7x7", or "3x3": three 3x3 convolutions of width, width, 2 * width channels. The papers' code uses "3x3"
-            (its `beta` networks; v3+ Table 3 counts that one); the public ImageNet weights of torchvision need "7x7".
+            (its `beta` networks; v3+ Table 3 counts that one); torchvision's public weights need "7x7".
         stride_unit: "last" unit of blocks 1 to 3, as in the papers' code: every unit of a dilated block carries the
             block's rate (output stride 16: 2, 4, 8 with multi-grid). "first" unit of blocks 2 to 4, as in torchvision:
             the first unit of a dilated block keeps the rate before it (1, 2, 2 without multi-grid). Take "first" with
             torchvision's weights.
         dilate_first_unit: with "first", give that unit the block's own rate all the same: a different function of the
             same weights, needed only for networks that were trained so.
-        cascade_blocks: 0 to 3 copies of block 4 behind it, `layer5` to `layer7` (v3, section 3.2). Every block but the
+        cascade_blocks: 0 to 3 copies of block 4 after it, `layer5` to `layer7` (v3, section 3.2). Every block but the
             last has a stride of 2; where the output stride removes it, the next block's base rate is twice as large:
             2, 4, 8, 16 for blocks 4 to 7 at output stride 16 (Figure 3(b)).
-        pre_activation: units with batch norm and ReLU in front of their convolutions (He et al. 2016, TF-slim's
-            resnet_v2), and one more of both behind the last block. The stem's convolution then has neither, and the
-            maps of the blocks before the last are sums that have seen neither.
-
-    Parameter names are torchvision's. `forward` takes (B, 3, H, W) of any size and returns Features(low, high): low at
-    stride 4 is the last map of block 1 before any striding (v3+, section 4; the papers' code takes that unit's last
-    convolution, before the shortcut is added), None where it is called with low=False; high is block 4. `pyramid`
-    returns the maps of all four blocks, with `pyramid_channels` channels.
+        pre_activation: units with batch norm and ReLU in front of their convolutions (TF-slim's resnet_v2), and one
+            more of both after the last block. The stem's convolution then has neither, and the taps are sums that have
+            seen neither.
 
     Raises:
-        ValueError: an argument outside the values above.
+        ValueError: if an argument is outside the values above.
     """
 
     # A strided convolution with padding leaves values that stand for the first pixel of their cell.
@@ -96,8 +214,8 @@ class ResNet(nn.Module):
         self.cascade_blocks = cascade_blocks
         self.dilate_first_unit = dilate_first_unit
         self.multi_grid = _check_multi_grid(multi_grid, counts[3], depth)
-        self.pyramid_channels = tuple(width * factor * unit.expansion for factor in (1, 2, 4, 8))
-        self.low_channels, *_, self.high_channels = self.pyramid_channels
+        self.tap_channels = {4 * factor: width * factor * unit.expansion for factor in (1, 2, 4)}
+        self.high_channels = 8 * width * unit.expansion
 
         self.relu = nn.ReLU(inplace=True)
         self.final_norm = nn.BatchNorm2d(self.high_channels) if pre_activation else None
@@ -127,23 +245,17 @@ class ResNet(nn.Module):
             self.add_module(f"layer{block}", nn.Sequential(*units))
             channels = block_width * unit.expansion
 
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        init_convolutions(self, mode="fan_out")
         self.set_output_stride(output_stride)
 
-    def _blocks(self) -> list[nn.Sequential]:
-        return [self.get_submodule(f"layer{block}") for block in range(1, 5 + self.cascade_blocks)]
-
-    def _units(self) -> Iterator[ResidualUnit]:
-        for block in self._blocks():
-            yield from block
-
     def set_output_stride(self, output_stride: int) -> None:
-        """Gives every unit the stride and rate of another output stride, in place; weights stay. Raises ValueError."""
+        """Gives every unit the stride and rate of another output stride, in place; weights stay.
+
+        Raises:
+            ValueError: if it is not offered.
+        """
         offered = OUTPUT_STRIDES + CASCADE_STRIDES[: self.cascade_blocks]
-        check_choice("output_stride", output_stride, offered)
-        units = list(self._units())
+        units: list[ResidualUnit] = [unit for block in self._blocks() for unit in block]
         strides = [unit.nominal_stride for unit in units]
         plan = atrous_plan(strides, output_stride, STEM_STRIDE, self.dilate_first_unit, offered)
         last_blocks = self.multi_grid * (1 + self.cascade_blocks)
@@ -153,30 +265,24 @@ class ResNet(nn.Module):
         self.output_stride = output_stride
 
     def dilations(self) -> list[tuple[str, int, int]]:
-        """(name, stride, dilation) of every 3x3 convolution, in order."""
+        """Lists (name, stride, dilation) of every 3x3 convolution, in order."""
         return conv3x3_dilations(self)
 
-    def pyramid(self, images: Tensor) -> list[Tensor]:
-        """The last map of blocks 1 to 3 before any striding, then the last block's: strides 4, 8, 16, output stride."""
-        x = self._stem(images)  # (B, C, H/4, W/4)
-        maps = []
-        for block in (self.layer1, self.layer2, self.layer3):
-            before, x = self._through(block, x)
-            maps.append(before)
-        for block in self._blocks()[3:]:
+    def forward(self, images: Tensor, taps: Sequence[int] = ()) -> Features:
+        x, found = self._stem(images), {}  # (B, C, H/4, W/4)
+        for stride, block in zip((4, 8, 16, None), self._blocks()[:4], strict=True):
+            if stride in taps:
+                found[stride], x = self._before_stride(block, x)
+            else:
+                x = block(x)
+        for block in self._blocks()[4:]:
             x = block(x)
-        return [*maps, self._finished(x)]
+        if self.final_norm is not None:
+            x = self.relu(self.final_norm(x))
+        return Features([found[stride] for stride in taps], x)  # high (B, C, H/OS, W/OS)
 
-    def _through(self, block: nn.Sequential, x: Tensor) -> tuple[Tensor, Tensor]:
-        """A block's last map before any striding, and its output."""
-        if self.stride_unit == "last":
-            before = block[:-1](x)
-            return before, block[-1](before)
-        x = block(x)
-        return x, x
-
-    def _finished(self, x: Tensor) -> Tensor:
-        return x if self.final_norm is None else self.relu(self.final_norm(x))
+    def _blocks(self) -> list[nn.Sequential]:
+        return [self.get_submodule(f"layer{block}") for block in range(1, 5 + self.cascade_blocks)]
 
     def _stem(self, images: Tensor) -> Tensor:
         if self.stem is not None:
@@ -184,13 +290,13 @@ class ResNet(nn.Module):
         x = self.bn1(self.conv1(images))
         return self.maxpool(x if self.final_norm is not None else self.relu(x))
 
-    def forward(self, images: Tensor, low: bool = True) -> Features:
-        first, *others = self._blocks()
-        low_map, x = self._through(first, self._stem(images))  # (B, C, H/4, W/4)
-        low_map = low_map if low else None  # freed before the other blocks run
-        for block in others:
-            x = block(x)
-        return Features(low_map, self._finished(x))  # high (B, C, H/OS, W/OS)
+    def _before_stride(self, block: nn.Sequential, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Runs a block; returns its last map before any striding, and its output."""
+        if self.stride_unit == "last":
+            before = block[:-1](x)
+            return before, block[-1](before)
+        x = block(x)
+        return x, x
 
 
 def _check_multi_grid(multi_grid: Sequence[int] | None, units: int, depth: int) -> tuple[int, ...]:

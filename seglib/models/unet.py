@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from seglib.models.blocks import check_choice, conv_bn_relu
+from seglib.models.layers import check_choice, conv_bn_relu, init_convolutions
 
 
 class ContractingPath(nn.Module):
@@ -40,10 +40,10 @@ class UNet(nn.Module):
 
     The paper says: convolutions without padding, on mirrored tiles, so that 572 x 572 give 388 x 388, and maps are
     cropped before they are concatenated. We do: padded convolutions, so that an output has its input's size; batch norm
-    behind every 3x3 convolution, which the paper does not have; no dropout; three input channels for its one.
+    after every 3x3 convolution, which the paper does not have; no dropout; three input channels for its one.
 
     Raises:
-        ValueError: num_classes, width or depth below 1.
+        ValueError: if num_classes, width or depth is below 1.
     """
 
     def __init__(self, num_classes: int, width: int = 64, depth: int = 4):
@@ -58,9 +58,7 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(nn.ConvTranspose2d(deep, fine, 2, stride=2) for deep, fine in pairs)
         self.expanding = nn.ModuleList(_double_conv(2 * fine, fine) for _, fine in pairs)
         self.classifier = nn.Conv2d(width, num_classes, 1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        init_convolutions(self)
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
 

@@ -5,7 +5,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from seglib.models.blocks import AtrousStep, Features, atrous_plan, check_choice, conv3x3_dilations, set_atrous
+from seglib.models.layers import (
+    AtrousStep,
+    Features,
+    atrous_plan,
+    check_choice,
+    conv3x3_dilations,
+    init_convolutions,
+    set_atrous,
+)
 
 ROOT_STRIDE = 2
 EPSILON = 1e-3  # of batch norm, in the papers' code
@@ -18,7 +26,7 @@ DEEP_ENTRY = ((128, 2), (256, 1), (256, 2), (728, 1), (728, 2))
 class SeparableConv(nn.Module):
     """3x3 depthwise, batch norm, 1x1 pointwise, batch norm. (B, in, H, W) -> (B, out, H/stride, W/stride).
 
-    `relu_inside`: a ReLU behind both batch norms; else there is one in front of the depthwise convolution, and none
+    `relu_inside`: a ReLU after both batch norms; else there is one in front of the depthwise convolution, and none
     between the two halves.
     """
 
@@ -94,16 +102,19 @@ class Xception(nn.Module):
         output_stride: 8, 16 or 32.
         width_mult: factor on every number of channels.
 
-    As in the papers' code, batch norm stands behind every depthwise and every pointwise convolution, and ReLU between
-    the two in the last module alone; elsewhere ReLU stands in front of the depthwise convolution. The paper says
-    (section 3.2) that both are added behind every depthwise convolution. No multi-grid, which "does not improve".
+    As in the papers' code, batch norm follows every depthwise and every pointwise convolution, and ReLU is between the
+    two only in the last module; elsewhere ReLU is in front of the depthwise convolution. The paper says (section 3.2) that
+    both are added after every depthwise convolution. No multi-grid, which "does not improve".
 
-    `forward` takes (B, 3, H, W) of any size and returns Features(low, high): low is the second separable convolution of
-    the entry flow's module that strides from 4 to 8 (256 channels), high the last module (2048).
+    A backbone as `Features` describes. Its tap at stride 4 is the second separable convolution of the entry flow's
+    module that strides from 4 to 8 (256 channels); the last map has 2048 channels.
 
     Raises:
-        ValueError: a depth or output stride that is not offered, width_mult not above 0.
+        ValueError: if depth or output stride is not offered, or width_mult not above 0.
     """
+
+    # A strided convolution with padding leaves values that stand for the first pixel of their cell.
+    cell_centred = False
 
     def __init__(self, depth: int = 65, output_stride: int = 16, width_mult: float = 1.0):
         super().__init__()
@@ -126,14 +137,16 @@ class Xception(nn.Module):
         modules.append(XceptionModule(wide(1024), last, shortcut="none", relu_inside=True))
         self.blocks = nn.ModuleList(modules)
         self.low_module = 2 if depth == 71 else 1
-        self.low_channels, self.high_channels = wide(256), wide(2048)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.tap_channels, self.high_channels = {4: wide(256)}, wide(2048)
+        init_convolutions(self, mode="fan_out")
         self.set_output_stride(output_stride)
 
     def set_output_stride(self, output_stride: int) -> None:
-        """Gives every module stride and rate of another output stride, in place; weights stay. Raises ValueError."""
+        """Gives every module stride and rate of another output stride, in place; weights stay.
+
+        Raises:
+            ValueError: if it is not offered.
+        """
         modules = list(self.blocks)
         plan = atrous_plan([module.nominal_stride for module in modules], output_stride, ROOT_STRIDE)
         for module, step in zip(modules, plan, strict=True):
@@ -141,17 +154,18 @@ class Xception(nn.Module):
         self.output_stride = output_stride
 
     def dilations(self) -> list[tuple[str, int, int]]:
-        """(name, stride, dilation) of every 3x3 convolution, in order."""
+        """Lists (name, stride, dilation) of every 3x3 convolution, in order."""
         return conv3x3_dilations(self)
 
-    def forward(self, images: Tensor) -> Features:
-        x, low = self.root(images), None  # (B, 64, H/2, W/2)
+    def forward(self, images: Tensor, taps: Sequence[int] = ()) -> Features:
+        x, found = self.root(images), {}  # (B, 64, H/2, W/2)
         for index, module in enumerate(self.blocks):
             inner = module.begin(x)
-            if index == self.low_module:
-                low = inner  # (B, 256, H/4, W/4)
+            if index == self.low_module and 4 in taps:
+                found[4] = inner  # (B, 256, H/4, W/4)
             x = module.finish(x, inner)
-        return Features(low, x)  # high (B, 2048, H/OS, W/OS)
+            del inner
+        return Features([found[stride] for stride in taps], x)  # high (B, 2048, H/OS, W/OS)
 
 
 def _conv_bn_relu(in_channels: int, out_channels: int, stride: int) -> list[nn.Module]:

@@ -1,0 +1,65 @@
+"""One network under several protocols: how much of a score is how it was taken."""
+
+import numpy as np
+from torch import nn
+
+from seglib.data import SegmentationDataset
+from seglib.data.transforms import IMAGENET, Normalisation, Squash
+from seglib.metrics import ConfusionMatrix
+from seglib.predict import predict_image
+
+FULL, HALF, CENTRE = "full resolution", "half resolution", "centre crop"
+IMAGE_MEAN, VOID_COUNTED = "mean over frames", "void counted"
+
+
+def miou_by_protocol(
+    model: nn.Module, dataset: SegmentationDataset, normalisation: Normalisation = IMAGENET
+) -> dict[str, float]:
+    """mIoU in 0..1 of the same weights under five protocols; only the first is Cityscapes' own.
+
+    "full resolution": whole frames, scored at the labels' size, one matrix over the set, void left out. Each of the
+    others changes one thing. "half resolution": frame and label are halved first. "centre crop": of each frame only the
+    square in its middle is predicted and scored. "mean over frames": a matrix and a mean for each frame, and the mean
+    of those. "void counted": a class predicted where the label is void counts as a wrong prediction of that class.
+
+    Args:
+        model: in evaluation mode. dataset: without a transform.
+
+    Raises:
+        ValueError: the data set has a transform, or no frames.
+    """
+    if dataset.transform is not None or not len(dataset):
+        raise ValueError(f"dataset: expected frames without a transform, found {len(dataset)}, {dataset.transform}")
+    k = dataset.num_classes
+    matrices = {name: ConfusionMatrix(k, dataset.ignore_index) for name in (FULL, HALF, CENTRE)}
+    with_void = ConfusionMatrix(k + 1, ignore_index=None)
+    frame_means = []
+    for index in range(len(dataset)):
+        image, label = dataset.read(index)
+        prediction = predict_image(model, image, normalisation)
+        matrices[FULL].update(label, prediction)
+        with_void.update(np.where(label == dataset.ignore_index, k, label), prediction)
+        alone = ConfusionMatrix(k, dataset.ignore_index)
+        alone.update(label, prediction)
+        frame_means.append(alone.compute().miou)
+        for name, part in ((HALF, halved(image, label)), (CENTRE, centre_square(image, label))):
+            matrices[name].update(part[1], predict_image(model, part[0], normalisation))
+    scores = {name: matrix.compute().miou for name, matrix in matrices.items()}
+    # a frame that is void throughout has no mean
+    return scores | {
+        IMAGE_MEAN: float(np.nanmean(frame_means)),
+        VOID_COUNTED: with_void.compute().mean_iou_over(range(k)),
+    }
+
+
+def halved(image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both at half height and width, (H, W, 3) and (H, W) uint8; the label by nearest neighbour."""
+    return Squash((label.shape[0] // 2, label.shape[1] // 2))(image, label)
+
+
+def centre_square(image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The square in the middle of both whose side is the shorter one of (H, W)."""
+    height, width = label.shape
+    side = min(height, width)
+    window = (slice((height - side) // 2, (height + side) // 2), slice((width - side) // 2, (width + side) // 2))
+    return image[window], label[window]

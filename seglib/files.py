@@ -1,0 +1,143 @@
+"""Files and folders: atomic writes, safe loading, and the folders of runs and of real data."""
+
+import glob
+import json
+import os
+import re
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def write_atomic(path: Path, write: Callable[[BinaryIO], None], keep: Path | None = None) -> None:
+    """Writes `path` so that a reader sees either the old file or the new one, never a part.
+
+    First removes what a killed write of the same file left behind: it may be what fills the disk.
+
+    Args:
+        path: target; its folder is made if missing.
+        write: called with an open binary file.
+        keep: where the old file, if any, is moved to just before the new one takes its place.
+
+    Raises:
+        OSError: if the folder cannot be written or the disk is full; names `path`. The old file is then untouched.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            leftover.unlink()
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)  # mkstemp's files are for their owner only
+            if keep is not None and path.exists():
+                os.replace(path, keep)
+            os.replace(name, path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except (OSError, RuntimeError) as error:
+        # torch.save's zip writer turns a full disk into a RuntimeError about positions in the file
+        cause = error if isinstance(error, OSError) or error.__context__ is None else error.__context__
+        raise OSError(f"{path}: could not be written ({cause}); what was there before is kept") from cause
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Writes a dictionary as indented JSON, atomically. nan is refused: store None where there is no number."""
+    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
+    write_atomic(path, lambda file: file.write(text.encode()))
+
+
+def load_tensors(path: str | os.PathLike) -> Any:
+    """Reads a file written by `torch.save`, onto the CPU, without executing code (`weights_only=True`).
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, a checksum included, or holds more than tensors and plain values; names `path`.
+    """
+    import torch  # here: what needs no torch imports this file too
+
+    try:
+        # torch does not look at the checksums that it writes: a flipped bit would go on into the weights
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if damaged := archive.testzip():
+                    raise zipfile.BadZipFile(f"the checksum of {damaged} differs")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # torch.load raises what its unpickler or zip reader met, of many types
+        # torch's own message is not passed on: it recommends to load the file with its code
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        found = f"code ({code[1]}), which was not executed" if code else f"damage ({type(error).__name__})"
+        raise ValueError(
+            f"{path}: not a readable checkpoint; expected a whole file of torch.save that holds only tensors and plain "
+            f"values, found {found}"
+        ) from None
+
+
+def read_state_dict(path: str | os.PathLike) -> "Mapping[str, Tensor]":
+    """Reads names to tensors from a file of `torch.save`, without executing code.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or holds something else.
+    """
+    import numpy as np
+    import torch
+
+    # Training scripts store their best score beside the weights, and that is a numpy number.
+    number = np.float64(0)
+    restore = number.__reduce__()[0]
+    harmless = [(restore, "numpy.core.multiarray.scalar"), (restore, "numpy._core.multiarray.scalar")]
+    with torch.serialization.safe_globals([*harmless, np.dtype, type(number.dtype)]):
+        content = load_tensors(path)
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path}: expected a state dict, names to tensors; found {type(content).__name__}")
+    return content
+
+
+def data_folder() -> Path:
+    """Returns the folder that SEGLIB_DATA names. Raises FileNotFoundError if it is not set or does not exist."""
+    folder = os.environ.get("SEGLIB_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        found = f"SEGLIB_DATA = {folder!r}, which is no folder" if folder else "SEGLIB_DATA is not set"
+        raise FileNotFoundError(f"{found}; expected a folder with voc/VOCdevkit and weights/ (data/README.md)")
+    return Path(folder)
+
+
+def runs_folder() -> Path:
+    """Returns the folder of all runs, in a place that outlives this runtime where there is one.
+
+    It is the folder that SEGLIB_RUNS names; without it, on Colab with a mounted drive, the drive's seglib/runs; else
+    the project's runs/. It is not made here.
+    """
+    if named := os.environ.get("SEGLIB_RUNS"):
+        return Path(named).expanduser().resolve()
+    drive = PROJECT.parent / "drive" / "MyDrive"  # where Colab mounts it, beside the course
+    if "google.colab" in sys.modules and drive.is_dir():
+        return drive / "seglib" / "runs"
+    return PROJECT / "runs"
+
+
+def run_folder(name: str) -> Path:
+    """Returns the folder of one run in `runs_folder()`. Raises ValueError if `name` is not the name of one folder."""
+    if name in ("", "..") or Path(name).name != name:
+        raise ValueError(f"run name {name!r}: expected the name of one folder, without a path")
+    return runs_folder() / name
+
+
+def some(names: Sequence[str], limit: int = 6) -> str:
+    """Joins the first names for a message: "a, b, c and 7 more"."""
+    more = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,59 @@
+"""Backbones by name."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from seglib.models.mobilenet import MobileNetV2
+from seglib.models.resnet import UNITS, ResNet
+from seglib.models.vgg import VGG16
+from seglib.models.xception import MIDDLE_UNITS, Xception
+
+RESNETS = {f"resnet{depth}": depth for depth in UNITS}
+XCEPTIONS = {f"xception{depth}": depth for depth in MIDDLE_UNITS}
+
+
+def build_backbone(
+    name: str,
+    output_stride: int = 16,
+    *,
+    width: int = 64,
+    multi_grid: Sequence[int] | None = None,
+    stem: str = "7x7",
+    stride_unit: str = "last",
+    cascade_blocks: int = 0,
+    pre_activation: bool = False,
+) -> nn.Module:
+    """Makes a backbone.
+
+    Args:
+        name: "resnet18" to "resnet152", "mobilenet_v2", "xception41", "xception65", "xception71" or "vgg16".
+        output_stride: 8, 16 or 32; VGG16 has only 32.
+        width: channels of the first block of a ResNet or VGG16. The arguments after it are those of `ResNet`.
+
+    Raises:
+        ValueError: if there is no such backbone, or it does not have the output stride or cascaded blocks.
+    """
+    if name in RESNETS:
+        return ResNet(
+            RESNETS[name],
+            output_stride,
+            multi_grid,
+            width,
+            stem,
+            stride_unit,
+            cascade_blocks=cascade_blocks,
+            pre_activation=pre_activation,
+        )
+    if cascade_blocks:
+        raise ValueError(f"cascade_blocks = {cascade_blocks}; only a ResNet has a block 4 to copy, not {name!r}")
+    if name == "mobilenet_v2":
+        return MobileNetV2(output_stride)
+    if name in XCEPTIONS:
+        return Xception(XCEPTIONS[name], output_stride)
+    if name != "vgg16":
+        known = [*RESNETS, "mobilenet_v2", *XCEPTIONS, "vgg16"]
+        raise ValueError(f"backbone = {name!r}; expected one of {known}")
+    if output_stride != VGG16.output_stride:
+        raise ValueError(f"output_stride = {output_stride}; vgg16 has {VGG16.output_stride}")
+    return VGG16(width)

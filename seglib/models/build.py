@@ -1,0 +1,126 @@
+"""From a recipe to its network with its initial weights."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from seglib.files import data_folder, read_state_dict
+from seglib.models.backbones import RESNETS, build_backbone
+from seglib.models.deeplab import DeepLabV3, DeepLabV3Plus, HeadVariant
+from seglib.models.fcn import FCN
+from seglib.models.layers import GhostBatchNorm2d, group_norm_like, load_exactly, replace_batch_norm
+from seglib.models.resnet import UNITS
+from seglib.models.unet import UNet
+from seglib.models.vgg import VGG16, convolutional_vgg16
+from seglib.recipe import Recipe
+
+FCN_STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8}
+CLASSIFIER_PREFIXES = ("fc.", "classifier.", "features.18.")  # of torchvision's classifiers
+CASCADE_PREFIXES = ("layer5.", "layer6.", "layer7.")
+
+
+def build_model(recipe: Recipe, num_classes: int, weights_root: Path | None = None) -> nn.Module:
+    """Builds the recipe's network; initial weights are drawn from torch's current generator.
+
+    Args:
+        weights_root: folder of a `weights` file; None is `weights` in the folder SEGLIB_DATA.
+
+    Raises:
+        ValueError: if settings of the recipe do not fit its model, or weights do not fit.
+        FileNotFoundError: if the weights file is missing.
+    """
+    model = _build_network(recipe, num_classes, weights_root)
+    if recipe.norm == "group":
+        replace_batch_norm(model, partial(group_norm_like, max_groups=recipe.norm_groups))
+    if recipe.bn_batch is not None:
+        replace_batch_norm(model, partial(GhostBatchNorm2d.like, group_size=recipe.bn_batch))
+    if recipe.start_from:
+        path = (weights_root or data_folder() / "weights") / recipe.start_from
+        load_exactly(model, read_state_dict(path), str(path))
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = recipe.bn_momentum
+    return model
+
+
+def _build_network(recipe: Recipe, num_classes: int, weights_root: Path | None) -> nn.Module:
+    if recipe.model == "unet":
+        return UNet(num_classes, recipe.width, depth=recipe.output_stride.bit_length() - 1)
+    multi_grid = recipe.multi_grid
+    if multi_grid is None and recipe.model in FCN_STRIDES and recipe.backbone in RESNETS:
+        multi_grid = (1,) * UNITS[RESNETS[recipe.backbone]][1][-1]
+    backbone = build_backbone(
+        recipe.backbone,
+        recipe.output_stride,
+        width=recipe.width,
+        multi_grid=multi_grid,
+        stem=recipe.stem,
+        stride_unit=recipe.stride_unit,
+        cascade_blocks=recipe.cascade_blocks,
+        pre_activation=recipe.pre_activation,
+    )
+    if recipe.weights:
+        load_imagenet_weights(backbone, *read_weights(recipe, weights_root))
+    if recipe.model in FCN_STRIDES:
+        return FCN(num_classes, backbone, FCN_STRIDES[recipe.model])
+    head = {
+        "atrous_rates": recipe.atrous_rates,
+        "image_pooling": recipe.image_pooling,
+        "channels": recipe.channels,
+        "variant": HeadVariant(
+            aspp_dropout=recipe.dropout,
+            separable=recipe.separable,
+            decoder_depth=recipe.decoder_depth,
+            decoder_kernel=recipe.decoder_kernel,
+            decoder_width=recipe.decoder_width,
+            decoder_conv3=recipe.decoder_conv3,
+        ),
+    }
+    if recipe.model == "deeplabv3plus":
+        return DeepLabV3Plus(num_classes, backbone, decoder_channels=recipe.decoder_channels, **head)
+    return DeepLabV3(num_classes, backbone, aspp=recipe.aspp, **head)
+
+
+def read_weights(recipe: Recipe, weights_root: Path | None = None) -> tuple[Mapping[str, Tensor], str]:
+    """Reads the state dict that `recipe.weights` names, and returns what to call it besides.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it holds no state dict.
+    """
+    if recipe.weights == "torchvision":
+        from torchvision.models import get_model_weights  # here, because it takes as long to import as torch itself
+
+        weights = get_model_weights(recipe.backbone).DEFAULT
+        return weights.get_state_dict(progress=False, check_hash=True), "torchvision's ImageNet weights"
+    path = (weights_root or data_folder() / "weights") / recipe.weights
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such weights; weights = 'torchvision' downloads public ones")
+    return read_state_dict(path), str(path)
+
+
+def load_imagenet_weights(
+    backbone: nn.Module, state_dict: Mapping[str, Tensor], what: str = "ImageNet weights"
+) -> None:
+    """Loads a torchvision classifier's weights into a ResNet, MobileNetV2 or VGG16, in place.
+
+    The classifier (of any number of classes; with it MobileNetV2's last 1x1 convolution) is dropped, and every other
+    key is used; VGG16's two hidden layers become convolutions. torchvision's ResNets stride in the first unit, so the
+    backbone should have stride_unit="first". The blocks of a cascade after block 4 (DeepLabv3 sec. 3.2), which no
+    classifier has, keep the weights that they have.
+
+    Args:
+        state_dict: the whole state dict of `torchvision.models.resnet50`, `mobilenet_v2` or the like.
+        what: names the weights in an error.
+
+    Raises:
+        ValueError: if keys are missing, left over or of another shape; names each.
+    """
+    if isinstance(backbone, VGG16):
+        load_exactly(backbone, convolutional_vgg16(state_dict), what)
+        return
+    added = {key: value for key, value in backbone.state_dict().items() if key.startswith(CASCADE_PREFIXES)}
+    state = {key: value for key, value in state_dict.items() if not key.startswith(CLASSIFIER_PREFIXES)}
+    load_exactly(backbone, added | state, what)

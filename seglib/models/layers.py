@@ -1,0 +1,226 @@
+"""The parts that every network here is made of: strides that become dilations, convolutions, norms, strict loading."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from seglib.files import some
+
+OUTPUT_STRIDES = (8, 16, 32)
+
+
+class Features(NamedTuple):
+    """The maps of a backbone.
+
+    Every backbone is called as `backbone(images, taps=(4,))`, takes (B, 3, H, W) of any size, and has `tap_channels`
+    (stride -> channels of the map that it offers there), `high_channels`, `output_stride`, `set_output_stride`, and
+    `cell_centred`: whether a value of its maps stands for the middle of its cell or for the cell's first pixel.
+
+    Attributes:
+        taps: (B, tap_channels[s], H/s, W/s) for each stride s that was asked for, in that order.
+        high: (B, high_channels, H/OS, W/OS), the last map.
+    """
+
+    taps: list[Tensor]
+    high: Tensor
+
+
+class AtrousStep(NamedTuple):
+    """How one unit runs: its stride, the rate up to its strided convolution, and the rate after that convolution."""
+
+    stride: int
+    rate: int
+    next_rate: int
+
+
+def atrous_plan(
+    unit_strides: Sequence[int],
+    output_stride: int,
+    stem_stride: int,
+    dilate_first_unit: bool = False,
+    offered: Sequence[int] = OUTPUT_STRIDES,
+) -> list[AtrousStep]:
+    """Plans the strides and rates of a backbone's units at an output stride, as TF-slim's `stack_blocks_dense` does.
+
+    A unit whose stride would exceed `output_stride` runs with stride 1 at the rate reached so far, and only after it
+    is the rate multiplied by the stride that was removed. Every kernel tap then meets the pixels it met in the strided
+    network: its outputs are a subset of the dilated network's (DeepLab v2, section 3.1).
+
+    Args:
+        unit_strides: nominal stride of each unit, in order.
+        output_stride: one of `offered`.
+        stem_stride: stride of everything before the first unit.
+        dilate_first_unit: multiply the rate before the unit that loses its stride. Pretrained weights then compute
+            something else; some public networks are built and trained that way.
+        offered: the output strides that the backbone has.
+
+    Returns:
+        One AtrousStep per unit.
+
+    Raises:
+        ValueError: if the output stride is not offered, or not reached by these strides.
+    """
+    check_choice("output_stride", output_stride, offered)
+    current_stride, rate, plan = stem_stride, 1, []
+    for stride in unit_strides:
+        if current_stride * stride <= output_stride:
+            current_stride *= stride
+            plan.append(AtrousStep(stride, rate, rate))
+        else:
+            next_rate = rate * stride
+            plan.append(AtrousStep(1, next_rate if dilate_first_unit else rate, next_rate))
+            rate = next_rate
+    if current_stride != output_stride:
+        raise ValueError(f"output_stride = {output_stride}; the units' strides reach {current_stride}")
+    return plan
+
+
+def set_atrous(conv: nn.Conv2d, stride: int = 1, rate: int = 1) -> None:
+    """Gives a convolution another stride and rate in place, padded so that stride 1 keeps the size. Weights stay."""
+    conv.stride = (stride, stride)
+    conv.dilation = (rate, rate)
+    conv.padding = tuple(rate * (size - 1) // 2 for size in conv.kernel_size)
+
+
+def conv3x3_dilations(model: nn.Module) -> list[tuple[str, int, int]]:
+    """Lists (name, stride, dilation) of every 3x3 convolution in a model, in order of definition."""
+    convs = ((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
+    return [(name, conv.stride[0], conv.dilation[0]) for name, conv in convs if conv.kernel_size == (3, 3)]
+
+
+def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """Raises ValueError naming the argument if the value is none of the choices."""
+    if value not in choices:
+        raise ValueError(f"{name} = {value!r}; expected one of {tuple(choices)}")
+
+
+def conv_bn_relu(
+    in_channels: int, out_channels: int, kernel_size: int = 1, rate: int = 1, groups: int = 1
+) -> nn.Sequential:
+    """Convolution without bias, batch norm, ReLU; keeps the size. (B, in, H, W) -> (B, out, H, W)."""
+    padding = rate * (kernel_size - 1) // 2
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding, dilation=rate, groups=groups, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
+
+
+def conv3x3_bn_relu(in_channels: int, out_channels: int, rate: int = 1, separable: str = "none") -> nn.Sequential:
+    """A 3x3 convolution of a head with its batch norm and ReLU; keeps the size. (B, in, H, W) -> (B, out, H, W).
+
+    `separable` is a HeadVariant's: "none", "paper" (batch norm and ReLU after the depthwise half too) or "plain".
+    """
+    if separable == "none":
+        return conv_bn_relu(in_channels, out_channels, 3, rate)
+    depthwise = conv_bn_relu(in_channels, in_channels, 3, rate, groups=in_channels)
+    return nn.Sequential(depthwise if separable == "paper" else depthwise[0], *conv_bn_relu(in_channels, out_channels))
+
+
+def init_convolutions(*modules: nn.Module, mode: str = "fan_in") -> None:
+    """Draws the weights of every convolution in the modules by He's rule (arXiv 1502.01852), in order of definition."""
+    for module in modules:
+        for conv in module.modules():
+            if isinstance(conv, nn.Conv2d):
+                nn.init.kaiming_normal_(conv.weight, mode=mode, nonlinearity="relu")
+
+
+# --- norms other than plain batch norm
+
+
+def replace_batch_norm(model: nn.Module, make: Callable[[nn.BatchNorm2d], nn.Module]) -> None:
+    """Puts `make(norm)` in the place of every `nn.BatchNorm2d` of a model. Raises ValueError if it has none."""
+    places = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.BatchNorm2d)
+    ]
+    if not places:
+        raise ValueError(f"{type(model).__name__}: expected batch norm to replace, found none")
+    for parent, name, norm in places:
+        setattr(parent, name, make(norm))
+
+
+def adopt_batch_norm(new: nn.Module, norm: nn.BatchNorm2d) -> nn.Module:
+    """Gives a norm the parameters, buffers and mode of a batch norm, and returns it."""
+    new.weight, new.bias = norm.weight, norm.bias
+    for name, buffer in norm.named_buffers():
+        setattr(new, name, buffer)
+    return new.train(norm.training)
+
+
+def group_norm_like(norm: nn.BatchNorm2d, max_groups: int = 32) -> nn.GroupNorm:
+    """Makes a group norm (arXiv 1803.08494) with the channels and epsilon of a batch norm, scale 1 and shift 0.
+
+    It has as many groups as the largest divisor of the channels that is at most `max_groups` (at least 1); the paper
+    has 32. With a channel per group it is instance norm.
+    """
+    channels = norm.num_features
+    groups = max(number for number in range(1, min(max_groups, channels) + 1) if channels % number == 0)
+    return nn.GroupNorm(groups, channels, norm.eps)
+
+
+class GhostBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm over groups of consecutive images (arXiv 1705.08741), as if each were a batch of its own.
+
+    In training mode (B, C, H, W) is normalised in groups of `group_size` images, the last one smaller where that does
+    not divide B, and the running statistics are updated once per group, in order. In evaluation mode it is
+    `nn.BatchNorm2d`, whose state_dict it has.
+    """
+
+    def __init__(self, num_features: int, group_size: int, eps: float = 1e-5, momentum: float | None = 0.1):
+        super().__init__(num_features, eps, momentum)
+        if group_size < 1:
+            raise ValueError(f"group_size = {group_size!r}; expected at least 1 image")
+        self.group_size = group_size
+
+    @classmethod
+    def like(cls, norm: nn.BatchNorm2d, group_size: int) -> "GhostBatchNorm2d":
+        """Makes a module with the parameters, buffers and settings of a batch norm."""
+        return adopt_batch_norm(cls(norm.num_features, group_size, norm.eps, norm.momentum), norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        groups = [super(GhostBatchNorm2d, self).forward(group) for group in x.split(self.group_size)]
+        return torch.cat(groups)  # (B, C, H, W)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, group_size={self.group_size}"
+
+
+# --- loading
+
+
+def load_exactly(
+    model: nn.Module, state_dict: Mapping[str, Tensor], what: str, name: Callable[[str], str] = str, hint: str = ""
+) -> None:
+    """Loads a state dict, or says in one message which keys and shapes differ.
+
+    Args:
+        what: names the weights in an error.
+        name: what the message calls a key.
+        hint: what to end the message with.
+
+    Raises:
+        ValueError: if anything differs; nothing is loaded then.
+    """
+    own = model.state_dict()
+    # Files older than this counter lack it; torch's own loader accepts that too.
+    counters = {key: torch.zeros_like(own[key]) for key in own if key.endswith("num_batches_tracked")}
+    state = {**counters, **state_dict}
+    shapes = [key for key in own if key in state and own[key].shape != state[key].shape]
+    problems = {
+        "missing": sorted(name(key) for key in set(own) - set(state)),
+        "unexpected": sorted(name(key) for key in set(state) - set(own)),
+        "of another shape": [
+            f"{name(key)} {tuple(state[key].shape)}, expected {tuple(own[key].shape)}" for key in shapes
+        ],
+    }
+    if any(problems.values()):
+        found = "; ".join(f"{len(keys)} {kind}: {some(keys)}" for kind, keys in problems.items() if keys)
+        raise ValueError(f"{what} do not fit {type(model).__name__}: {found}{hint and '; ' + hint}")
+    model.load_state_dict(state)

@@ -1,0 +1,87 @@
+"""Published numbers, read from `data/papers.json`: every number that a notebook sets its own beside."""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+
+from seglib.files import PROJECT
+
+PAPERS_FILE = PROJECT / "data" / "papers.json"
+
+Condition = str | int | bool | tuple[int, ...]
+
+
+@cache
+def load_papers(path: Path = PAPERS_FILE) -> Mapping[str, dict]:
+    """All papers of the file: key -> title, name, authors, arxiv or url, year, tables.
+
+    Args:
+        path: the JSON file; by default the one in the project's `data` folder, beside the package.
+
+    Returns:
+        A mapping; numbers with a decimal point are `Decimal`, so that they print as the paper prints them.
+
+    Raises:
+        FileNotFoundError: the file is not there, as after an installation without the project's folder.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no such file; expected in the data folder beside the package (pip install -e .)"
+        )
+    return json.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+
+
+def published(
+    paper: str, table: int | str, *, value: str = "miou", path: Path = PAPERS_FILE, **row: Condition
+) -> float:
+    """One published number, in the unit its table's `protocol` states (mIoU in %, Mult-Adds in billions).
+
+    Args:
+        paper: "fcn", "deeplabv1", "deeplabv2", "deeplabv3", "deeplabv3plus", "course_report" or
+            "reimplementation_report".
+        table: number or name of the table, such as 9, "7(a)" or "Figure 5(a)".
+        value: column to read.
+        path: the JSON file.
+        row: conditions that single out one row, such as `batch_size=16`.
+
+    Raises:
+        KeyError: no such paper, table, column or row, or several rows fit; the message lists what there is.
+
+    `published("deeplabv3", 9, batch_size=16)` is 77.21.
+    """
+    return float(_find(paper, table, value, path, row))
+
+
+def cite(paper: str, table: int | str, *, value: str = "miou", path: Path = PAPERS_FILE, **row: Condition) -> str:
+    """The number with its digits as printed and its source: "77.21 (DeepLabv3, Table 9)". Arguments as `published`."""
+    number = _find(paper, table, value, path, row)
+    return f"{number} ({load_papers(path)[paper]['name']}, {_label(table)})"
+
+
+def _label(table: int | str) -> str:
+    return f"Table {table}" if str(table)[:1].isdigit() else str(table)
+
+
+def _find(paper: str, table: int | str, value: str, path: Path, row: Mapping[str, Condition]) -> Decimal:
+    papers = load_papers(path)
+    if paper not in papers:
+        raise KeyError(f"no paper {paper!r}; there are: {', '.join(papers)}")
+    tables = papers[paper]["tables"]
+    if str(table) not in tables:
+        raise KeyError(f"{paper} has no table {table!r}; there are: {', '.join(tables)}")
+    place = f"{papers[paper]['name']}, {_label(table)}"
+    rows = tables[str(table)]["rows"]
+    values = [name for name, entry in rows[0].items() if isinstance(entry, Decimal)]
+    conditions = [name for name in rows[0] if name not in values]
+    if value not in values:
+        raise KeyError(f"{place} has no value {value!r}; there are: {', '.join(values)}")
+    if unknown := [name for name in row if name not in conditions]:
+        raise KeyError(f"{place} has no condition {', '.join(unknown)}; there are: {', '.join(conditions)}")
+    wanted = {name: list(want) if isinstance(want, tuple) else want for name, want in row.items()}
+    found = [entry for entry in rows if all(entry[name] == want for name, want in wanted.items())]
+    if len(found) != 1:
+        listed = "; ".join(", ".join(f"{name}={entry[name]!r}" for name in conditions) for entry in found or rows)
+        raise KeyError(f"{place}: expected one row for {dict(row)}, found {len(found)} of: {listed}")
+    return found[0][value]

@@ -1,0 +1,132 @@
+"""The result of a finished run: its recipe, its scores, and the code, data and device that they were measured with."""
+
+import ast
+import hashlib
+import io
+import json
+import platform
+import sys
+import tokenize
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seglib.recipe import Recipe
+
+PACKAGE = Path(__file__).parents[1]
+# The code that decides on a result. A recipe is not in it, because it is stored with the result.
+MEASURING = ("models", "data", "losses", "metrics", "train", "predict.py")
+NOT_MEASURING = {
+    f"{name}.py"
+    for name in ("data/cache", "data/download", "data/convert_camvid", "metrics/cityscapes", "models/cost",
+                 "train/results")
+}  # fmt: skip
+
+
+def seal(result: dict[str, Any]) -> dict[str, Any]:
+    """Returns the result with a hash over all the rest, by which `load_result` finds that a file was edited."""
+    return {**result, "digest": _digest(result)}
+
+
+def load_result(path: str | Path) -> dict[str, Any]:
+    """Reads a result.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no result of a run, or was edited after the run wrote it.
+    """
+    path = Path(path)
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a result of a run; expected JSON ({error})") from None
+    if not isinstance(result, dict):
+        raise ValueError(f"{path}: not a result of a run; expected a JSON object, found {type(result).__name__}")
+    if missing := {"name", "recipe", "scores"} - set(result):
+        raise ValueError(f"{path}: not a result of a run; lacks {sorted(missing)}")
+    if result.get("digest") != (digest := _digest(result)):
+        raise ValueError(
+            f"{path}: edited after the run wrote it: its content has the hash {digest}, expected "
+            f"{result.get('digest')}. Take the file back from where it came, or delete it and run again."
+        )
+    return result
+
+
+def is_result_of(path: Path, recipe: Recipe) -> bool:
+    """Tells whether the file exists and holds the result of this recipe. Raises ValueError as `load_result` does."""
+    return path.exists() and load_result(path)["name"] == recipe.name
+
+
+def _digest(result: dict[str, Any]) -> str:
+    content = {name: value for name, value in result.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def code_hashes() -> dict[str, str]:
+    """Returns hash -> name of every top-level definition that decides on a result, as the files are when first asked.
+
+    Comments, docstrings and imports do not count, and neither does the file that a definition is in: code may be moved.
+    """
+    files = [path for part in MEASURING for path in sorted((PACKAGE / part).rglob("*.py")) or [PACKAGE / part]]
+    counted = [path for path in files if path.relative_to(PACKAGE).as_posix() not in NOT_MEASURING]
+    found = (pair for path in counted for pair in definitions(path.read_text(encoding="utf-8")))
+    return {hashlib.sha256(f"{name}\n{code}".encode()).hexdigest()[:8]: name for name, code in found}
+
+
+def definitions(source: str) -> Iterator[tuple[str, str]]:
+    """Yields (name, code) of each function, class and constant of a module, without comments and docstrings."""
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            for row in range(body[0].lineno, body[0].end_lineno + 1):
+                lines[row - 1] = ""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            name = node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            name = ast.unparse(target)
+        else:
+            continue  # imports and the module's docstring
+        if name != "__all__":
+            first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
+            code = (line.rstrip() for line in lines[first - 1 : node.end_lineno])
+            yield name, "\n".join(line for line in code if line)
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(getattr(statement.value, "value", None), str)
+
+
+def changed_code(stored: Mapping[str, str], present: Mapping[str, str]) -> list[str]:
+    """Returns the names of the definitions in `stored` (hash -> name) that `present` no longer has like that."""
+    return sorted({name for code, name in stored.items() if code not in present})
+
+
+def device_name(device: torch.device) -> str:
+    """Returns the GPU's name, or the processor's architecture with the number of threads in use."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def peak_memory_mib(device: torch.device) -> int | None:
+    """Returns the peak memory so far, allocated on the GPU or resident in this process; None on Windows."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
