@@ -31,7 +31,7 @@ class CamVid(SegmentationDataset):
 
     Frames are found by listing `images/SPLIT`, JPEG or PNG; each has a label PNG of the same name in `labels/SPLIT`.
     val is one short clip whose frames are much like frames of train, so its scores flatter. `data/README.md` says how
-    to get the published files, whose void is 11, and `python -m seglib.data.convert_camvid` converts them.
+    to get the published files, whose void is 11, and `python -m seglib convert-camvid` converts them.
 
     Args:
         root: the folder that holds `images` and `labels`; as `convert_camvid` makes it.
@@ -39,8 +39,8 @@ class CamVid(SegmentationDataset):
         transform, seed: as in `SegmentationDataset`.
 
     Raises:
-        FileNotFoundError: a folder is missing or empty, or an image has no label.
-        ValueError: unknown split, or two images of one name.
+        FileNotFoundError: if a folder is missing or empty, or an image has no label.
+        ValueError: if the split is unknown, or two images have one name.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class CamVid(SegmentationDataset):
         super().__init__(files, CAMVID_CLASSES, camvid_palette(), transform, seed, names)
 
     def read_label(self, path: Path) -> np.ndarray:
-        """(H, W) uint8, 255 = void. Raises ValueError: void is 11, as in the published files."""
+        """Reads (H, W) uint8, 255 = void. Raises ValueError if void is 11, as in the published files."""
         label = super().read_label(path)
         if (label == PUBLISHED_VOID).any():
             raise ValueError(
                 f"{path}: holds the value {PUBLISHED_VOID}, void in the published files; expected 0 to 10, or 255 for "
-                "void: `python -m seglib.data.convert_camvid` converts them"
+                "void: `python -m seglib convert-camvid` converts them"
             )
         return label

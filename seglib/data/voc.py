@@ -1,13 +1,13 @@
 """Pascal VOC 2012 segmentation, with SBD's annotations: trainaug."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from seglib.data.base import SegmentationDataset, Transform
+from seglib.files import some
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -16,7 +16,10 @@ VOC_CLASSES = (
 
 
 def voc_palette() -> np.ndarray:
-    """The VOC colours, (256, 3) uint8: index bits 0, 3, 6 are red's bits from the top; 1, 4, 7 green's; 2, 5 blue's."""
+    """Makes the VOC colours, (256, 3) uint8.
+
+    Bits 0, 3 and 6 of an index are red's bits from the top; 1, 4 and 7 are green's; 2 and 5 blue's.
+    """
     index = np.arange(256)
     palette = np.zeros((256, 3), dtype=np.uint8)
     for bit in range(8):
@@ -29,7 +32,7 @@ class VOCSegmentation(SegmentationDataset):
 
     train, val and trainval take their labels from `SegmentationClass`. trainaug is VOC's train and what SBD adds to it
     without touching val; all its labels come from `SegmentationClassAug`. Where that folder is missing, or `sbd_root`
-    is given, they are VOC's own for VOC's train and SBD's .mat files for the rest (needs scipy). Where `trainaug.txt`
+    is given, they are VOC's own for VOC's train and SBD's .mat files for the rest. Where `trainaug.txt`
     is missing it is made from SBD's: (VOC train + SBD train + SBD val) - VOC val = 1,464 + 6,820 + 2,298 = 10,582.
     Where `trainval.txt` is missing it is train + val.
 
@@ -41,9 +44,9 @@ class VOCSegmentation(SegmentationDataset):
         sbd_root: SBD's folder, `benchmark_RELEASE`; None looks for it in `root` and beside it.
 
     Raises:
-        FileNotFoundError: a folder, a list, an image or a label is missing.
-        ValueError: unknown split, a count is not the official one, trainaug overlaps val or lacks some of train.
-        ImportError: scipy is needed and missing.
+        FileNotFoundError: if a folder, a list, an image or a label is missing.
+        ValueError: if the split is unknown, a count is not the official one, or trainaug overlaps val or lacks some of
+            train.
     """
 
     year: ClassVar[str] = "VOC2012"
@@ -77,7 +80,7 @@ class VOCSegmentation(SegmentationDataset):
         super().__init__(files, self.class_names, self.colours, transform, seed, names)
 
     def read_label(self, path: Path) -> np.ndarray:
-        """(H, W) uint8 of a PNG, or of one of SBD's .mat files."""
+        """Reads (H, W) uint8 of a PNG, or of one of SBD's .mat files."""
         return _read_mat(path) if path.suffix == ".mat" else super().read_label(path)
 
     def _ids(self, split: str, sbd: Path | None) -> list[str]:
@@ -114,7 +117,6 @@ class VOCSegmentation(SegmentationDataset):
             raise FileNotFoundError(
                 f"{augmented}: no such folder, and no benchmark_RELEASE folder (SBD) with labels; expected one of them"
             )
-        _loadmat()  # says now, not at the first sample, that scipy is missing
         train = set(self._ids("train", sbd))
         return [own / f"{name}.png" if name in train else sbd / "cls" / f"{name}.mat" for name in names]
 
@@ -141,16 +143,16 @@ def _read_list(path: Path) -> list[str]:
         raise ValueError(f"{path}: expected one image id such as 2007_000032 per line, found {wrong!r}")
     if len(set(names)) != len(names):
         repeated = sorted(name for name in set(names) if names.count(name) > 1)
-        raise ValueError(f"{path}: lists {_first(repeated)} more than once")
+        raise ValueError(f"{path}: lists {some(repeated)} more than once")
     return names
 
 
 def _check_trainaug(path: Path, names: list[str], train: list[str], val: list[str]) -> None:
     if leaked := sorted(set(names) & set(val)):
-        raise ValueError(f"{path}: {len(leaked)} of val's images are in trainaug: {_first(leaked)}; expected none")
+        raise ValueError(f"{path}: {len(leaked)} of val's images are in trainaug: {some(leaked)}; expected none")
     if lacking := sorted(set(train) - set(names)):
         raise ValueError(
-            f"{path}: lacks {len(lacking)} of train's images: {_first(lacking)}; trainaug holds all of train"
+            f"{path}: lacks {len(lacking)} of train's images: {some(lacking)}; trainaug holds all of train"
         )
 
 
@@ -158,28 +160,18 @@ def _check_files(paths: list[Path]) -> None:
     # One listing per folder, because asking for each file takes minutes on a network drive.
     present = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in {p.parent for p in paths}}
     if missing := [path for path in paths if path.name not in present[path.parent]]:
-        shown = _first([path.name for path in missing])
+        shown = some([path.name for path in missing])
         raise FileNotFoundError(f"{missing[0].parent}: lacks {len(missing)} of the {len(paths)} files listed: {shown}")
 
 
-def _first(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-
-
-def _loadmat() -> Callable[[Path], dict[str, np.ndarray]]:
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise ImportError("SBD's .mat labels are read with scipy, which is missing: pip install scipy") from error
-    return loadmat
-
-
 def _read_mat(path: Path) -> np.ndarray:
+    from scipy.io import loadmat  # here: only SBD's own files need it
+
     try:
-        return _loadmat()(path)["GTcls"][0]["Segmentation"][0].astype(np.uint8)
+        return loadmat(path)["GTcls"][0]["Segmentation"][0].astype(np.uint8)
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file, though the data set lists it") from None
-    except (ImportError, MemoryError):
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except MemoryError:
         raise
     except Exception as error:  # scipy raises many kinds on a damaged file
         raise ValueError(f"{path}: not one of SBD's label files ({error})") from error

@@ -11,7 +11,6 @@ from seglib.models.backbones import build_backbone
 from seglib.models.layers import (
     OUTPUT_STRIDES,
     Features,
-    GhostBatchNorm2d,
     check_choice,
     conv3x3_bn_relu,
     conv_bn_relu,
@@ -148,7 +147,7 @@ class ASPP(nn.Module):
                 f"group norm with {norm.num_groups} groups of one channel: {single}, and a group of one value becomes "
                 "zero. Use fewer groups than channels (a recipe's norm_groups), or image_pooling=False"
             )
-        if isinstance(norm, GhostBatchNorm2d) and norm.group_size == 1 and norm.training:
+        if getattr(norm, "group_size", None) == 1 and norm.training:  # a GhostBatchNorm2d (`seglib.models.norms`)
             raise ValueError(
                 f"batch norm over groups of one image: {single}, of which batch norm has no variance. Use groups of "
                 "two or more (a recipe's bn_batch), or image_pooling=False"

@@ -9,11 +9,15 @@ import sys
 import tokenize
 from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
+from seglib.data.base import SegmentationDataset
+from seglib.metrics import ConfusionMatrix
 from seglib.recipe import Recipe
 
 PACKAGE = Path(__file__).parents[1]
@@ -24,6 +28,69 @@ NOT_MEASURING = {
     for name in ("data/cache", "data/download", "data/convert_camvid", "metrics/cityscapes", "models/cost",
                  "train/results")
 }  # fmt: skip
+
+
+def collect(
+    recipe: Recipe,
+    matrix: ConfusionMatrix,
+    trimap: Mapping[int, ConfusionMatrix],
+    *,
+    data: Mapping[str, SegmentationDataset],
+    history: pd.DataFrame,
+    class_history: pd.DataFrame,
+    seconds: float,
+    device: torch.device,
+    world_size: int,
+    code: Mapping[str, str],
+) -> dict[str, Any]:
+    """Collects what result.json holds, as JSON values, not yet sealed.
+
+    Args:
+        matrix: of the whole val list.
+        trimap: width of a band in pixels -> the matrix of that band.
+        data: "train" and "val".
+        history, class_history: as the trainer's.
+        seconds: of training.
+        code: hash -> name of the definitions that it was trained and scored with.
+    """
+    return {
+        "name": recipe.name,
+        "recipe": recipe.changes(),
+        "seed": recipe.seed,
+        "scores": matrix.compute().to_dict(),
+        "confusion": matrix.matrix.tolist(),  # rows are labels
+        "trimap": {
+            "widths": list(trimap),
+            "miou": [band.compute().to_dict()["miou"] for band in trimap.values()],  # None: no pixel in the band
+        },
+        "classes": list(data["val"].classes),
+        "evaluation": {
+            "split": recipe.val_split,
+            "resolution": "the label's own",
+            "output_stride": recipe.eval_output_stride or recipe.output_stride,
+            "scales": list(recipe.eval_scales),
+            "flip": recipe.eval_flip,
+            "window": recipe.eval_window,
+        },
+        "data": {name: _describe(dataset) for name, dataset in data.items()},
+        "history": json.loads(history.to_json(orient="records")),
+        "class_history": json.loads(class_history.to_json(orient="split")),
+        "train_seconds": round(seconds, 1),
+        "peak_memory_mib": peak_memory_mib(device),
+        "device": device_name(device),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torchvision": metadata.version("torchvision"),
+        },
+        "code": dict(code),
+        "world_size": world_size,
+    }
+
+
+def _describe(dataset: SegmentationDataset) -> dict[str, Any]:
+    digest = hashlib.sha256("\n".join(dataset.names).encode()).hexdigest()
+    return {"images": len(dataset), "list_sha256": digest}
 
 
 def seal(result: dict[str, Any]) -> dict[str, Any]:
