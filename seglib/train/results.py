@@ -105,15 +105,13 @@ def load_result(path: str | Path) -> dict[str, Any]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no result of a run, or was edited after the run wrote it.
     """
-    path = Path(path)
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        result = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are
         raise ValueError(f"{path}: not a result of a run; expected JSON ({error})") from None
-    if not isinstance(result, dict):
-        raise ValueError(f"{path}: not a result of a run; expected a JSON object, found {type(result).__name__}")
-    if missing := {"name", "recipe", "scores"} - set(result):
-        raise ValueError(f"{path}: not a result of a run; lacks {sorted(missing)}")
+    if not isinstance(result, dict) or (missing := {"name", "recipe", "scores"} - set(result)):
+        lacks = f"lacks {sorted(missing)}" if isinstance(result, dict) else f"found {type(result).__name__}"
+        raise ValueError(f"{path}: not a result of a run; expected a JSON object with name, recipe, scores; {lacks}")
     if result.get("digest") != (digest := _digest(result)):
         raise ValueError(
             f"{path}: edited after the run wrote it: its content has the hash {digest}, expected "
@@ -153,10 +151,9 @@ def definitions(source: str) -> Iterator[tuple[str, str]]:
             lines[row - 1] = lines[row - 1][:column]
     tree = ast.parse(source)
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_text(body[0]):
-            for row in range(body[0].lineno, body[0].end_lineno + 1):
-                lines[row - 1] = ""
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
+            text = node.body[0]
+            lines[text.lineno - 1 : text.end_lineno] = [""] * (text.end_lineno - text.lineno + 1)
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             name = node.name
@@ -169,10 +166,6 @@ def definitions(source: str) -> Iterator[tuple[str, str]]:
             first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
             code = (line.rstrip() for line in lines[first - 1 : node.end_lineno])
             yield name, "\n".join(line for line in code if line)
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and isinstance(getattr(statement.value, "value", None), str)
 
 
 def changed_code(stored: Mapping[str, str], present: Mapping[str, str]) -> list[str]:

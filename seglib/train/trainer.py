@@ -101,9 +101,9 @@ class Trainer:
             self._generators = checkpoints.generator_states(self._cuda_devices)
         if not distributed.is_main():  # each process needs its own dropout masks
             self._generators = checkpoints.fresh_generator_states(recipe.seed, 0, self._cuda_devices)
-        for output_stride in (recipe.eval_output_stride, recipe.output_stride):
-            if output_stride:  # refused now, if it must be, not when the training is over
-                self.model.set_output_stride(output_stride)
+        if recipe.eval_output_stride:  # refused now, if it must be, not when the training is over
+            self.model.set_output_stride(recipe.eval_output_stride)
+            self.model.set_output_stride(recipe.output_stride)
         self.model.to(self.device, memory_format=torch.channels_last)
         self.model = distributed.synchronise_batch_norm(self.model, self.device)
         self.optimizer = optim.build_optimizer(self.model, recipe)
@@ -182,7 +182,7 @@ class Trainer:
             self._save(0.0)  # fail now if the folder is not writable
         saved = logged = time.perf_counter()
         with tqdm(total=recipe.iterations, initial=self.iteration, desc="train", disable=not self.progress) as bar:
-            for images, labels in self._load_batches(self.iteration, end):
+            for images, labels in load_batches(recipe, self.train_set, self.iteration, end, self.num_workers):
                 self._losses.append(self._step(images, labels))
                 self.iteration += 1
                 bar.update()
@@ -229,7 +229,8 @@ class Trainer:
             # batches of the next epoch, so that the training has had none of these crops
             per_epoch = len(self.train_set) // self.recipe.batch_size
             start = -(-self.recipe.iterations // per_epoch) * per_epoch
-            batches = self._load_batches(start, start + self.recipe.reestimate_bn)
+            end = start + self.recipe.reestimate_bn
+            batches = load_batches(self.recipe, self.train_set, start, end, self.num_workers)
             optim.reestimate_batch_norm(self.model, (images for images, _ in batches), self.normalisation)
         trimap = {width: self._new_matrix() for width in TRIMAP_WIDTHS}
         matrix = self.evaluate(trimap=trimap)
@@ -255,23 +256,20 @@ class Trainer:
 
         Args:
             progress: draw a progress bar; None does as the trainer does.
-            trimap: as of `seglib.predict.evaluate`.
+            trimap: as of `seglib.predict.evaluate`; empty matrices.
         """
         mine = range(distributed.rank(), len(self.val_set), distributed.world_size())
-        bands = {width: self._new_matrix() for width in trimap or {}}
         matrix = evaluate(
             self.model,
             self.val_set.subset(mine),
             self.normalisation,
             Scoring.of(self.recipe),
-            trimap=bands,
+            trimap=trimap,
             num_workers=self.num_workers,
             progress=self.progress if progress is None else progress,
         )
-        for counted in (matrix, *bands.values()):
+        for counted in (matrix, *(trimap or {}).values()):
             distributed.sum_over_processes(counted.matrix)
-        for width, band in bands.items():
-            trimap[width].merge(band)
         return matrix
 
     # --- parts of the above
@@ -296,13 +294,9 @@ class Trainer:
     def _new_matrix(self) -> ConfusionMatrix:
         return ConfusionMatrix(self.val_set.num_classes, self.val_set.ignore_index, self.device)
 
-    def _load_batches(self, start: int, end: int) -> Iterator[tuple[Tensor, Tensor]]:
-        return load_batches(self.recipe, self.train_set, start, end, self.num_workers)
-
     def _log_losses(self) -> dict[str, Any]:
-        self.log.append({
-            "iteration": self.iteration, "loss": self._mean_loss(), "lr": self.optimizer.param_groups[-1]["lr"]
-        })  # fmt: skip
+        lr = self.optimizer.param_groups[-1]["lr"]
+        self.log.append({"iteration": self.iteration, "loss": self._mean_loss(), "lr": lr})
         self._losses = []
         return self.log[-1]
 
