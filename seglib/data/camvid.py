@@ -31,7 +31,7 @@ class CamVid(SegmentationDataset):
 
     Frames are found by listing `images/SPLIT`, JPEG or PNG; each has a label PNG of the same name in `labels/SPLIT`.
     val is one short clip whose frames are much like frames of train, so its scores flatter. `data/README.md` says how
-    to get the published files, whose void is 11, and `python -m seglib.data.convert_camvid` converts them.
+    to get the published files, whose void is 11, and `python -m seglib convert-camvid` converts them.
 
     Args:
         root: the folder that holds `images` and `labels`; as `convert_camvid` makes it.
@@ -71,6 +71,6 @@ class CamVid(SegmentationDataset):
         if (label == PUBLISHED_VOID).any():
             raise ValueError(
                 f"{path}: holds the value {PUBLISHED_VOID}, void in the published files; expected 0 to 10, or 255 for "
-                "void: `python -m seglib.data.convert_camvid` converts them"
+                "void: `python -m seglib convert-camvid` converts them"
             )
         return label
