@@ -2,10 +2,7 @@
 
 import ctypes
 import errno
-<<<<<<< HEAD
-=======
 import faulthandler
->>>>>>> ha
 import json
 import mmap
 import multiprocessing
@@ -26,35 +23,21 @@ from PIL import Image
 from small_set import SMALL, write_label, write_small_set
 
 from seglib.data import (
-<<<<<<< HEAD
-    CityscapesSegmentation,
-=======
->>>>>>> ha
     EpochBatches,
     PackedDataset,
     SegmentationDataset,
     ToyCityscapes,
-<<<<<<< HEAD
-=======
     build_dataset,
->>>>>>> ha
     cache,
     make_loader,
     pack,
     voc_palette,
 )
 from seglib.data.noise import NoisyMasks
-<<<<<<< HEAD
-from seglib.data.open import build_dataset
-from seglib.data.resampling import resample_image
-from seglib.data.transforms import Compose, RandomFlip, RandomScaleCrop
-from seglib.recipe import Recipe
-=======
 from seglib.data.resampling import resample_image
 from seglib.data.transforms import Compose, RandomFlip, RandomScaleCrop
 from seglib.recipe import Recipe
 from seglib.train import Trainer
->>>>>>> ha
 
 CLASSES = ("nothing", "a", "b", "c")
 SIZES = ((20, 31), (33, 17), (20, 31), (8, 50), (41, 40))
@@ -157,16 +140,6 @@ def test_views_are_read_only_and_samples_the_callers_own(
     check_finished(folder, source)
 
 
-<<<<<<< HEAD
-def test_real_frames(seglib_data: Path, tmp_path: Path) -> None:
-    if not (seglib_data / "cityscapes" / "leftImg8bit" / "train").is_dir():
-        pytest.skip("SEGLIB_DATA holds no cityscapes/leftImg8bit/train")
-    frames = CityscapesSegmentation(seglib_data / "cityscapes", "train").subset([0, 1])
-    check_finished(pack(frames, tmp_path / "cache", progress=False), frames)
-
-
-=======
->>>>>>> ha
 def test_window_equals_resizing_all_and_cropping() -> None:
     """By the same kernel, bit for bit: enlarged, shrunk, along one axis only, not at all."""
     rng = np.random.default_rng(0)
@@ -187,21 +160,15 @@ def test_window_equals_resizing_all_and_cropping() -> None:
 
 def crop_within(folder: Path, scale: float, rows: slice) -> None:
     """Takes a crop of 128 where every page of the mapped files outside of `rows` is out of bounds."""
-<<<<<<< HEAD
-=======
     faulthandler.disable()  # a crash is what the test expects
     torch.set_num_threads(1)  # OpenMP's threads do not survive the fork
->>>>>>> ha
     packed, libc = PackedDataset(folder, RandomScaleCrop(128, (scale, scale))), ctypes.CDLL(None)
     read = packed.read
 
     def read_guarded(index: int) -> tuple[np.ndarray, np.ndarray]:
         views = read(index)
         for view in views:
-<<<<<<< HEAD
-=======
             assert isinstance(view.base, np.memmap)
->>>>>>> ha
             start, end = view.ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE, view.ctypes.data + view.nbytes
             before = view[rows.start :].ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE
             after = -(-view[rows.stop :].ctypes.data // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -506,11 +473,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=["workers", "noise and folds", "squashed"],
 )
 def test_run_from_the_packed_copy_is_the_same(tmp_path: Path, data: Path, changes: dict, workers: int) -> None:
-<<<<<<< HEAD
-    from seglib.train.trainer import Trainer
-
-=======
->>>>>>> ha
     recipe, options = SMALL.replace(**changes), {"data_root": data, "progress": False, "device": "cpu"}
     plain = Trainer(recipe, tmp_path / "plain", **options).fit()
     # Begun from the files and resumed from the copy.

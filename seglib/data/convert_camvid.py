@@ -6,11 +6,7 @@ from pathlib import Path
 from PIL import Image
 from tqdm.auto import tqdm
 
-<<<<<<< HEAD
-from seglib.data.base import SegmentationDataset
-=======
 from seglib.data.base import VOID, SegmentationDataset
->>>>>>> ha
 from seglib.data.camvid import CAMVID_CLASSES, COUNTS, PUBLISHED_VOID, camvid_palette
 
 
@@ -42,11 +38,7 @@ def convert_camvid(source: Path, root: Path) -> None:
             published = SegmentationDataset(_read_list(source, split), (*CAMVID_CLASSES, "Void"), camvid_palette())
             for index, (image, _) in enumerate(tqdm(published.files, split, unit="image", disable=None)):
                 label = published.read(index)[1]
-<<<<<<< HEAD
-                label[label == PUBLISHED_VOID] = published.ignore_index
-=======
                 label[label == PUBLISHED_VOID] = VOID
->>>>>>> ha
                 shutil.copyfile(image, work / "images" / split / image.name)
                 Image.fromarray(label).save(work / "labels" / split / f"{image.stem}.png", optimize=True)
         if root.is_dir():
