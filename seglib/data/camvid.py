@@ -1,12 +1,13 @@
 """CamVid: street scenes filmed from a car, in the 11 classes and the size of the SegNet authors' copy."""
 
 import os
-from itertools import pairwise
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from seglib.data.base import SegmentationDataset, Transform
+from seglib.data.images import check_files
 
 CAMVID_CLASSES = (
     "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist",
@@ -58,11 +59,9 @@ class CamVid(SegmentationDataset):
             raise FileNotFoundError(f"{images}: holds no .jpg or .png file; data/README.md says how to get CamVid")
         files = [(images / name, labels / f"{name.rpartition('.')[0]}.png") for name in found]
         names = [label.stem for _, label in files]
-        if twice := [name for name, other in pairwise(sorted(names)) if name == other]:
+        if twice := [name for name, number in Counter(names).items() if number > 1]:
             raise ValueError(f"{images}: {twice[0]} is there as .jpg and as .png; expected one of them")
-        labelled = set(os.listdir(labels))  # one listing, because asking for each takes minutes on a network drive
-        if lacking := next((pair for pair in files if pair[1].name not in labelled), None):
-            raise FileNotFoundError(f"{lacking[0]}: no label {lacking[1]}")
+        check_files([label for _, label in files], "each image needs a label of its name")
         super().__init__(files, CAMVID_CLASSES, camvid_palette(), transform, seed, names)
 
     def read_label(self, path: Path) -> np.ndarray:

@@ -1,25 +1,17 @@
 """Cityscapes: street scenes with fine and coarse annotations, ids mapped to the 19 trainIds in memory."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
-from seglib.data.base import SegmentationDataset, Transform
+from seglib.data.base import VOID, SegmentationDataset, Transform
 from seglib.data.images import open_image
 from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS
 
 _TRAINED = sorted((row for row in CITYSCAPES_LABELS if 0 <= row.train_id < 255), key=lambda row: row.train_id)
 CITYSCAPES_CLASSES = tuple(row.name for row in _TRAINED)
 SPLITS = {"fine": ("train", "val", "test"), "coarse": ("train", "val", "train_extra")}
-PACKAGES = {
-    "train": "leftImg8bit_trainvaltest.zip (11 GB)",
-    "val": "leftImg8bit_trainvaltest.zip (11 GB)",
-    "test": "leftImg8bit_trainvaltest.zip (11 GB)",
-    "train_extra": "leftImg8bit_trainextra.zip (44 GB)",
-    "fine": "gtFine_trainvaltest.zip (241 MB)",
-    "coarse": "gtCoarse.zip (1.3 GB)",
-}
+PACKAGES = {"fine": "gtFine_trainvaltest.zip (241 MB)", "coarse": "gtCoarse.zip (1.3 GB)"}
 IMAGE = "_leftImg8bit.png"
 
 
@@ -30,15 +22,10 @@ def cityscapes_palette() -> np.ndarray:
     return palette
 
 
-def _train_ids() -> np.ndarray:
-    table = np.full(256, 255, np.uint8)
-    for row in CITYSCAPES_LABELS:
-        if row.id >= 0:
-            table[row.id] = row.train_id
-    return table
-
-
-TRAIN_IDS = _train_ids()  # (256,), from id to trainId
+TRAIN_IDS = np.full(256, VOID, np.uint8)  # (256,), from id to trainId
+for _row in CITYSCAPES_LABELS:
+    if _row.id >= 0:
+        TRAIN_IDS[_row.id] = _row.train_id
 LAST_ID = max(row.id for row in CITYSCAPES_LABELS)
 
 
@@ -79,17 +66,21 @@ class CityscapesSegmentation(SegmentationDataset):
         for folder in (images, labels):
             if not folder.is_dir():
                 raise FileNotFoundError(f"{folder}: no such folder; {self._origin()}")
-        files = _pairs(images, labels, f"_{annotations}_labelIds.png")
-        if not files:
+        frames = sorted(path for path in images.glob(f"*/*{IMAGE}") if not path.name.startswith("."))
+        if not frames:
             raise FileNotFoundError(f"{images}: holds no CITY folder with *{IMAGE} files; {self._origin()}")
-        names = [image.name.removesuffix(IMAGE) for image, _ in files]
+        names = [frame.name.removesuffix(IMAGE) for frame in frames]
+        ending = f"_{annotations}_labelIds.png"
+        files = [
+            (frame, labels / frame.parent.name / f"{name}{ending}") for frame, name in zip(frames, names, strict=True)
+        ]
         super().__init__(files, CITYSCAPES_CLASSES, cityscapes_palette(), transform, seed, names)
 
     def _origin(self) -> str:
-        """Where the folders come from, for messages."""
+        images = "trainextra.zip (44 GB)" if self.split == "train_extra" else "trainvaltest.zip (11 GB)"
         return (
             "Cityscapes may not be passed on: log in at https://www.cityscapes-dataset.com/downloads, accept the "
-            f"licence, and unpack {PACKAGES[self.split]} and {PACKAGES[self.quality]} into one folder, root"
+            f"licence, and unpack leftImg8bit_{images} and {PACKAGES[self.quality]} into one folder, root"
         )
 
     def read_label(self, path: Path) -> np.ndarray:
@@ -122,21 +113,3 @@ class CityscapesSegmentation(SegmentationDataset):
             found = f"{image.size[0]} x {image.size[1]}"
             raise ValueError(f"{path}: {found} (width x height), its {label.name} is {size[0]} x {size[1]}")
         return instances.astype(np.int32)
-
-
-def _pairs(images: Path, labels: Path, ending: str) -> list[tuple[Path, Path]]:
-    """Pairs images and labels, by city and name. Raises FileNotFoundError if an image has no label."""
-    files = []
-    for city in sorted(folder.name for folder in images.iterdir() if folder.is_dir()):
-        # one listing per folder, because asking for each file takes minutes on a network drive
-        annotated = set(os.listdir(labels / city)) if (labels / city).is_dir() else set()
-        for name in sorted(os.listdir(images / city)):
-            if not name.endswith(IMAGE) or name.startswith("."):
-                continue
-            label = name.removesuffix(IMAGE) + ending
-            if label not in annotated:
-                other = label.replace("_labelIds", "_labelTrainIds")
-                hint = f" ({other} is there, but holds trainIds)" if other in annotated else ""
-                raise FileNotFoundError(f"{images / city / name}: no annotation {labels / city / label}{hint}")
-            files.append((images / city / name, labels / city / label))
-    return files
