@@ -71,9 +71,8 @@ class CityscapesSegmentation(SegmentationDataset):
             raise FileNotFoundError(f"{images}: holds no CITY folder with *{IMAGE} files; {self._origin()}")
         names = [frame.name.removesuffix(IMAGE) for frame in frames]
         ending = f"_{annotations}_labelIds.png"
-        files = [
-            (frame, labels / frame.parent.name / f"{name}{ending}") for frame, name in zip(frames, names, strict=True)
-        ]
+        files = [(frame, labels / frame.parent.name / frame.name.replace(IMAGE, ending)) for frame in frames]
+        check_files([label for _, label in files], "labelTrainIds files are not read")
         super().__init__(files, CITYSCAPES_CLASSES, cityscapes_palette(), transform, seed, names)
 
     def _origin(self) -> str:
