@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from seglib.data.base import VOID, SegmentationDataset, Transform
-from seglib.data.images import open_image
+from seglib.data.images import check_files, open_image
 from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS
 
 _TRAINED = sorted((row for row in CITYSCAPES_LABELS if 0 <= row.train_id < 255), key=lambda row: row.train_id)
