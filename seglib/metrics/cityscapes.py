@@ -7,7 +7,6 @@ longer than to score twenty frames. Pillow and process pools are imported where 
 
 from __future__ import annotations
 
-import bisect
 import json
 import math
 import os
@@ -78,12 +77,11 @@ class StreetResult:
 
     def table(self) -> str:
         """The scores as text, laid out as the evaluation script prints them; "-" where there is no score."""
-        parts = (
+        lines = []
+        for title, ious, iious, mean, instance_mean in (
             ("classes", self.iou, self.iiou, self.miou, self.miiou),
             ("categories", self.category_iou, self.category_iiou, self.category_miou, self.category_miiou),
-        )
-        lines = []
-        for title, ious, iious, mean, instance_mean in parts:
+        ):
             lines += [f"{title:<14}     IoU    iIoU", "-" * 30]
             lines += [_line(name, iou, iious.get(name, math.nan)) for name, iou in ious.items()]
             lines += [_line("mean", mean, instance_mean), ""]
@@ -117,8 +115,7 @@ class StreetScores:
 
         Raises:
             TypeError: if an array does not hold integers.
-            ValueError: if the shapes differ, a value is no id, or a class without instances has one. Nothing is counted
-                then.
+            ValueError: if the shapes differ, or a value is impossible; nothing is counted then.
         """
         planes = (label_ids, prediction_ids, instance_ids)
         for name, plane in zip(PLANES, planes, strict=True):
@@ -128,8 +125,7 @@ class StreetScores:
                 raise ValueError(f"{name}: expected the shape of label_ids, {label_ids.shape}, found {plane.shape}")
         if label_ids.size == 0:
             return
-        # A frame of two million pixels has some ten thousand runs.
-        found = [runs_of(piece) for piece in pieces_of(planes)]
+        found = [runs_of(piece) for piece in pieces_of(planes)]  # of two million pixels, some ten thousand runs
         labels, predictions, instances, lengths = (np.concatenate(parts) for parts in zip(*found, strict=True))
         _check_ids("label_ids", labels)
         _check_ids("prediction_ids", predictions)
@@ -173,10 +169,9 @@ class StreetScores:
 
     @property
     def suspects_train_ids(self) -> bool:
-        """True if the predictions look like trainIds.
+        """True if no predicted id is above 18, as sky, person and car are, but some belong to no evaluated class.
 
-        None is above 18, as those of sky, persons and cars are, but some are ids that no evaluated class has, such as 1
-        to 6. This is a sign, not a proof; such predictions are counted as any other.
+        TrainIds look like that. It is a sign, not a proof; such predictions are counted as any other.
         """
         predicted = set(np.flatnonzero(self.matrix.sum(axis=0)).tolist())
         return bool(predicted) and max(predicted) <= 18 and any(LABELS[i].ignored for i in predicted - {0})
@@ -195,9 +190,8 @@ def _count_instances(instances: np.ndarray, predictions: np.ndarray, lengths: np
     ids = instances // 1000
     impossible = [int(i) for i in instances if i // 1000 >= len(LABELS) or i // 1000 in WITHOUT_INSTANCES]
     if impossible:
-        raise ValueError(
-            f"instance_ids: expected ids, or id * 1000 + k for the classes that have instances; found {impossible}"
-        )
+        expected = "ids, or id * 1000 + k for the classes that have instances"
+        raise ValueError(f"instance_ids: expected {expected}; found {impossible}")
     sizes = np.bincount(places, weights=lengths, minlength=len(instances))
     weights = MEAN_SIZE_OF_ID[ids] / sizes  # 0 for an ignored class
     found = []
@@ -215,39 +209,34 @@ def find_frames(ground_truth: str | Path, predictions: str | Path) -> list[Frame
     Both folders are searched with all folders in them. Returns (labelIds, prediction, instanceIds) sorted by name.
 
     Raises:
-        FileNotFoundError: if a folder does not exist, or there are no labelIds, or no instanceIds or prediction for
-            one.
+        FileNotFoundError: if a folder, all labelIds, or one's instanceIds or prediction do not exist.
         ValueError: if a labelIds file is not named as Cityscapes names them, or has several predictions.
     """
     labels = [path for path in _files_in(ground_truth) if path.name.endswith("_labelIds.png")]
     if not labels:
         raise FileNotFoundError(f"{ground_truth}: expected files CITY_NUMBER_NUMBER_gtFine_labelIds.png, found none")
-    found = sorted((path.name, path) for path in _files_in(predictions) if path.suffix == ".png")
-    names = [name for name, _ in found]
+    candidates = sorted((path.name, path) for path in _files_in(predictions) if path.suffix == ".png")
     frames = []
     for label in sorted(labels):
         if label.name.count("_") not in (3, 4):
             raise ValueError(f"{label}: expected a name such as aachen_000000_000019_gtFine_labelIds.png")
         frame = "_".join(label.name.split("_")[:3])
-        first = bisect.bisect_left(names, frame)
-        last = bisect.bisect_left(names, frame + "\U0010ffff")
-        if first == last:
+        found = [path for name, path in candidates if name.startswith(frame)]
+        if not found:
             raise FileNotFoundError(f"{predictions}: expected a prediction {frame}*.png for {label}, found none")
-        if last - first > 1:
-            several = ", ".join(str(path) for _, path in found[first:last])
-            raise ValueError(f"{predictions}: expected one prediction {frame}*.png, found {several}")
+        if len(found) > 1:
+            raise ValueError(f"{predictions}: expected one prediction {frame}*.png, found {', '.join(map(str, found))}")
         instances = label.with_name(label.name.replace("_labelIds", "_instanceIds"))
         if not instances.is_file():
             raise FileNotFoundError(f"{instances}: no such file; expected it beside {label.name}, for the iIoU")
-        frames.append((label, found[first][1], instances))
+        frames.append((label, found[0], instances))
     return frames
 
 
 def _files_in(folder: str | Path) -> Iterator[Path]:
     if not Path(folder).is_dir():
-        raise FileNotFoundError(
-            f"{folder}: expected a folder, found {'a file' if Path(folder).exists() else 'nothing'}"
-        )
+        found = "a file" if Path(folder).exists() else "nothing"
+        raise FileNotFoundError(f"{folder}: expected a folder, found {found}")
     for parent, _, names in os.walk(folder):
         yield from (Path(parent, name) for name in names)
 
@@ -262,8 +251,8 @@ def score_frame(frame: Frame) -> StreetScores:
     planes = [_read_ids(path) for path in frame]
     for path, plane in zip(frame, planes, strict=True):
         if plane.shape != planes[0].shape:
-            expected, found = (f"{width} x {height}" for height, width in (planes[0].shape, plane.shape))
-            raise ValueError(f"{path}: expected {expected}, the size of {frame[0].name}, found {found}")
+            size, found = (f"{width} x {height}" for height, width in (planes[0].shape, plane.shape))
+            raise ValueError(f"{path}: expected {size}, the size of {frame[0].name}, found {found}")
     scores = StreetScores()
     try:
         scores.update(*planes)
@@ -306,23 +295,22 @@ def score_folders(ground_truth: str | Path, predictions: str | Path, workers: in
     for number, scores in enumerate(_score_frames(frames, workers), start=1):
         total.merge(scores)
         if sys.stderr.isatty():
-            end = "\n" if number == len(frames) else ""
+            end = "" if number < len(frames) else "\n"
             print(f"\r{number} of {len(frames)} frames", end=end, file=sys.stderr, flush=True)
     if total.suspects_train_ids:
-        raise ValueError(
-            f"{predictions}: holds no id above 18, but ids that are not evaluated: are these trainIds? {CONVERT}"
-        )
+        reason = "holds no id above 18, but ids that are not evaluated"
+        raise ValueError(f"{predictions}: {reason}: are these trainIds? {CONVERT}")
     return total
 
 
 def _score_frames(frames: Sequence[Frame], workers: int) -> Iterator[StreetScores]:
     if workers == 1:
         yield from map(score_frame, frames)
-        return
-    from concurrent.futures import ProcessPoolExecutor
+    else:
+        from concurrent.futures import ProcessPoolExecutor
 
-    with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(score_frame, frames)
+        with ProcessPoolExecutor(workers) as pool:
+            yield from pool.map(score_frame, frames)
 
 
 def score_cityscapes(ground_truth: Path, predictions: Path, *, output: Path | None = None, workers: int = 1) -> None:
