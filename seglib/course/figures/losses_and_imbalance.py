@@ -1,25 +1,21 @@
-"""What a loss asks of one pixel, and what class weights go along with."""
-
-from __future__ import annotations
+"""Figures of notebook 11, sections on what a loss asks of one pixel, on class weights and on overfitting."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
-from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from seglib.course.figures.style import BLUE, GREEN, GREY, INK, ORANGE, VERMILION, styled
+from seglib.course.figures.style import BLUE, GREY, halo, series, styled
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Curve = tuple[np.ndarray, np.ndarray]
 
 LETTER_SHARE = 0.014  # of a panel's width
 LEGEND_LETTERS = 90  # in one row of a legend
-LINES = ((INK, "-"), (BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (VERMILION, ":"))
 
 
 def one_pixel(loss: Loss, probabilities: Sequence[float] | np.ndarray, num_classes: int) -> Curve:
@@ -28,13 +24,9 @@ def one_pixel(loss: Loss, probabilities: Sequence[float] | np.ndarray, num_class
     Args:
         loss: (logits (1, K, 1, 1), labels (1, 1, 1)) -> scalar.
         probabilities: of the labelled class, each in 0..1 without the ends; the other classes share the rest equally.
-
-    Raises:
-        ValueError: a probability that is not between 0 and 1; fewer than two classes.
+        num_classes: K, at least 2.
     """
     p = torch.as_tensor(np.asarray(probabilities), dtype=torch.float64)
-    if num_classes < 2 or not ((p > 0) & (p < 1)).all():
-        raise ValueError(f"num_classes = {num_classes}, probabilities {p.tolist()}; expected at least 2, each in 0..1")
     logits = torch.zeros(len(p), num_classes, 1, 1, dtype=torch.float64)
     logits[:, 0, 0, 0] = torch.log(p * (num_classes - 1) / (1 - p))
     logits.requires_grad_()
@@ -51,68 +43,60 @@ def loss_curves(
     """Losses of one pixel, and how strongly each pulls at the labelled class's logit, over that class's probability.
 
     Args:
-        curves: name -> what `one_pixel` returns for these probabilities; up to five.
+        probabilities: of the labelled class.
+        curves: name -> what `one_pixel` returns for these probabilities.
         mark: a probability at which both panels have a vertical line.
-
-    Raises:
-        ValueError: no curve or more than five; a curve of another length.
     """
-    if not 1 <= len(curves) <= len(LINES):
-        raise ValueError(f"curves: expected one to {len(LINES)}, found {len(curves)}")
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-    for (name, parts), (colour, line) in zip(curves.items(), LINES, strict=False):
-        for ax, values in zip(axes, parts, strict=True):
-            if len(values) != len(probabilities):
-                raise ValueError(f"curves[{name!r}]: expected {len(probabilities)} values, found {len(values)}")
-            pull = values if ax is axes[0] else -values
-            ax.plot(probabilities, pull, line, color=colour, linewidth=2, label=name if ax is axes[0] else None)
-    for ax in axes:
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    for (name, (values, slopes)), look in zip(curves.items(), series(len(curves)), strict=True):
+        line = {"color": look.colour, "linestyle": look.dash, "linewidth": 2}
+        left.plot(probabilities, values, label=name, **line)
+        right.plot(probabilities, -slopes, **line)
+    for ax in (left, right):
         ax.set_xlabel("probability of the labelled class")
         ax.set_xlim(0, 1)
         ax.grid(axis="y")
         ax.axhline(0, color=GREY, linewidth=0.8)
         if mark is not None:
             ax.axvline(mark, color=GREY, linewidth=1)
-    axes[0].set_title("loss")
-    axes[0].set_ylim(-0.1, 4.2)
-    axes[1].set_title("pull upwards on its logit (minus the gradient)")
+    left.set_title("loss")
+    left.set_ylim(-0.1, 4.2)
+    right.set_title("pull upwards on its logit (minus the gradient)")
     figure.legend(loc="outside lower center", ncols=len(curves) if sum(map(len, curves)) < LEGEND_LETTERS else 2)
     return figure
 
 
+def weight_correlation(weights: Sequence[float], ious: Sequence[float]) -> float:
+    """Pearson's correlation of the logarithms of K positive weights with K values of IoU."""
+    return float(np.corrcoef(np.log(weights), ious)[0, 1])
+
+
 @styled
-def weight_scatter(weights: Sequence[float], ious: Mapping[str, Sequence[float]], classes: Sequence[str]) -> Figure:
+def weight_scatter(weights: np.ndarray, ious: Mapping[str, Sequence[float]], classes: Sequence[str]) -> Figure:
     """Class weight against IoU, a panel per training, each with the correlation of the weight's logarithm and the IoU.
 
     Args:
-        weights: K, positive. ious: name of a training -> K values in 0..1.
-
-    Raises:
-        ValueError: numbers differ, a weight is not positive, no training.
+        weights: (K,), positive.
+        ious: name of a training -> K values in 0..1.
+        classes: K names.
     """
-    weights = np.asarray(weights, dtype=float)
-    lengths = {len(weights), len(classes), *map(len, ious.values())}
-    if not ious or len(lengths) != 1 or not (weights > 0).all():
-        raise ValueError(f"weights, ious: expected {len(classes)} of each, weights above 0; found {lengths} values")
-    figure, axes = plt.subplots(
-        1, len(ious), squeeze=False, sharey=True, figsize=(5 * len(ious), 4), layout="constrained"
-    )
+    size = (5 * len(ious), 4)
+    figure, axes = plt.subplots(1, len(ious), squeeze=False, sharey=True, figsize=size, layout="constrained")
     left, right = weights.min() / 1.5, weights.max() * 2.6
+    across = np.log(weights / left) / np.log(right / left)
     for ax, (name, values) in zip(axes[0], ious.items(), strict=True):
         ax.plot(weights, values, "o", color=BLUE)
-        across = np.log(weights / left) / np.log(right / left)
-        for name_of, x, y, (offset, side) in zip(
-            classes, weights, values, _name_places(across, values, classes), strict=True
-        ):
-            written = ax.annotate(name_of, (x, y), offset, textcoords="offset points", fontsize=8, ha=side, va="center")
-            written.set_path_effects([withStroke(linewidth=2, foreground="white")])
+        places = _name_places(across, values, classes)
+        for word, x, y, (offset, side) in zip(classes, weights, values, places, strict=True):
+            style = {"fontsize": 8, "ha": side, "va": "center", "path_effects": halo("white")}
+            ax.annotate(word, (x, y), offset, textcoords="offset points", **style)
         ax.set_title(f"{name}: r = {weight_correlation(weights, values):+.2f}")
         ax.set_xscale("log")
         ax.set_xlim(left, right)
         ax.set_ylim(0, 1)
         ax.set_xlabel("class weight (logarithmic)")
-        ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_major_formatter("{x:.0%}")
         ax.grid()
     axes[0, 0].set_ylabel("IoU")
     return figure
@@ -144,10 +128,29 @@ def _name_places(x: Sequence[float], y: Sequence[float], names: Sequence[str]) -
 
 
 def _overlap(one: tuple[float, ...], two: tuple[float, ...]) -> bool:
-    """Whether two boxes (left, bottom, right, top) share a point."""
+    """Tells if two boxes (left, bottom, right, top) share a point."""
     return one[0] < two[2] and two[0] < one[2] and one[1] < two[3] and two[1] < one[3]
 
 
-def weight_correlation(weights: Sequence[float], ious: Sequence[float]) -> float:
-    """Pearson's correlation of the logarithms of K positive weights with K values of IoU."""
-    return float(np.corrcoef(np.log(weights), ious)[0, 1])
+@styled
+def compared_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
+    """Training loss (moving mean) and val mIoU of several runs over the iterations, a colour and a mark for each.
+
+    histories: name -> `Trainer.history`.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    for (name, history), look in zip(histories.items(), series(len(histories)), strict=True):
+        losses, scores = history.dropna(subset=["loss"]), history.dropna(subset=["miou"])
+        smooth = losses.loss.rolling(max(1, len(losses) // 10), min_periods=1, center=True).mean()
+        left.plot(losses.iteration, losses.loss, color=look.colour, alpha=0.25, linewidth=1)
+        left.plot(losses.iteration, smooth, color=look.colour, linewidth=2, label=name)
+        right.plot(scores.iteration, scores.miou, color=look.colour, marker=look.marker, markersize=4, linewidth=2)
+    left.set_title("training loss")
+    right.set_title("mIoU on the val list")
+    right.yaxis.set_major_formatter("{x:.0%}")
+    for ax in (left, right):
+        ax.set_xlabel("iteration")
+        ax.set_ylim(bottom=0)
+        ax.grid(axis="y")
+    figure.legend(loc="outside lower center", ncols=len(histories))
+    return figure
