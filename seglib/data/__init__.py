@@ -1,9 +1,10 @@
 """Data sets, joint transforms, and the order of samples."""
 
-from seglib.data.base import SegmentationDataset, sample_rng
+from seglib.data.base import VOID, SegmentationDataset, sample_rng
 from seglib.data.batches import EpochBatches, make_loader
 from seglib.data.camvid import CAMVID_CLASSES, CamVid, camvid_palette
 from seglib.data.cityscapes import CITYSCAPES_CLASSES, CityscapesSegmentation, cityscapes_palette
+from seglib.data.open import build_dataset
 from seglib.data.packed import PackedDataset, pack
 from seglib.data.toy import TOY_VOC_CLASSES, ToyCityscapes, ToyVOC
 from seglib.data.voc import VOC_CLASSES, VOCSegmentation, voc_palette
@@ -14,6 +15,7 @@ __all__ = [
     "CITYSCAPES_CLASSES",
     "TOY_VOC_CLASSES",
     "VOC_CLASSES",
+    "VOID",
     "CamVid",
     "CityscapesSegmentation",
     "EpochBatches",
@@ -22,6 +24,7 @@ __all__ = [
     "ToyCityscapes",
     "ToyVOC",
     "VOCSegmentation",
+    "build_dataset",
     "camvid_palette",
     "cityscapes_palette",
     "make_loader",

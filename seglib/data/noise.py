@@ -15,15 +15,15 @@ GRID = 4  # times the displacement: the distance over which its direction change
 class NoisyMasks(SegmentationDataset):
     """A data set whose label maps are displaced by a smooth random field; the images stay.
 
-    The noise belongs to a mask as an annotator's error does: it depends on the seed and on the file's name alone, not
-    on the epoch, so that a network can learn it by heart.
+    The noise belongs to a mask as an annotator's error does: it depends only on the seed and the file's name, not on
+    the epoch, so that a network can learn it by heart.
 
     Args:
         dataset: whose files, transform and seed are taken over.
         pixels: the largest displacement along each axis, at least 1.
 
     Raises:
-        ValueError: pixels < 1.
+        ValueError: if pixels is below 1.
     """
 
     def __init__(self, dataset: SegmentationDataset, pixels: int) -> None:
@@ -35,17 +35,17 @@ class NoisyMasks(SegmentationDataset):
         self.source, self.pixels = dataset, pixels
 
     def read_image(self, path: Path) -> np.ndarray:
-        """As the data set's own."""
+        """Reads the data set's own image."""
         return self.source.read_image(path)
 
     def read_label(self, path: Path) -> np.ndarray:
-        """The data set's own, displaced."""
+        """Reads the data set's own label, displaced."""
         label = self.source.read_label(path)
-        return displaced(label, self.pixels, np.random.default_rng((self.seed, zlib.crc32(path.stem.encode()))))
+        return displace(label, self.pixels, np.random.default_rng((self.seed, zlib.crc32(path.stem.encode()))))
 
 
-def displaced(label: np.ndarray, pixels: int, rng: np.random.Generator) -> np.ndarray:
-    """(H, W) uint8 -> the same size, each pixel taken from a place up to `pixels` away along each axis."""
+def displace(label: np.ndarray, pixels: int, rng: np.random.Generator) -> np.ndarray:
+    """Takes each pixel of (H, W) uint8 from a place up to `pixels` away along each axis."""
     height, width = label.shape
     step = GRID * pixels
     coarse = rng.uniform(-pixels, pixels, size=(1, 2, height // step + 2, width // step + 2))

@@ -1,29 +1,35 @@
-"""From a recipe to its data set and augmentation."""
+"""From a recipe to its data set, with its augmentation."""
 
 import sys
 from pathlib import Path
 
-from seglib.data import (
-    CamVid,
-    CityscapesSegmentation,
-    PackedDataset,
-    SegmentationDataset,
-    ToyCityscapes,
-    ToyVOC,
-    VOCSegmentation,
-    pack,
-)
-from seglib.data.base import Transform, fold_indices
+import numpy as np
+
+from seglib.data.base import SegmentationDataset, Transform
+from seglib.data.camvid import CAMVID_CLASSES, CamVid, camvid_palette
+from seglib.data.cityscapes import CITYSCAPES_CLASSES, CityscapesSegmentation, cityscapes_palette
 from seglib.data.noise import NoisyMasks
-from seglib.data.transforms import Compose, Normalisation, augmentation
+from seglib.data.packed import PackedDataset, pack
+from seglib.data.toy import TOY_VOC_CLASSES, ToyCityscapes, ToyVOC
+from seglib.data.transforms import Compose, Normalisation, build_augmentation
+from seglib.data.voc import VOC_CLASSES, VOCSegmentation, voc_palette
 from seglib.files import data_folder
 from seglib.recipe import Recipe
+
+# By a recipe's `data`: class names, and the function that makes the palette.
+CLASSES = {
+    "toy_voc": (TOY_VOC_CLASSES, voc_palette),
+    "voc": (VOC_CLASSES, voc_palette),
+    "toy_cityscapes": (CITYSCAPES_CLASSES, cityscapes_palette),
+    "cityscapes": (CITYSCAPES_CLASSES, cityscapes_palette),
+    "camvid": (CAMVID_CLASSES, camvid_palette),
+}
 
 
 def build_dataset(
     recipe: Recipe, split: str, data_root: Path | None = None, train: bool = False, packed_root: Path | None = None
 ) -> SegmentationDataset:
-    """The recipe's data set, with its augmentation where `train`.
+    """Opens the recipe's data set, with its augmentation if `train`.
 
     Args:
         split: name of an image list, or "fold", the part of `recipe.train_split` that is not trained on.
@@ -33,54 +39,61 @@ def build_dataset(
             and read from there (`seglib.data.pack`). The samples are the same bit for bit. None reads the files.
 
     Raises:
-        ValueError: unknown data set. FileNotFoundError: no data_root and SEGLIB_DATA is not set.
-        OSError: too little room in packed_root.
+        FileNotFoundError: if there is no data_root and SEGLIB_DATA is not set, or files are missing.
+        ValueError: if the data set does not have the split.
+        OSError: if packed_root cannot be written.
     """
-    transform = training_transform(recipe) if train else None
+    transform = build_transform(recipe) if train else None
     images = recipe.train_split if split == "fold" else split
-    dataset = _open_dataset(recipe, images, data_root, transform)
+    quality = recipe.quality if images == recipe.train_split else "fine"
+    dataset = _open(recipe, images, quality, data_root, transform)
     if packed_root is not None:
-        folder = packed_root / "-".join((recipe.data, *_quality(recipe, images), images))
-        dataset = PackedDataset(pack(dataset, folder, progress=sys.stderr.isatty()), transform, recipe.seed)
+        parts = (recipe.data, quality, images) if recipe.data == "cityscapes" else (recipe.data, images)
+        folder = pack(dataset, packed_root / "-".join(parts), progress=sys.stderr.isatty())
+        dataset = PackedDataset(folder, transform, recipe.seed)
     if recipe.folds and (train or split == "fold"):
-        left_out = fold_indices(len(dataset), recipe.folds)[recipe.fold]
+        left_out = split_into_folds(len(dataset), recipe.folds)[recipe.fold]
         dataset = dataset.subset(sorted({*range(len(dataset))} - {*left_out}) if train else left_out)
     return NoisyMasks(dataset, recipe.label_noise) if train and recipe.label_noise else dataset
 
 
-def _open_dataset(
-    recipe: Recipe, split: str, data_root: Path | None, transform: Transform | None
+def _open(
+    recipe: Recipe, split: str, quality: str, data_root: Path | None, transform: Transform | None
 ) -> SegmentationDataset:
+    seed = recipe.seed
     if recipe.data == "toy_voc":
-        return ToyVOC(split, root=data_root, transform=transform, seed=recipe.seed)
+        return ToyVOC(split, root=data_root, transform=transform, seed=seed)
     if recipe.data == "toy_cityscapes":
-        return ToyCityscapes(split, root=data_root, transform=transform, seed=recipe.seed)
+        return ToyCityscapes(split, root=data_root, transform=transform, seed=seed)
     if recipe.data == "voc":
         root = data_root or data_folder() / "voc" / "VOCdevkit"
-        return VOCSegmentation(root, split, transform=transform, partial=recipe.partial, seed=recipe.seed)
+        return VOCSegmentation(root, split, transform=transform, partial=recipe.partial, seed=seed)
+    root = data_root or data_folder() / recipe.data
     if recipe.data == "cityscapes":
-        root = data_root or data_folder() / "cityscapes"
-        return CityscapesSegmentation(root, split, *_quality(recipe, split), transform=transform, seed=recipe.seed)
-    if recipe.data == "camvid":
-        return CamVid(data_root or data_folder() / "camvid", split, transform=transform, seed=recipe.seed)
-    known = ("toy_voc", "voc", "toy_cityscapes", "cityscapes", "camvid")
-    raise ValueError(f"recipe: data = {recipe.data!r}; expected one of {known}")
+        return CityscapesSegmentation(root, split, quality, transform=transform, seed=seed)
+    return CamVid(root, split, transform=transform, seed=seed)
 
 
-def _quality(recipe: Recipe, split: str) -> tuple[str, ...]:
-    """Of a list's labels; nothing for data sets whose labels are of one quality."""
-    if recipe.data != "cityscapes":
-        return ()
-    return (recipe.quality if split == recipe.train_split else "fine",)
+def build_transform(recipe: Recipe) -> Compose:
+    """Builds the recipe's augmentation."""
+    fill = Normalisation.named(recipe.normalisation).fill
+    return build_augmentation(
+        recipe.augmentation, recipe.crop_size, recipe.scale_range, recipe.flip, fill, recipe.squash
+    )
 
 
-def normalisation(recipe: Recipe) -> Normalisation:
-    """The recipe's pixel convention."""
-    return Normalisation.named(recipe.normalisation)
+def split_into_folds(length: int, folds: int, seed: int = 0) -> list[list[int]]:
+    """Splits range(length) at random into parts whose sizes differ by at most one, each in ascending order.
 
+    Train on all parts but one and validate on that one; every sample is then validated on exactly once.
 
-def training_transform(recipe: Recipe) -> Compose:
-    """The recipe's augmentation. Raises ValueError: an unknown level."""
-    fill = normalisation(recipe).fill
-    scale = recipe.scale_range, recipe.scale_step
-    return augmentation(recipe.augmentation, recipe.crop_size, *scale, recipe.flip, fill, recipe.squash)
+    Args:
+        folds: number of parts, 2 to `length`.
+
+    Raises:
+        ValueError: if there are fewer than two folds, or more than samples.
+    """
+    if not 2 <= folds <= length:
+        raise ValueError(f"folds = {folds}; expected 2 to {length}, the number of samples")
+    order = np.random.default_rng((seed, length, folds)).permutation(length)
+    return [sorted(part.tolist()) for part in np.array_split(order, folds)]

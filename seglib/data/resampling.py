@@ -5,18 +5,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seglib.data.base import VOID
+
 
 def resample_image(
     image: np.ndarray, size: tuple[int, int], corner: tuple[int, int], extent: tuple[int, int]
 ) -> np.ndarray:
-    """A window of the bilinearly resized image, antialiased when it shrinks: equal to resizing all and cropping.
+    """Cuts a window out of the bilinearly resized image, antialiased when it shrinks: equal to resizing all of it.
 
     Only the rows that the window needs are read. torch's vectorised kernel resizes them at full width in less time
-    than Pillow needs for the window alone (`resize(box=...)`).
+    than Pillow needs for only the window (`resize(box=...)`).
 
     Args:
-        image: (H, W, 3) uint8. size: (height, width) after resizing.
-        corner: (top, left) of the window in the resized image. extent: (height, width) of the window.
+        image: (H, W, 3) uint8.
+        size: (height, width) after resizing.
+        corner: (top, left) of the window in the resized image.
+        extent: (height, width) of the window.
 
     Returns:
         (*extent, 3) uint8.
@@ -24,25 +28,28 @@ def resample_image(
     side, reach = image.shape[0], max(1.0, image.shape[0] / size[0])  # the filter's half width in source pixels
     first = max(0, int((corner[0] + 0.5) * side / size[0] - reach) - 1)
     end = min(side, int((corner[0] + extent[0] - 0.5) * side / size[0] + reach) + 2)
-    rows = _resized(image[first:end], (end - first, size[1]))[:, corner[1] : corner[1] + extent[1]]
+    rows = _resize(image[first:end], (end - first, size[1]))[:, corner[1] : corner[1] + extent[1]]
     if side == size[0]:
         return rows[corner[0] - first : corner[0] - first + extent[0]]
     # The kernel, too, resizes along x, rounds, then along y. What is not in `rows` reaches no pixel of the window.
     columns = np.empty((side, extent[1], 3), np.uint8)
     columns[first:end] = rows
-    return _resized(columns, (size[0], extent[1]))[corner[0] : corner[0] + extent[0]]
+    return _resize(columns, (size[0], extent[1]))[corner[0] : corner[0] + extent[0]]
 
 
-def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if image.shape[:2] == size:
         return image
-    return channels_last(F.interpolate(channels_first(image), size=size, mode="bilinear", antialias=True))
+    return to_image(F.interpolate(to_pixels(image), size=size, mode="bilinear", antialias=True))
 
 
 def resample_label(
     label: np.ndarray, size: tuple[int, int], corner: tuple[int, int], extent: tuple[int, int]
 ) -> np.ndarray:
-    """The same window of the label map by nearest pixel: no new value appears. Arguments as `resample_image`."""
+    """Cuts the same window out of the label map, by nearest pixel: no new value appears.
+
+    Arguments as of `resample_image`.
+    """
     rows, columns = (
         (2 * np.arange(first, first + count) + 1) * side // (2 * resized)  # pixel centres, in exact integers
         for side, resized, first, count in zip(label.shape, size, corner, extent, strict=True)
@@ -51,12 +58,12 @@ def resample_label(
 
 
 def pad(
-    image: np.ndarray, label: np.ndarray, size: tuple[int, int], fill: tuple[int, int, int], ignore_index: int
+    image: np.ndarray, label: np.ndarray, size: tuple[int, int], fill: tuple[int, int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Image and label at the top left of new arrays of `size`, the rest `fill` and `ignore_index`.
+    """Puts image and label at the top left of new arrays of `size`; the rest is `fill` and void.
 
     Raises:
-        ValueError: the image is larger than `size`.
+        ValueError: if the image is larger than `size`.
     """
     height, width = label.shape
     if height > size[0] or width > size[1]:
@@ -65,7 +72,7 @@ def pad(
         )
     row = np.empty((size[1], 3), dtype=np.uint8)
     row[:] = fill  # row by row is far faster than pixel by pixel
-    padded_image, padded_label = np.empty((*size, 3), dtype=np.uint8), np.full(size, ignore_index, dtype=np.uint8)
+    padded_image, padded_label = np.empty((*size, 3), dtype=np.uint8), np.full(size, VOID, dtype=np.uint8)
     padded_image[:height, :width] = image
     padded_image[:height, width:] = row[width:]
     padded_image[height:] = row
@@ -74,20 +81,20 @@ def pad(
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
-    """The array's own memory as a tensor; a copy where torch could not take it (read-only, or turned round)."""
+    """Returns the array's own memory as a tensor; a copy where torch could not take it (read-only, or reversed)."""
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
-def mirrored(array: np.ndarray) -> np.ndarray:
-    """(H, W, ...) uint8, left and right exchanged."""
+def flip(array: np.ndarray) -> np.ndarray:
+    """Exchanges left and right of (H, W, ...) uint8."""
     return as_tensor(array).flip(1).numpy()  # far faster than a copy of NumPy's [:, ::-1]
 
 
-def channels_first(image: np.ndarray) -> Tensor:
+def to_pixels(image: np.ndarray) -> Tensor:
     """(H, W, 3) -> (1, 3, H, W) without a copy, in the strides that torch's fast uint8 kernels ask for."""
     return as_tensor(image)[None].permute(0, 3, 1, 2)
 
 
-def channels_last(pixels: Tensor) -> np.ndarray:
+def to_image(pixels: Tensor) -> np.ndarray:
     """(1, 3, H, W) -> (H, W, 3) without a copy."""
     return pixels[0].permute(1, 2, 0).numpy()

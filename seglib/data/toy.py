@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from seglib.data.base import Transform
 from seglib.data.cityscapes import CityscapesSegmentation
-from seglib.files import PROJECT
 from seglib.data.voc import VOCSegmentation
+from seglib.files import PROJECT
 
 TOY_VOC_CLASSES = ("background", "house", "tree", "boat", "tent", "kite", "fish", "fence", "lamp")
 SPLITS = ("train", "val")

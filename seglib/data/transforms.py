@@ -3,6 +3,7 @@
 Every transform is a frozen dataclass called as `(image, label, rng) -> (image, label)`: image (H, W, 3) uint8 RGB,
 label (H, W) uint8 with 255 = void. The image is interpolated; the label never is, it takes the nearest pixel. A random
 transform draws the same number of values whatever the image, so that one step never shifts the next step's draws.
+`resampling` does the work on pixels: `resample_image` and `resample_label` resize and cut out a window, `pad` fills up.
 """
 
 import math
@@ -14,11 +15,12 @@ import torch
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from seglib.data.base import Transform
-from seglib.data.resampling import channels_first, channels_last, mirrored, pad, resample_image, resample_label
+from seglib.data.base import VOID, Transform
+from seglib.data.resampling import flip, pad, resample_image, resample_label, to_image, to_pixels
 
 Sample = tuple[np.ndarray, np.ndarray]
 IMAGE_MEAN = (124, 116, 104)  # ImageNet's mean colour, which normalises to 0
+LEVELS = ("geometric", "photometric", "occlusion")
 
 
 @dataclass(frozen=True)
@@ -38,33 +40,27 @@ class RandomScaleCrop:
     """Scales image and label at random and takes a random window (DeepLabv3 sec. 4.1: scale 0.5 to 2.0, crop 513).
 
     An image smaller than the window is padded at the bottom and the right, as in the authors' code, with `fill` and
-    `ignore_index`. The bilinear filter widens when it shrinks (antialiasing, as Pillow's); the authors' TensorFlow
-    resize does not, and aligns the corners.
+    void. The bilinear filter widens when it shrinks (antialiasing, as Pillow's); the authors' TensorFlow resize does
+    not, and aligns the corners. Their code draws one of seven scales, here any in the range.
 
     Args:
         crop_size: side of the square window, or (height, width), in pixels.
         scale_range: smallest and largest scale, > 0.
-        scale_step: None draws the scale continuously; 0.25 takes one of 0.5, 0.75 ... 2.0, as the authors' code does.
-        fill: RGB of padded pixels, 0 to 255. ignore_index: their label.
+        fill: RGB of padded pixels, 0 to 255.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: if an argument is out of range.
     """
 
     crop_size: int | tuple[int, int]
     scale_range: tuple[float, float] = (0.5, 2.0)
-    scale_step: float | None = None
     fill: tuple[int, int, int] = IMAGE_MEAN
-    ignore_index: int = 255
 
     def __post_init__(self) -> None:
-        low, high = self.scale_range
         if min(self.window) < 1:
             raise ValueError(f"crop_size: expected at least 1 pixel, found {self.crop_size}")
-        if not 0 < low <= high:
+        if not 0 < self.scale_range[0] <= self.scale_range[1]:
             raise ValueError(f"scale_range: expected 0 < smallest <= largest, found {self.scale_range}")
-        if self.scale_step is not None and self.scale_step <= 0:
-            raise ValueError(f"scale_step: expected None or more than 0, found {self.scale_step}")
 
     @property
     def window(self) -> tuple[int, int]:
@@ -72,22 +68,14 @@ class RandomScaleCrop:
         return (self.crop_size, self.crop_size) if isinstance(self.crop_size, int) else self.crop_size
 
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
-        draws = rng.random(3)
-        scale = self.scale(draws[0])
+        draws, (low, high) = rng.random(3), self.scale_range
+        scale = low + draws[0] * (high - low)
         size = tuple(max(1, int(side * scale)) for side in label.shape)  # truncated, as the authors' code does
         extent = tuple(min(side, window) for side, window in zip(size, self.window, strict=True))
         corner = tuple(int(u * (s - e + 1)) for u, s, e in zip(draws[1:], size, extent, strict=True))
         image = resample_image(image, size, corner, extent)
         label = resample_label(label, size, corner, extent)
-        return pad(image, label, self.window, self.fill, self.ignore_index)
-
-    def scale(self, draw: float) -> float:
-        """The scale that a uniform draw in [0, 1) stands for."""
-        low, high = self.scale_range
-        if self.scale_step is None:
-            return low + draw * (high - low)
-        steps = math.floor((high - low) / self.scale_step + 1e-9) + 1
-        return low + int(draw * steps) * self.scale_step
+        return pad(image, label, self.window, self.fill)
 
 
 @dataclass(frozen=True)
@@ -96,54 +84,21 @@ class RandomFlip:
 
     p: float = 0.5
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.p <= 1:
-            raise ValueError(f"p: expected a probability, 0 to 1, found {self.p}")
-
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
         if rng.random() >= self.p:
             return image, label
-        return mirrored(image), mirrored(label)
+        return flip(image), flip(label)
 
 
 @dataclass(frozen=True)
-class ColorJitter:
-    """Changes brightness, contrast, saturation and hue at random, in this order; the label is left alone.
+class Squash:
+    """Resizes to (height, width) whatever the image's own proportions are: notebook 07 shows the price."""
 
-    Args:
-        brightness, contrast, saturation: a factor is drawn from [max(0, 1 - value), 1 + value]; >= 0.
-        hue: a turn is drawn from [-value, value] of the colour circle; 0 to 0.5.
+    size: tuple[int, int]
 
-    Raises:
-        ValueError: an argument is out of range.
-    """
-
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("brightness", "contrast", "saturation"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: expected 0 or more, found {getattr(self, name)}")
-        if not 0 <= self.hue <= 0.5:
-            raise ValueError(f"hue: expected 0 to 0.5, found {self.hue}")
-
-    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
-        from torchvision.transforms.v2 import functional as photometric  # here: as slow to import as torch itself
-
-        draws = rng.random(4)
-        pixels = channels_first(image)
-        adjustments = (photometric.adjust_brightness, photometric.adjust_contrast, photometric.adjust_saturation)
-        strengths = (self.brightness, self.contrast, self.saturation)
-        for adjust, strength, draw in zip(adjustments, strengths, draws[:3], strict=True):
-            if strength:
-                low = max(0.0, 1 - strength)
-                pixels = adjust(pixels, low + draw * (1 + strength - low))
-        if self.hue:
-            pixels = photometric.adjust_hue(pixels, (2 * draws[3] - 1) * self.hue)
-        return np.ascontiguousarray(channels_last(pixels)), label
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator | None = None) -> Sample:
+        whole = self.size, (0, 0), self.size
+        return resample_image(image, *whole), resample_label(label, *whole)
 
 
 @dataclass(frozen=True)
@@ -152,52 +107,125 @@ class ResizeKeepAspect:
 
     size: int
     fill: tuple[int, int, int] = IMAGE_MEAN
-    ignore_index: int = 255
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"size: expected at least 1 pixel, found {self.size}")
 
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator | None = None) -> Sample:
         scale = self.size / max(label.shape)
         size = tuple(max(1, round(side * scale)) for side in label.shape)
         image, label = resample_image(image, size, (0, 0), size), resample_label(label, size, (0, 0), size)
-        return pad(image, label, (self.size, self.size), self.fill, self.ignore_index)
+        return pad(image, label, (self.size, self.size), self.fill)
 
 
 @dataclass(frozen=True)
-class Squash:
-    """Resizes to (height, width) whatever the image's own proportions are: what notebook 07 shows the price of."""
+class ColorJitter:
+    """Changes brightness, contrast, saturation and hue at random, in this order; the label is left as it is.
 
-    size: tuple[int, int]
+    Args:
+        brightness, contrast, saturation: a factor is drawn from [max(0, 1 - value), 1 + value]; >= 0.
+        hue: a turn is drawn from [-value, value] of the colour circle; 0 to 0.5.
+    """
 
-    def __post_init__(self) -> None:
-        if min(self.size) < 1:
-            raise ValueError(f"size: expected (height, width) of at least 1 pixel, found {self.size}")
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
 
-    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator | None = None) -> Sample:
-        whole = self.size, (0, 0), self.size
-        return resample_image(image, *whole), resample_label(label, *whole)
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
+        from torchvision.transforms.v2 import functional as photometric  # here: as slow to import as torch itself
+
+        draws = rng.random(4)
+        pixels = to_pixels(image)
+        adjustments = (photometric.adjust_brightness, photometric.adjust_contrast, photometric.adjust_saturation)
+        strengths = (self.brightness, self.contrast, self.saturation)
+        for adjust, strength, draw in zip(adjustments, strengths, draws[:3], strict=True):
+            if strength:
+                low = max(0.0, 1 - strength)
+                pixels = adjust(pixels, low + draw * (1 + strength - low))
+        if self.hue:
+            pixels = photometric.adjust_hue(pixels, (2 * draws[3] - 1) * self.hue)
+        return np.ascontiguousarray(to_image(pixels)), label
 
 
 @dataclass(frozen=True)
-class PadTo:
-    """Pads to (height, width) at the bottom and the right. Raises ValueError where the image is larger."""
+class RandomBlur:
+    """Blurs the image, with probability `p`, by a Gaussian whose deviation is 0.3 to 1.5 pixels."""
 
-    height: int
-    width: int
+    p: float = 0.5
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
+        draw, position = rng.random(2)
+        if draw >= self.p:
+            return image, label
+        blurred = Image.fromarray(image).filter(ImageFilter.GaussianBlur(float(0.3 + position * (1.5 - 0.3))))
+        return np.asarray(blurred), label
+
+
+@dataclass(frozen=True)
+class RandomOcclusion:
+    """Hides a rectangle, with probability `p`: `fill` in the image and void in the label (after Zhong et al. 2020).
+
+    It covers 2 to 20 % of the image, and its height is 0.3 to 3.3 times its width; it is cut where the image ends. The
+    pixels of the hidden part are not asked for: nothing in the picture says what they were.
+    """
+
+    p: float = 0.5
     fill: tuple[int, int, int] = IMAGE_MEAN
-    ignore_index: int = 255
 
-    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator | None = None) -> Sample:
-        return pad(image, label, (self.height, self.width), self.fill, self.ignore_index)
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
+        draw, area, aspect, *corner = rng.random(5)
+        if draw >= self.p:
+            return image, label
+        height, width = label.shape
+        area = (0.02 + area * (0.2 - 0.02)) * height * width
+        lowest, highest = math.log(0.3), math.log(3.3)  # 1 : 3 and 3 : 1 are about equally likely
+        ratio = math.exp(lowest + aspect * (highest - lowest))
+        rows = min(height, max(1, round(math.sqrt(area * ratio))))
+        columns = min(width, max(1, round(math.sqrt(area / ratio))))
+        top, left = int(corner[0] * (height - rows + 1)), int(corner[1] * (width - columns + 1))
+        hidden = np.s_[top : top + rows, left : left + columns]
+        image, label = image.copy(), label.copy()
+        image[hidden], label[hidden] = self.fill, VOID
+        return image, label
+
+
+def build_augmentation(
+    level: str,
+    crop_size: int,
+    scale_range: tuple[float, float] = (0.5, 2.0),
+    flip: float = 0.5,
+    fill: tuple[int, int, int] = IMAGE_MEAN,
+    squash: tuple[int, int] | None = None,
+) -> Compose:
+    """Builds the training transform of a level; each level does all that the one before it does.
+
+    Colours and blur come first, so that padding keeps the mean colour and no edge of it is smeared into the image.
+
+    Args:
+        level: "geometric": scale, crop and flip, the papers' own (v3 sec. 4.1); "photometric": brightness, contrast,
+            saturation and hue too; "occlusion": a hidden rectangle and blur too.
+        crop_size, scale_range, fill: as of `RandomScaleCrop`.
+        flip: probability of a mirror image.
+        squash: (height, width) of a plain resize in place of scale and crop; None for none.
+
+    Raises:
+        ValueError: if the level is unknown.
+    """
+    if level not in LEVELS:
+        raise ValueError(f"augmentation: level = {level!r}; expected one of {LEVELS}")
+    window = Squash(squash) if squash else RandomScaleCrop(crop_size, scale_range, fill)
+    steps: list[Transform] = [window, RandomFlip(flip)]
+    if level != "geometric":
+        steps.insert(0, ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.05))
+    if level == "occlusion":
+        steps.insert(1, RandomBlur())
+        steps.append(RandomOcclusion(fill=fill))
+    return Compose(tuple(steps))
 
 
 def to_batch(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
     """Stacks samples: images (B, 3, H, W) uint8 in channels_last order, labels (B, H, W) uint8.
 
     Raises:
-        ValueError: the samples differ in size, or there are none.
+        ValueError: if the samples differ in size, or there are none.
     """
     sizes = {label.shape for _, label in samples}
     if len(sizes) != 1:
@@ -217,11 +245,8 @@ class Normalisation:
 
     @staticmethod
     def named(convention: str) -> "Normalisation":
-        """The convention called "imagenet" (mean and deviation) or "unit" (RGB / 127.5 - 1). Raises ValueError."""
-        known = {"imagenet": IMAGENET, "unit": UNIT}
-        if convention not in known:
-            raise ValueError(f"normalisation: expected one of {sorted(known)}, found {convention!r}")
-        return known[convention]
+        """Returns the convention called "imagenet" (mean and deviation) or "unit" (RGB / 127.5 - 1)."""
+        return {"imagenet": IMAGENET, "unit": UNIT}[convention]
 
     @property
     def fill(self) -> tuple[int, int, int]:
@@ -247,120 +272,3 @@ class Normalisation:
 
 IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 UNIT = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-
-
-def normalise(images: Tensor, convention: str) -> Tensor:
-    """(B, 3, H, W) uint8 -> float32 by the named convention, "imagenet" or "unit"; raises as `Normalisation` does."""
-    return Normalisation.named(convention)(images)
-
-
-LEVELS = ("geometric", "photometric", "occlusion")
-JITTER = ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.05)
-
-
-@dataclass(frozen=True)
-class RandomBlur:
-    """Blurs the image, with probability `p`, by a Gaussian whose deviation in pixels is drawn from `sigma_range`.
-
-    Raises:
-        ValueError: an argument is out of range.
-    """
-
-    p: float = 0.5
-    sigma_range: tuple[float, float] = (0.3, 1.5)
-
-    def __post_init__(self) -> None:
-        _check_probability(self.p)
-        if not 0 <= self.sigma_range[0] <= self.sigma_range[1]:
-            raise ValueError(f"sigma_range: expected 0 <= smallest <= largest, found {self.sigma_range}")
-
-    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
-        draw, position = rng.random(2)
-        if draw >= self.p:
-            return image, label
-        low, high = self.sigma_range
-        blurred = Image.fromarray(image).filter(ImageFilter.GaussianBlur(float(low + position * (high - low))))
-        return np.asarray(blurred), label
-
-
-@dataclass(frozen=True)
-class RandomOcclusion:
-    """Hides a rectangle, with probability `p`: `fill` in the image and void in the label (after Zhong et al. 2020).
-
-    The pixels of the hidden part are not asked for: nothing in the picture says what they were.
-
-    Args:
-        area_range: share of the image that is hidden, more than 0 and less than 1.
-        aspect_range: height over width of the rectangle, which is cut where the image ends.
-
-    Raises:
-        ValueError: an argument is out of range.
-    """
-
-    p: float = 0.5
-    area_range: tuple[float, float] = (0.02, 0.2)
-    aspect_range: tuple[float, float] = (0.3, 3.3)
-    fill: tuple[int, int, int] = IMAGE_MEAN
-    ignore_index: int = 255
-
-    def __post_init__(self) -> None:
-        _check_probability(self.p)
-        if not 0 < self.area_range[0] <= self.area_range[1] < 1:
-            raise ValueError(f"area_range: expected 0 < smallest <= largest < 1, found {self.area_range}")
-        if not 0 < self.aspect_range[0] <= self.aspect_range[1]:
-            raise ValueError(f"aspect_range: expected 0 < smallest <= largest, found {self.aspect_range}")
-
-    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
-        draw, area, aspect, *corner = rng.random(5)
-        if draw >= self.p:
-            return image, label
-        height, width = label.shape
-        area = (self.area_range[0] + area * (self.area_range[1] - self.area_range[0])) * height * width
-        lowest, highest = (math.log(bound) for bound in self.aspect_range)  # 1 : 3 and 3 : 1 are equally likely
-        ratio = math.exp(lowest + aspect * (highest - lowest))
-        rows = min(height, max(1, round(math.sqrt(area * ratio))))
-        columns = min(width, max(1, round(math.sqrt(area / ratio))))
-        top, left = int(corner[0] * (height - rows + 1)), int(corner[1] * (width - columns + 1))
-        hidden = np.s_[top : top + rows, left : left + columns]
-        image, label = image.copy(), label.copy()
-        image[hidden], label[hidden] = self.fill, self.ignore_index
-        return image, label
-
-
-def augmentation(
-    level: str,
-    crop_size: int,
-    scale_range: tuple[float, float] = (0.5, 2.0),
-    scale_step: float | None = None,
-    flip: float = 0.5,
-    fill: tuple[int, int, int] = IMAGE_MEAN,
-    squash: tuple[int, int] | None = None,
-) -> Compose:
-    """The training transform of a level; each level does all that the one before it does.
-
-    Args:
-        level: "geometric": scale, crop and flip, the papers' own (v3 sec. 4.1); "photometric": brightness, contrast,
-            saturation and hue too; "occlusion": a hidden rectangle and blur too.
-        squash: (height, width) of a plain resize in place of scale and crop; None for none.
-        The others are those of `RandomScaleCrop` and `RandomFlip`.
-
-    Colours and blur come first, so that padding keeps the mean colour and no edge of it is smeared into the image.
-
-    Raises:
-        ValueError: an unknown level; as the transforms.
-    """
-    if level not in LEVELS:
-        raise ValueError(f"augmentation: level = {level!r}; expected one of {LEVELS}")
-    window = Squash(squash) if squash else RandomScaleCrop(crop_size, scale_range, scale_step, fill)
-    steps: list[Transform] = [window, RandomFlip(flip)]
-    if level != "geometric":
-        steps.insert(0, JITTER)
-    if level == "occlusion":
-        steps.insert(1, RandomBlur())
-        steps.append(RandomOcclusion(fill=fill))
-    return Compose(tuple(steps))
-
-
-def _check_probability(p: float) -> None:
-    if not 0 <= p <= 1:
-        raise ValueError(f"p: expected a probability, 0 to 1, found {p}")

@@ -9,8 +9,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from seglib.files import write_json
-from seglib.files import PROJECT
+from seglib.files import PROJECT, write_json
 from seglib.recipe import Recipe
 from seglib.train.results import load_result
 

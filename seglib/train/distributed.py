@@ -1,4 +1,4 @@
-"""Several processes that train one network: what they add up, share and agree on. A single process needs none of it.
+"""Several processes that train one network: what they add up, share and agree on. One process needs none of it.
 
 `torchrun` starts the processes and tells each its place. They share the global batch, and the gradients that they add
 up are those of one process with the whole of it. For that, batch norm has to see the global batch: on CUDA as torch's
@@ -6,7 +6,7 @@ SyncBatchNorm, on the CPU as `GlobalBatchNorm2d`. With `freeze_bn` there are no 
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -16,27 +16,23 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seglib.models.layers import adopt_batch_norm, replace_batch_norm
+
 TIMEOUT = timedelta(minutes=10)  # for a process that waits for one that hangs; one that dies is noticed at once
-CHANNELS_LEFT = (0, 2, 3)  # what is summed over to leave a value per channel
 
 
 @contextmanager
-def joined() -> Iterator[None]:
-    """The body runs between `join` and `leave`; after an error the process ends, and torchrun ends the others."""
-    join()
-    yield
-    leave()  # not after an error: NCCL would wait for the others, and they for this process
+def join() -> Iterator[None]:
+    """Joins the processes that torchrun started, for the body; does nothing in a process that is the only one.
 
-
-def join() -> None:
-    """Joins the processes that torchrun started; does nothing in a process that is alone, or has joined.
-
-    Tensors on CUDA go through NCCL, one device per process of a machine; those on the CPU through gloo.
+    Tensors on CUDA go through NCCL, one device per process of a machine; those on the CPU through gloo. After an error
+    the process ends, and torchrun ends the others.
 
     Raises:
-        ValueError: more processes on this machine than CUDA devices.
+        ValueError: if there are more processes on this machine than CUDA devices.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "RANK" not in os.environ or dist.is_initialized():
+        yield
         return
     backend = "gloo"
     if devices := torch.cuda.device_count():
@@ -45,26 +41,22 @@ def join() -> None:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         backend = "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, timeout=TIMEOUT)
-
-
-def leave() -> None:
-    """Undoes `join`."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    yield
+    dist.destroy_process_group()  # not after an error: NCCL would wait for the others, and they for this process
 
 
 def world_size() -> int:
-    """Number of processes that train together; 1 for a process that is alone."""
+    """Returns the number of processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """This process's number, 0 to `world_size() - 1`."""
+    """Returns this process's number, 0 to `world_size() - 1`."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def is_main() -> bool:
-    """Whether this is process 0, which alone writes files and draws progress."""
+    """Tells whether this is process 0, the only one that writes files and draws progress."""
     return rank() == 0
 
 
@@ -76,7 +68,7 @@ def sum_over_processes(tensor: Tensor) -> Tensor:
 
 
 def gather(tensor: Tensor) -> list[Tensor]:
-    """Every process's tensor, by rank; they must have one shape and dtype. Gradients do not pass."""
+    """Collects every process's tensor, by rank; they must have one shape and dtype. Gradients do not pass."""
     if world_size() == 1:
         return [tensor]
     own = tensor.detach().contiguous()
@@ -85,14 +77,8 @@ def gather(tensor: Tensor) -> list[Tensor]:
     return everyones
 
 
-def gather_states(states: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Every process's generator states (see `seglib.train.checkpoint.generator_states`), by rank."""
-    by_device = [gather(state) for state in states]
-    return [list(of_one) for of_one in zip(*by_device, strict=True)]
-
-
 def from_main(value: int) -> int:
-    """Process 0's value, in every process: a decision that all have to take alike."""
+    """Returns process 0's value in every process: a decision that all have to take alike."""
     if world_size() == 1:
         return value
     told = torch.tensor(value)
@@ -100,28 +86,23 @@ def from_main(value: int) -> int:
     return int(told)
 
 
-def barrier() -> None:
-    """Waits until every process is here."""
-    sum_over_processes(torch.zeros(1))
-
-
-@contextmanager
-def first_of_machine_first() -> Iterator[None]:
-    """The body runs in the first process of each machine, then in the others, which find what it downloaded."""
-    first = os.environ.get("LOCAL_RANK", "0") == "0"
-    if not first:
-        barrier()
-    yield
-    if first:
-        barrier()
-    barrier()
-
-
 def check_alike(name: str, value: int) -> None:
     """Raises ValueError, in every process, unless all have the same value."""
     found = [int(other) for other in gather(torch.tensor(value))]
     if len(set(found)) > 1:
         raise ValueError(f"{name}: {found} in the {len(found)} processes; expected the same. Do all see one run_dir?")
+
+
+@contextmanager
+def first_of_machine_first() -> Iterator[None]:
+    """Runs the body in the first process of each machine, then in the others, which find what it downloaded."""
+    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    if not first:
+        sum_over_processes(torch.zeros(1))  # waits until every process is here
+    yield
+    if first:
+        sum_over_processes(torch.zeros(1))
+    sum_over_processes(torch.zeros(1))
 
 
 def broadcast_weights(model: nn.Module) -> None:
@@ -138,8 +119,8 @@ def broadcast_weights(model: nn.Module) -> None:
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Replaces the gradients by their sums over all processes.
 
-    In one message, after the backward pass: sums are taken in the same order in every run, as a message per bucket
-    that sets off while others are still computed (DistributedDataParallel) does not promise.
+    In one message: DistributedDataParallel's buckets are arranged anew after the first step, so that a resumed run
+    would add up in another order and end with other bits.
     """
     if world_size() == 1:
         return
@@ -150,16 +131,13 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def synchronise_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model with batch norm over all processes' batches; parameters and state_dict keys stay as they are."""
+    """Returns the model with batch norm over all processes' batches; parameters and state_dict keys stay."""
     if world_size() == 1:
         return model
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    for name, child in model.named_children():
-        if isinstance(child, nn.BatchNorm2d):
-            setattr(model, name, GlobalBatchNorm2d.like(child))
-        else:
-            synchronise_batch_norm(child, device)
+    if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        replace_batch_norm(model, GlobalBatchNorm2d.like)
     return model
 
 
@@ -173,62 +151,35 @@ class GlobalBatchNorm2d(nn.modules.batchnorm._BatchNorm):
 
     @classmethod
     def like(cls, norm: nn.BatchNorm2d) -> "GlobalBatchNorm2d":
-        """A module with the parameters, buffers and settings of another."""
-        made = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-        made.weight, made.bias = norm.weight, norm.bias
-        for name, buffer in norm.named_buffers():
-            setattr(made, name, buffer)
-        return made.train(norm.training)
+        """Makes a module with the parameters, buffers and settings of a batch norm."""
+        return adopt_batch_norm(cls(norm.num_features, norm.eps, norm.momentum), norm)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-        mean, variance, count = _global_statistics(x.detach())
-        self._track(mean, variance * count / (count - 1))
-        return _Normalised.apply(x, self.weight, self.bias, mean.to(x), (variance + self.eps).rsqrt().to(x), count)
-
-    @torch.no_grad()
-    def _track(self, mean: Tensor, unbiased_variance: Tensor) -> None:
-        self.num_batches_tracked += 1
-        # no momentum: the plain mean over all batches, PyTorch's rule
-        share = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
-        for running, new in ((self.running_mean, mean), (self.running_var, unbiased_variance)):
-            running.mul_(1 - share).add_(new, alpha=share)
-
-
-def _global_statistics(x: Tensor) -> tuple[Tensor, Tensor, float]:
-    """(B, C, H, W) -> mean and biased variance of each channel, (C,) float64, and the number of values per channel."""
-    count = x.numel() // x.shape[1]
-    # the sums that nn.BatchNorm2d takes; `torch.var_mean` is several times slower
-    mean, variance = (values.double() for values in torch.batch_norm_update_stats(x, None, None, 0.0))
-    own = torch.cat([mean * count, (variance + mean.square()) * count, mean.new_tensor([count])])
-    *sums, (total,) = sum_over_processes(own).split([x.shape[1], x.shape[1], 1])
-    mean, mean_square = (values / total for values in sums)
-    return mean, mean_square - mean.square(), float(total)
+        own = x.double()  # mean(x^2) - mean(x)^2 cancels in float32
+        number = own.new_tensor([x.numel() / x.shape[1]])
+        sums = torch.cat([own.sum((0, 2, 3)), own.square().sum((0, 2, 3)), number])
+        *sums, number = _SumOverProcesses.apply(sums).split([x.shape[1], x.shape[1], 1])
+        mean, mean_square = (values / number for values in sums)  # (C,) each
+        variance = mean_square - mean.square()
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            # no momentum: the plain mean over all batches, PyTorch's rule
+            share = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean.to(self.running_mean), share)
+            self.running_var.lerp_((variance * number / (number - 1)).to(self.running_var), share)
+        scale = self.weight * (variance + self.eps).rsqrt().to(x)
+        return (x - mean.to(x)[:, None, None]) * scale[:, None, None] + self.bias[:, None, None]
 
 
-class _Normalised(torch.autograd.Function):
-    """(x - mean) / deviation * weight + bias, where mean and deviation depend on every process's x."""
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum over all processes, of which each one's loss depends: so its gradient is the sum of their gradients."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, inverse_deviation: Tensor, count: float
-    ) -> Tensor:
-        ctx.save_for_backward(x, weight, mean, inverse_deviation)
-        ctx.count = count
-        scale = weight * inverse_deviation
-        return (x - _wide(mean)) * _wide(scale) + _wide(bias)
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return sum_over_processes(x.clone())
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, mean, inverse_deviation = ctx.saved_tensors
-        normalised = (x - _wide(mean)) * _wide(inverse_deviation)  # (B, C, H, W)
-        grad_bias = grad_output.sum(CHANNELS_LEFT)
-        grad_weight = (grad_output * normalised).sum(CHANNELS_LEFT)
-        of_mean, of_deviation = sum_over_processes(torch.stack([grad_bias, grad_weight])) / ctx.count
-        grad_x = grad_output - _wide(of_mean) - normalised * _wide(of_deviation)
-        return grad_x * _wide(weight * inverse_deviation), grad_weight, grad_bias, None, None, None
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values[:, None, None]
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        return sum_over_processes(grad_output.clone())

@@ -1,8 +1,11 @@
-"""The training loop: a recipe and a folder in, weights and a result out. Killed at any moment, it can go on."""
+"""The training loop: a recipe and a folder in, weights and a result out. Killed at any moment, it can be resumed."""
 
-import argparse
+import hashlib
+import json
+import platform
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +17,22 @@ from tqdm.auto import tqdm
 
 from seglib.data import SegmentationDataset
 from seglib.data.batches import EpochBatches, make_loader
-from seglib.data.open import build_dataset, normalisation
-from seglib.files import load_tensors, one_line_errors, write_atomic, write_json
-from seglib.metrics import ConfusionMatrix, Scores
+from seglib.data.open import build_dataset
+from seglib.data.transforms import Normalisation
+from seglib.files import load_tensors, write_atomic, write_json
+from seglib.metrics import ConfusionMatrix
 from seglib.models.build import build_model
 from seglib.models.layers import load_exactly
-from seglib.predict import evaluate
+from seglib.predict import Scoring, evaluate
 from seglib.recipe import Recipe
 from seglib.train import distributed
 from seglib.train.checkpoint import (
-    advice_on_memory,
-    autocast_dtype,
-    fresh_generators,
+    fresh_generator_states,
     generator_states,
+    load_state,
     pack_generators,
     save_state,
     set_generator_states,
-    stored_state,
     unpack_generators,
 )
 from seglib.train.optim import (
@@ -41,71 +43,10 @@ from seglib.train.optim import (
     reestimate_batch_norm,
     set_learning_rate,
 )
-from seglib.train.results import TRIMAP_WIDTHS, code_hashes, is_result_of, result_of, sealed
-
-SCORES = ("miou", "pixel_accuracy", "iou")
-
-
-class History:
-    """Rows in the order in which they came: losses (iteration, loss, lr) and scores (iteration and `SCORES`).
-
-    Losses wait on their device until a row is made of them, so that a GPU is not waited for at every step.
-    """
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self.waiting: list[Tensor] = []
-
-    def state_dict(self) -> dict[str, Any]:
-        """As plain values, for a checkpoint."""
-        return {"log": list(self.rows), "losses": [float(loss) for loss in self.waiting]}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undoes `state_dict`."""
-        self.rows, self.waiting = list(state["log"]), [torch.tensor(loss) for loss in state["losses"]]
-
-    def mean_loss(self) -> float:
-        """The mean of the waiting losses; nan where one is, 0 where none waits."""
-        return float(torch.stack(self.waiting).double().mean()) if self.waiting else 0.0
-
-    def log_losses(self, iteration: int, lr: float) -> dict[str, Any]:
-        """Makes a row of the waiting losses and returns it."""
-        self.rows.append({"iteration": iteration, "loss": self.mean_loss(), "lr": lr})
-        self.waiting = []
-        return self.rows[-1]
-
-    def log_scores(self, iteration: int, scores: Scores) -> None:
-        """Makes a row of scores on the val list."""
-        values = scores.to_dict()
-        self.rows.append({"iteration": iteration} | {name: values[name] for name in SCORES})
-
-    @property
-    def score_rows(self) -> list[dict[str, Any]]:
-        """The rows of scores alone."""
-        return [row for row in self.rows if "miou" in row]
-
-    @property
-    def since_best(self) -> int | None:
-        """How many scores came after the best mIoU, the first of equals; None before the first score."""
-        mious = [row["miou"] or 0.0 for row in self.score_rows]  # None: nothing was scored
-        return len(mious) - 1 - mious.index(max(mious)) if mious else None
-
-    def out_of_patience(self, patience: int) -> bool:
-        """Whether `patience` scores in succession were no new best; never for a patience of 0."""
-        return bool(patience) and (self.since_best or 0) >= patience
-
-    def frame(self) -> pd.DataFrame:
-        """A row per ten iterations (iteration, loss, lr) and per evaluation (iteration, miou, pixel_accuracy)."""
-        return pd.DataFrame(self.rows, columns=["iteration", "loss", "lr", "miou", "pixel_accuracy"])
-
-    def class_frame(self, classes: tuple[str, ...]) -> pd.DataFrame:
-        """Per-class IoU: a row per evaluation, indexed by the iteration, a column per class."""
-        rows = self.score_rows
-        iterations = pd.Index([row["iteration"] for row in rows], name="iteration")
-        return pd.DataFrame([row["iou"] for row in rows], iterations, classes, dtype=float)
-
+from seglib.train.results import code_hashes, device_name, is_result_of, peak_memory_mib, seal
 
 LOG_EVERY = 10  # iterations whose mean loss is one row of the history
+TRIMAP_WIDTHS = (1, 2, 3, 5, 8, 12, 20)  # pixels
 
 
 class Trainer:
@@ -114,23 +55,24 @@ class Trainer:
     A second call of `fit`, or a new process with the same recipe and folder, resumes from the last checkpoint; on the
     CPU the weights it ends with equal those of an uninterrupted run bit for bit, whatever the number of workers.
 
-    Several processes (`seglib.train.distributed.join`) share each batch and train the network that one process would; they
+    Several processes (`seglib.train.distributed`) share each batch and train the network that one process would; they
     share the val list as well, and the first one writes the files. On several machines they must see one run_dir.
 
     Args:
-        recipe: what the result depends on.
-        run_dir: holds checkpoint.pt, its predecessor, and at the end result.json.
-        data_root, packed_root, weights_root: where the data, its decoded copy and the initial weights are; see
-            `build_dataset`, `build_model`.
-        device: None takes CUDA where there is one.
-        num_workers: loader processes; 0 loads in this one.
+        recipe: everything that the result depends on.
+        run_dir: holds checkpoint.pt while the run lasts, and result.json at its end.
+        data_root: the data set's folder; None is the bundled toy set, or that folder in SEGLIB_DATA.
+        packed_root: folder for decoded copies of the data, which are read in their place; None reads the files.
+        weights_root: folder of the initial weights; None is `weights` in SEGLIB_DATA.
+        device: None takes CUDA if there is one.
+        num_workers: processes that load samples; 0 loads them in this one.
         eval_every: iterations between scores on the val list; None takes the recipe's, or scores only at the end.
         checkpoint_seconds: a kill loses at most about this much work.
         progress: draw a progress bar.
 
     Raises:
-        ValueError: run_dir holds a run of another recipe (names the fields that differ), or no checkpoint that is whole
-            and fits the recipe's network; an eval_every beside a recipe's patience.
+        ValueError: if run_dir holds a run of another recipe (names the fields that differ), or no checkpoint that is
+            whole and fits the network; if an eval_every is given beside a recipe's patience.
     """
 
     def __init__(
@@ -147,32 +89,38 @@ class Trainer:
         checkpoint_seconds: float = 30.0,
         progress: bool = True,
     ) -> None:
-        self.recipe, self.run_dir = recipe, Path(run_dir)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if recipe.patience and eval_every not in (None, recipe.eval_every):
             raise ValueError(
                 f"eval_every = {eval_every}; the recipe's, {recipe.eval_every}, is what its patience counts"
             )
+        if recipe.bn_batch is not None and distributed.world_size() > 1:
+            raise ValueError(
+                f"recipe: bn_batch = {recipe.bn_batch} in {distributed.world_size()} processes; expected one: several "
+                "take batch norm's statistics over all of the batch"
+            )
+        self.recipe, self.run_dir = recipe, Path(run_dir)
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.num_workers, self.eval_every = num_workers, eval_every or recipe.eval_every
+        self.checkpoint_seconds = checkpoint_seconds
         self.progress = progress and distributed.is_main()
-        self.checkpoint_seconds, self.weights_root = checkpoint_seconds, weights_root
         self.train_set = build_dataset(recipe, recipe.train_split, data_root, True, packed_root)
         self.val_set = build_dataset(recipe, recipe.val_split, data_root, packed_root=packed_root)
-        self.normalisation = normalisation(recipe)
-        self.sources = code_hashes()  # now: the files may change while a long run trains
+        self.normalisation = Normalisation.named(recipe.normalisation)
+        self.code = code_hashes()  # of the whole training, which may have begun with other code
         self.iteration, self.seconds = 0, 0.0
-        self._history = History()
-        self._half_done = False
+        self.log: list[dict[str, Any]] = []  # rows of losses and rows of scores, in the order in which they came
+        self._losses: list[Tensor] = []  # since the last row; on their device, so that a GPU is not waited for
+        self._interrupted = False
 
-        stored = stored_state(self.checkpoint, recipe)
+        stored = load_state(self.checkpoint, recipe)
         # a resumed run finds its weights in the checkpoint and does not need the file of the initial ones
         initial = recipe if stored is None else recipe.replace(weights="", start_from="")
         with torch.random.fork_rng(devices=self._cuda_devices), distributed.first_of_machine_first():
             torch.manual_seed(recipe.seed)
             self.model = build_model(initial, self.train_set.num_classes, weights_root)
             self._generators = generator_states(self._cuda_devices)
-        if not distributed.is_main():  # it drops out other units than the first process
-            self._generators = fresh_generators(recipe.seed, 0, self._cuda_devices)
+        if not distributed.is_main():  # each process needs its own dropout masks
+            self._generators = fresh_generator_states(recipe.seed, 0, self._cuda_devices)
         for output_stride in (recipe.eval_output_stride, recipe.output_stride):
             if output_stride:  # refused now, if it must be, not when the training is over
                 self.model.set_output_stride(output_stride)
@@ -180,13 +128,11 @@ class Trainer:
         self.model = distributed.synchronise_batch_norm(self.model, self.device)
         self.optimizer = build_optimizer(self.model, recipe)
         self.loss = build_loss(recipe, self.train_set, self.device)
-        self.at_head_stride = recipe.downsample_labels or recipe.loss.startswith("upsampled")  # the loss resizes
-        learning_rate(recipe, 0)  # an unknown schedule is refused now
-        self.autocast_dtype = autocast_dtype(self.device) if recipe.mixed_precision else None
+        self.autocast_dtype = _autocast_dtype(self.device) if recipe.mixed_precision else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast_dtype == torch.float16)
         if stored is not None:
             self._restore(*stored)
-        distributed.check_alike("the iteration to go on from", self.iteration)
+        distributed.check_alike("the iteration to resume from", self.iteration)
         distributed.broadcast_weights(self.model)
 
     @property
@@ -202,99 +148,62 @@ class Trainer:
     @property
     def history(self) -> pd.DataFrame:
         """A row per ten iterations (iteration, loss, lr) and per evaluation (iteration, miou, pixel_accuracy)."""
-        return self._history.frame()
+        return pd.DataFrame(self.log, columns=["iteration", "loss", "lr", "miou", "pixel_accuracy"])
 
     @property
     def class_history(self) -> pd.DataFrame:
         """Per-class IoU on the val list: a row per evaluation, indexed by the iteration, a column per class."""
-        return self._history.class_frame(self.val_set.classes)
+        rows = self._scores
+        iterations = pd.Index([row["iteration"] for row in rows], name="iteration")
+        return pd.DataFrame([row["iou"] for row in rows], iterations, self.val_set.classes, dtype=float)
 
     @property
     def finished(self) -> bool:
         """Whether the last iteration is reached, or the recipe's patience is at its end."""
-        return self.iteration == self.recipe.iterations or self._history.out_of_patience(self.recipe.patience)
+        out_of_patience = bool(self.recipe.patience) and self._scores_since_best >= self.recipe.patience
+        return self.iteration == self.recipe.iterations or out_of_patience
 
     def fit(self, until: int | None = None) -> "Trainer":
         """Trains to the recipe's last iteration, or only to `until`, and leaves a checkpoint there.
 
         At the recipe's end, or when its patience is, the val list is scored and result.json written; a folder whose run
-        differs from the recipe in its scoring alone is scored anew. With patience the model then has the weights of the
+        differs from the recipe only in its scoring is scored anew. With patience the model then has the weights of the
         best score, which best.pt holds.
 
         Raises:
-            FloatingPointError: the loss is no longer finite; the last checkpoint is from before that.
-            OSError: a checkpoint cannot be written; the last good one is kept. OSError, ValueError: so for a sample
-                that cannot be read.
-            torch.OutOfMemoryError: the GPU's memory is too small; says which settings need less.
+            FloatingPointError: if the loss is no longer finite; the last checkpoint is from before that.
+            OSError: if a checkpoint cannot be written (the last good one is kept), or a sample cannot be read.
+            ValueError: if a sample is damaged.
+            torch.OutOfMemoryError: if the GPU's memory is too small; says which settings need less.
         """
-        if self._half_done and (stored := stored_state(self.checkpoint, self.recipe)):
+        if self._interrupted and (stored := load_state(self.checkpoint, self.recipe)):
             self._restore(*stored)  # an exception may have stopped a step between two parameters
         end = min(until or self.recipe.iterations, self.recipe.iterations)
         if self.iteration < end and not self.finished:
-            self._half_done = True
-            with torch.random.fork_rng(devices=self._cuda_devices), advice_on_memory(self):
+            self._interrupted = True
+            with torch.random.fork_rng(devices=self._cuda_devices):
                 set_generator_states(self._generators, self._cuda_devices)
-                self._train(end)
-            self._half_done = False
-        if self.finished and self.recipe.patience:
-            if distributed.is_main():
-                load_exactly(self.model, load_tensors(self.best), f"{self.best}: the weights")
-            distributed.broadcast_weights(self.model)
-        if self.finished and not distributed.from_main(is_result_of(self.run_dir / "result.json", self.recipe)):
-            trimap = {width: self._new_matrix() for width in TRIMAP_WIDTHS}
-            reestimate(self)
-            matrix = self.evaluate(trimap=trimap)
-            if distributed.is_main():
-                result = result_of(self, matrix, trimap) | {"world_size": distributed.world_size()}
-                write_json(self.run_dir / "result.json", sealed(result))
+                try:
+                    self._train(end)
+                except torch.OutOfMemoryError as error:
+                    raise torch.OutOfMemoryError(self._advise_on_memory(error)) from None
+            self._interrupted = False
+        if self.finished:
+            self._finish()
         return self
 
-    def evaluate(
-        self, progress: bool | None = None, trimap: dict[int, ConfusionMatrix] | None = None
-    ) -> ConfusionMatrix:
-        """Scores the model as it is now on the recipe's val list, by the recipe's evaluation protocol.
-
-        `trimap`: see `seglib.predict.evaluate`.
-        """
-        recipe = self.recipe
-        mine = range(distributed.rank(), len(self.val_set), distributed.world_size())
-        bands = {width: self._new_matrix() for width in trimap or {}}
-        matrix = evaluate(
-            self.model,
-            self.val_set.subset(mine),
-            self.normalisation,
-            scales=recipe.eval_scales,
-            flip=recipe.eval_flip,
-            output_stride=recipe.eval_output_stride,
-            window=recipe.eval_window,
-            num_workers=self.num_workers,
-            progress=self.progress if progress is None else progress,
-            trimap=bands,
-        )
-        for counted in (matrix, *bands.values()):
-            distributed.sum_over_processes(counted.matrix)
-        for width, band in bands.items():
-            trimap[width].merge(band)
-        return matrix
-
-    def _new_matrix(self) -> ConfusionMatrix:
-        return ConfusionMatrix(self.val_set.num_classes, self.val_set.ignore_index, self.device)
-
     def _train(self, end: int) -> None:
+        """Trains from the present iteration to `end`, or until patience ends."""
         recipe = self.recipe
         self.model.train()
         if recipe.freeze_bn:
             freeze_batch_norm(self.model)
-        place = {"rank": distributed.rank(), "world_size": distributed.world_size()}
-        batches = EpochBatches(len(self.train_set), recipe.batch_size, end, recipe.seed, self.iteration, **place)
         if self.iteration == 0:
-            self._save(0.0)  # finds out before the work, not after it, whether the folder can be written
-        loader = make_loader(self.train_set, batches, self.num_workers)
+            self._save(0.0)  # fail now if the folder is not writable
         saved = logged = time.perf_counter()
-        bar = tqdm(total=recipe.iterations, initial=self.iteration, desc="train", disable=not self.progress)
-        with bar:
-            for images, labels in loader:
-                self._history.waiting.append(self._step(images, labels))
+        with tqdm(total=recipe.iterations, initial=self.iteration, desc="train", disable=not self.progress) as bar:
+            for images, labels in self._load_batches(self.iteration, end):
+                self._losses.append(self._step(images, labels))
                 self.iteration += 1
                 bar.update()
                 if self.iteration % LOG_EVERY == 0:
@@ -313,13 +222,13 @@ class Trainer:
                     break
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
-        recipe = self.recipe
+        """Takes one step on (B, 3, H, W) uint8 images and (B, H, W) uint8 labels; returns the loss."""
         images = images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
         labels = labels.to(self.device, non_blocking=True)
-        set_learning_rate(self.optimizer, learning_rate(recipe, self.iteration))
+        set_learning_rate(self.optimizer, learning_rate(self.recipe, self.iteration))
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
-            logits = self.model(self.normalisation(images), upsample=not self.at_head_stride)  # (B, K, H, W)
+            logits = self.model(self.normalisation(images), upsample=not self._loss_resizes)  # (B, K, H, W)
         loss = self.loss(logits, labels)
         self.scaler.scale(loss).backward()
         distributed.sum_gradients(self.model.parameters())
@@ -327,25 +236,102 @@ class Trainer:
         self.scaler.update()
         return distributed.sum_over_processes(loss.detach())
 
-    def _log_losses(self) -> dict[str, Any]:
-        self._check_loss()
-        return self._history.log_losses(self.iteration, self.optimizer.param_groups[-1]["lr"])
+    def _finish(self) -> None:
+        """Scores the val list and writes result.json, unless that is done."""
+        if self.recipe.patience:
+            if distributed.is_main():
+                load_exactly(self.model, load_tensors(self.best), f"{self.best}: the weights")
+            distributed.broadcast_weights(self.model)
+        path = self.run_dir / "result.json"
+        if distributed.from_main(is_result_of(path, self.recipe)):
+            return
+        if self.recipe.reestimate_bn:
+            # batches of the next epoch, so that the training has had none of these crops
+            per_epoch = len(self.train_set) // self.recipe.batch_size
+            start = -(-self.recipe.iterations // per_epoch) * per_epoch
+            batches = self._load_batches(start, start + self.recipe.reestimate_bn)
+            reestimate_batch_norm(self.model, (images for images, _ in batches), self.normalisation)
+        trimap = {width: self._new_matrix() for width in TRIMAP_WIDTHS}
+        matrix = self.evaluate(trimap=trimap)
+        if distributed.is_main():
+            write_json(path, seal(self._result(matrix, trimap)))
 
-    def _check_loss(self) -> None:
-        if not np.isfinite(loss := self._history.mean_loss()):
+    def evaluate(
+        self, progress: bool | None = None, trimap: dict[int, ConfusionMatrix] | None = None
+    ) -> ConfusionMatrix:
+        """Scores the model as it is now on the recipe's val list, by the recipe's evaluation protocol.
+
+        Args:
+            progress: draw a progress bar; None does as the trainer does.
+            trimap: as of `seglib.predict.evaluate`.
+        """
+        mine = range(distributed.rank(), len(self.val_set), distributed.world_size())
+        bands = {width: self._new_matrix() for width in trimap or {}}
+        matrix = evaluate(
+            self.model,
+            self.val_set.subset(mine),
+            self.normalisation,
+            Scoring.of(self.recipe),
+            trimap=bands,
+            num_workers=self.num_workers,
+            progress=self.progress if progress is None else progress,
+        )
+        for counted in (matrix, *bands.values()):
+            distributed.sum_over_processes(counted.matrix)
+        for width, band in bands.items():
+            trimap[width].merge(band)
+        return matrix
+
+    # --- parts of the above
+
+    @property
+    def _loss_resizes(self) -> bool:
+        return self.recipe.downsample_labels or self.recipe.loss.startswith("upsampled")
+
+    @property
+    def _cuda_devices(self) -> list[torch.device]:
+        return [self.device] if self.device.type == "cuda" else []
+
+    @property
+    def _scores(self) -> list[dict[str, Any]]:
+        return [row for row in self.log if "miou" in row]
+
+    @property
+    def _scores_since_best(self) -> int:
+        mious = [row["miou"] or 0.0 for row in self._scores]  # None: nothing was scored
+        return len(mious) - 1 - mious.index(max(mious)) if mious else 0
+
+    def _new_matrix(self) -> ConfusionMatrix:
+        return ConfusionMatrix(self.val_set.num_classes, self.val_set.ignore_index, self.device)
+
+    def _load_batches(self, start: int, end: int) -> Iterator[tuple[Tensor, Tensor]]:
+        return load_batches(self.recipe, self.train_set, start, end, self.num_workers)
+
+    def _log_losses(self) -> dict[str, Any]:
+        self.log.append({
+            "iteration": self.iteration, "loss": self._mean_loss(), "lr": self.optimizer.param_groups[-1]["lr"]
+        })  # fmt: skip
+        self._losses = []
+        return self.log[-1]
+
+    def _mean_loss(self) -> float:
+        loss = float(torch.stack(self._losses).double().mean()) if self._losses else 0.0
+        if not np.isfinite(loss):
             raise FloatingPointError(
                 f"{self.run_dir}: the loss is {loss} at iteration {self.iteration}; expected a finite number. "
                 f"The last checkpoint is from before. A lower lr than {self.recipe.lr} is the usual cure."
             )
+        return loss
 
     def _log_scores(self) -> None:
-        self._history.log_scores(self.iteration, self.evaluate(progress=False).compute())
-        if self.recipe.patience and self._history.since_best == 0 and distributed.is_main():
+        scores = self.evaluate(progress=False).compute().to_dict()
+        self.log.append({"iteration": self.iteration} | {name: scores[name] for name in SCORES})
+        if self.recipe.patience and self._scores_since_best == 0 and distributed.is_main():
             # a run that is killed before its next checkpoint comes by here again and writes the same
             write_atomic(self.best, lambda file: torch.save(self.model.state_dict(), file))
 
     def _save(self, seconds: float) -> None:
-        self._check_loss()
+        self._mean_loss()  # a state that is no longer finite must not replace a good one
         self.seconds += seconds
         generators = generator_states(self._cuda_devices) if self.iteration else self._generators
         state = {
@@ -356,7 +342,9 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             **pack_generators(generators),
-            **self._history.state_dict(),
+            "log": list(self.log),
+            "losses": [float(loss) for loss in self._losses],
+            "code": self.code,
         }
         if distributed.is_main():
             save_state(self.checkpoint, state)
@@ -370,62 +358,79 @@ class Trainer:
             raise ValueError(f"{path}: the optimiser's state does not fit this version's ({error})") from error
         self.scaler.load_state_dict(state["scaler"])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
-        self._history.load_state_dict(state)
+        self.log, self._losses = list(state["log"]), [torch.tensor(loss) for loss in state["losses"]]
+        self.code = state.get("code", {}) | self.code
         self._generators = unpack_generators(state, self.recipe, self._cuda_devices)
-        self._half_done = False
+        self._interrupted = False
 
-    @property
-    def _cuda_devices(self) -> list[torch.device]:
-        return [self.device] if self.device.type == "cuda" else []
+    def _advise_on_memory(self, error: torch.OutOfMemoryError) -> str:
+        upsampled = "" if self._loss_resizes else ', or take loss = "upsampled_cross_entropy"'
+        return (
+            f"{self.run_dir}: the GPU's memory does not hold iteration {self.iteration + 1}, with batch_size = "
+            f"{self.recipe.batch_size} and crop_size = {self.recipe.crop_size}. Lower one of them{upsampled}: that is "
+            "another recipe, in a run_dir of its own. The last checkpoint is kept; on a larger GPU, or on several, "
+            f"this run resumes from it. ({str(error).splitlines()[0] if str(error) else 'no details'})"
+        )
+
+    def _result(self, matrix: ConfusionMatrix, trimap: dict[int, ConfusionMatrix]) -> dict[str, Any]:
+        """Collects what result.json holds: settings, scores, and what they were measured with."""
+        recipe = self.recipe
+        return {
+            "name": recipe.name,
+            "recipe": recipe.changes(),
+            "seed": recipe.seed,
+            "scores": matrix.compute().to_dict(),
+            "confusion": matrix.matrix.tolist(),  # rows are labels
+            "trimap": {
+                "widths": list(trimap),
+                "miou": [band.compute().to_dict()["miou"] for band in trimap.values()],  # None: no pixel in the band
+            },
+            "classes": list(self.val_set.classes),
+            "evaluation": {
+                "split": recipe.val_split,
+                "resolution": "the label's own",
+                "output_stride": recipe.eval_output_stride or recipe.output_stride,
+                "scales": list(recipe.eval_scales),
+                "flip": recipe.eval_flip,
+                "window": recipe.eval_window,
+            },
+            "data": {"train": _describe(self.train_set), "val": _describe(self.val_set)},
+            "history": json.loads(self.history.to_json(orient="records")),
+            "class_history": json.loads(self.class_history.to_json(orient="split")),
+            "train_seconds": round(self.seconds, 1),
+            "peak_memory_mib": peak_memory_mib(self.device),
+            "device": device_name(self.device),
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "torchvision": version("torchvision"),
+            },
+            "code": self.code,
+            "world_size": distributed.world_size(),
+        }
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: `python -m seglib.train.trainer RECIPE.toml --run-dir DIR`, also with `torchrun -m`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m seglib.train.trainer", description="Train a recipe; resumes by itself."
+SCORES = ("miou", "pixel_accuracy", "iou")  # of a row of the history
+
+
+def load_batches(
+    recipe: Recipe, train_set: SegmentationDataset, start: int, end: int, num_workers: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Loads the batches that a training takes in its iterations `start` to `end`; of several processes, its parts."""
+    batches = EpochBatches(
+        len(train_set), recipe.batch_size, end, recipe.seed, start, distributed.rank(), distributed.world_size()
     )
-    parser.add_argument("recipe", help="a TOML file, or the name of one in seglib/recipes")
-    parser.add_argument("--run-dir", type=Path, help="default: runs/NAME, after the recipe's hash")
-    parser.add_argument("--data-root", type=Path, help="the VOCdevkit folder; default: bundled, or under SEGLIB_DATA")
-    parser.add_argument("--packed-root", type=Path, help="keep a decoded copy of the data here, and read that")
-    parser.add_argument("--weights-root", type=Path, help="folder of the initial weights")
-    parser.add_argument("--workers", type=int, default=0, dest="num_workers", help="loader processes")
-    parser.add_argument("--eval-every", type=int, help="iterations between scores on the val list")
-    parser.add_argument("--seed", type=int, help="instead of the recipe's")
-    options = parser.parse_args(arguments)
-    with distributed.joined(), one_line_errors():
-        recipe = Recipe.load(options.recipe)
-        if options.seed is not None:
-            recipe = recipe.replace(seed=options.seed)
-        names = ("data_root", "packed_root", "weights_root", "num_workers", "eval_every")
-        given = {name: getattr(options, name) for name in names}
-        trainer = Trainer(recipe, options.run_dir or Path("runs") / recipe.name, **given).fit()
-        if distributed.is_main():
-            print((trainer.run_dir / "result.json").read_text(encoding="utf-8"))
+    return iter(make_loader(train_set, batches, num_workers))
 
 
-def training_crops(
-    recipe: Recipe, train_set: SegmentationDataset, count: int, start: int = 0, num_workers: int = 0
-) -> Iterator[Tensor]:
-    """The crops (B, 3, H, W) uint8 that a training has in its `count` iterations from `start` on.
-
-    In one of several processes: its part of each batch.
-    """
-    place = {"rank": distributed.rank(), "world_size": distributed.world_size()}
-    batches = EpochBatches(len(train_set), recipe.batch_size, start + count, recipe.seed, start, **place)
-    return (images for images, _ in make_loader(train_set, batches, num_workers))
+def _autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """Chooses bfloat16 or float16, whichever the GPU is fast at; None for a CPU."""
+    if device.type != "cuda":
+        return None
+    # older GPUs, such as Colab's T4, only emulate bfloat16, slowly
+    return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
 
 
-def reestimate(trainer: "Trainer") -> None:
-    """Gives the model of a finished run the statistics of its recipe's `reestimate_bn` batches, of the next epoch on.
-
-    Nothing happens where that is 0. The batches are those after the last epoch that the recipe's iterations reach into:
-    the training has had none of these crops. The checkpoint on the disk keeps the training's statistics.
-    """
-    recipe = trainer.recipe
-    if not recipe.reestimate_bn:
-        return
-    per_epoch = len(trainer.train_set) // recipe.batch_size
-    start = -(-recipe.iterations // per_epoch) * per_epoch
-    crops = training_crops(recipe, trainer.train_set, recipe.reestimate_bn, start, trainer.num_workers)
-    reestimate_batch_norm(trainer.model, crops, trainer.normalisation)
+def _describe(dataset: SegmentationDataset) -> dict[str, Any]:
+    digest = hashlib.sha256("\n".join(dataset.names).encode()).hexdigest()
+    return {"images": len(dataset), "list_sha256": digest}

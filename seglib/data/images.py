@@ -1,0 +1,44 @@
+"""Image files: one way to open them, and one way to say why not."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def open_image(path: Path) -> Image.Image:
+    """Opens and decodes an image file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, cut off, or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow's readers raise on damaged data
+        raise ValueError(f"{path}: not an image that can be read; damaged or cut off? ({error})") from error
+    return image
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """Reads (H, W, 3) uint8 RGB. Raises as `open_image` does."""
+    image = open_image(path)
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))  # a copy that torch may write to
+
+
+def read_indices(path: Path) -> np.ndarray:
+    """Reads (H, W) uint8 of a palette or grey image: indices as stored, never colours.
+
+    Raises:
+        ValueError: if the image is of another kind; also as `open_image`.
+    """
+    image = open_image(path)
+    if image.mode not in ("P", "L"):
+        raise ValueError(
+            f"{path}: an image of mode {image.mode}; expected class indices, a palette (P) or 8-bit grey (L) "
+            "image. Was the mask converted to colours?"
+        )
+    return np.array(image)
