@@ -24,9 +24,11 @@ from seglib.course.figures.style import (
     name_rows,
     series,
     styled,
+    write_plainly,
 )
 from seglib.metrics import Scores
 
+LETTER_SHARE = 0.014  # of a panel's width
 MOST_MARKS = 24  # on a line, beyond which marks run into each other
 VERDICT_COLOURS = {"confirmed": GREEN, "contradicted": VERMILION, "higher": BLUE, "lower": BLUE}
 
@@ -394,3 +396,74 @@ def score_bars(groups: Mapping[str, Mapping[str, float]], xlabel: str = "mIoU") 
     if len(groups) > 1:
         figure.legend(loc="outside lower center", ncols=len(groups))
     return figure
+
+
+@styled
+def scatter_named(groups: Mapping[str, pd.DataFrame], apart: bool = False) -> Figure:
+    """A named mark per row of each group, x on a logarithmic axis; rows without a number are left out.
+
+    Args:
+        groups: name -> two columns, x and y, whose names stand at the axes; the index names the rows.
+        apart: give each group a panel of its own.
+    """
+    panels = [{name: rows} for name, rows in groups.items()] if apart else [groups]
+    size = (3 + 4 * len(panels), 4.2)
+    figure, axes = plt.subplots(1, len(panels), squeeze=False, sharey=True, figsize=size, layout="constrained")
+    points = pd.concat([rows.dropna().set_axis(["x", "y"], axis=1) for rows in groups.values()])
+    for ax, members in zip(axes[0], panels, strict=True):
+        ax.set_xscale("log")
+        ax.grid()
+        ax.set_xlabel(next(iter(members.values())).columns[0])
+        if points.empty:
+            ax.text(0.5, 0.5, "not run", transform=ax.transAxes, ha="center", va="center", color=GREY)
+            continue
+        write_plainly(ax.xaxis, points.x)
+        low, high, bottom, top = points.x.min() / 1.5, points.x.max() * 1.9, points.y.min(), points.y.max()
+        margin = 0.14 * (top - bottom) or 0.1
+        ax.set(xlim=(low, high), ylim=(bottom - margin, top + margin))
+        marks = []
+        for (name, rows), look in zip(members.items(), series(len(members)), strict=True):
+            rows = rows.dropna()
+            ax.plot(rows.iloc[:, 0], rows.iloc[:, 1], look.marker, color=look.colour, markersize=6, label=name)
+            marks += [(str(row), x, y, look.colour) for row, x, y in rows.itertuples()]
+        across = [np.log(x / low) / np.log(high / low) for _, x, _, _ in marks]
+        up = [(y - bottom + margin) / (top - bottom + 2 * margin) for _, _, y, _ in marks]
+        places = _name_places(across, up, [name for name, *_ in marks])
+        for (name, x, y, colour), (offset, side) in zip(marks, places, strict=True):
+            style = {"fontsize": 8, "ha": side, "va": "center", "path_effects": halo("white")}
+            ax.annotate(name, (x, y), offset, textcoords="offset points", color=colour, **style)
+        if apart:
+            ax.set_title(next(iter(members)))
+    axes[0, 0].set_ylabel(next(iter(groups.values())).columns[1])
+    if len(groups) > 1 and not apart:
+        figure.legend(loc="outside lower center", ncols=len(groups))
+    return figure
+
+
+def _name_places(x: Sequence[float], y: Sequence[float], names: Sequence[str]) -> list[tuple[tuple[int, int], str]]:
+    """Offset in points and alignment of each mark's name, so that names lie on no mark and on no other name.
+
+    x, y: shares of the panel's sides. Where no place is free, a name stands right of its mark.
+    """
+    taken = [(a - 0.012, b - 0.02, a + 0.012, b + 0.02) for a, b in zip(x, y, strict=True)]
+    places = []
+    for a, b, name in zip(x, y, names, strict=True):
+        width = LETTER_SHARE * len(name)
+        boxes = {
+            place: (left, middle - 0.02, left + width, middle + 0.02)
+            for place, (left, middle) in {
+                ((6, 0), "left"): (a + 0.015, b),
+                ((-6, 0), "right"): (a - 0.015 - width, b),
+                ((0, 10), "center"): (a - width / 2, b + 0.045),
+                ((0, -10), "center"): (a - width / 2, b - 0.045),
+            }.items()
+        }
+        free = [place for place, box in boxes.items() if box[0] > 0 and not any(_overlap(box, o) for o in taken)]
+        places.append(free[0] if free else next(iter(boxes)))
+        taken.append(boxes[places[-1]])
+    return places
+
+
+def _overlap(one: tuple[float, ...], two: tuple[float, ...]) -> bool:
+    """Tells if two boxes (left, bottom, right, top) share a point."""
+    return one[0] < two[2] and two[0] < one[2] and one[1] < two[3] and two[1] < one[3]

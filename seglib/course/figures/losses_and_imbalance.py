@@ -9,12 +9,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from seglib.course.figures.style import BLUE, GREY, halo, series, styled
+from seglib.course.figures.style import GREY, series, styled
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Curve = tuple[np.ndarray, np.ndarray]
 
-LETTER_SHARE = 0.014  # of a panel's width
 LEGEND_LETTERS = 90  # in one row of a legend
 
 
@@ -69,67 +68,6 @@ def loss_curves(
 def weight_correlation(weights: Sequence[float], ious: Sequence[float]) -> float:
     """Pearson's correlation of the logarithms of K positive weights with K values of IoU."""
     return float(np.corrcoef(np.log(weights), ious)[0, 1])
-
-
-@styled
-def weight_scatter(weights: np.ndarray, ious: Mapping[str, Sequence[float]], classes: Sequence[str]) -> Figure:
-    """Class weight against IoU, a panel per training, each with the correlation of the weight's logarithm and the IoU.
-
-    Args:
-        weights: (K,), positive.
-        ious: name of a training -> K values in 0..1.
-        classes: K names.
-    """
-    size = (5 * len(ious), 4)
-    figure, axes = plt.subplots(1, len(ious), squeeze=False, sharey=True, figsize=size, layout="constrained")
-    left, right = weights.min() / 1.5, weights.max() * 2.6
-    across = np.log(weights / left) / np.log(right / left)
-    for ax, (name, values) in zip(axes[0], ious.items(), strict=True):
-        ax.plot(weights, values, "o", color=BLUE)
-        places = _name_places(across, values, classes)
-        for word, x, y, (offset, side) in zip(classes, weights, values, places, strict=True):
-            style = {"fontsize": 8, "ha": side, "va": "center", "path_effects": halo("white")}
-            ax.annotate(word, (x, y), offset, textcoords="offset points", **style)
-        ax.set_title(f"{name}: r = {weight_correlation(weights, values):+.2f}")
-        ax.set_xscale("log")
-        ax.set_xlim(left, right)
-        ax.set_ylim(0, 1)
-        ax.set_xlabel("class weight (logarithmic)")
-        ax.xaxis.set_major_formatter("{x:g}")
-        ax.yaxis.set_major_formatter("{x:.0%}")
-        ax.grid()
-    axes[0, 0].set_ylabel("IoU")
-    return figure
-
-
-def _name_places(x: Sequence[float], y: Sequence[float], names: Sequence[str]) -> list[tuple[tuple[int, int], str]]:
-    """Offset in points and alignment of each dot's name, so that names lie on no dot and on no other name.
-
-    x, y: shares of the panel's sides. Where no place is free, a name stands right of its dot.
-    """
-    taken = [(a - 0.012, b - 0.015, a + 0.012, b + 0.015) for a, b in zip(x, y, strict=True)]
-    places = []
-    for a, b, name in zip(x, y, names, strict=True):
-        width, height = LETTER_SHARE * len(name), 0.04
-        candidates = {
-            ((6, 0), "left"): (a + 0.015, b),
-            ((-6, 0), "right"): (a - 0.015 - width, b),
-            ((0, 10), "center"): (a - width / 2, b + 0.04),
-            ((0, -10), "center"): (a - width / 2, b - 0.04),
-        }
-        boxes = {
-            place: (low, middle - height / 2, low + width, middle + height / 2)
-            for place, (low, middle) in candidates.items()
-        }
-        free = [place for place, box in boxes.items() if not any(_overlap(box, other) for other in taken)]
-        places.append(free[0] if free else next(iter(boxes)))
-        taken.append(boxes[places[-1]])
-    return places
-
-
-def _overlap(one: tuple[float, ...], two: tuple[float, ...]) -> bool:
-    """Tells if two boxes (left, bottom, right, top) share a point."""
-    return one[0] < two[2] and two[0] < one[2] and one[1] < two[3] and two[1] < one[3]
 
 
 @styled

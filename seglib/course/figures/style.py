@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Image as DisplayImage
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullFormatter, NullLocator
@@ -105,14 +106,18 @@ def name_columns(ax: Axes, names: Sequence[str]) -> None:
 
 
 def scale_log(ax: Axes, xs: Sequence[int], ys: Sequence[float]) -> None:
-    """Makes both axes logarithmic, with plain numbers: a tick at each of `xs`, and y without powers of ten."""
+    """Makes both axes logarithmic: a tick at each of `xs`, plain numbers for `ys`."""
     ax.set_xscale("log", base=2)
     ax.set_xticks(list(xs), [str(x) for x in xs])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_yscale("log")
-    ax.yaxis.set_major_formatter("{x:g}")
-    # Numbers between the powers too where the axis spans less than two of them.
-    ax.yaxis.set_minor_formatter("{x:g}" if max(ys) < 100 * min(ys) else NullFormatter())
+    write_plainly(ax.yaxis, ys)
+
+
+def write_plainly(axis: Axis, values: Sequence[float]) -> None:
+    """Numbers without powers of ten on a logarithmic axis; between these too where the values span little."""
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("{x:g}" if max(values) < 30 * min(values) else NullFormatter())
 
 
 def png(fig: Figure, alt: str, dpi: int = 100) -> DisplayImage:
