@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import PowerNorm, TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from seglib.course.figures.style import (
     BLUE,
@@ -39,7 +40,7 @@ def training_curves(history: pd.DataFrame) -> Figure:
 
     history: columns iteration, loss, lr, and optionally miou in 0..1; nan where nothing was logged or evaluated.
     """
-    evaluated = history.dropna(subset=["miou"]) if "miou" in history else history.iloc[:0]
+    evaluated = history.reindex(columns=["iteration", "miou"]).dropna()
     loss, rate = history.dropna(subset=["loss"]), history.dropna(subset=["lr"])
     figure, axes = plt.subplots(1, 3, figsize=(11, 3), layout="constrained")
     window = max(1, len(loss) // 20)
@@ -51,12 +52,13 @@ def training_curves(history: pd.DataFrame) -> Figure:
     axes[1].plot(rate.iteration, rate.lr, color=GREEN, linewidth=2)
     axes[1].yaxis.set_major_formatter("{x:g}")
     axes[1].set_title("learning rate")
-    axes[2].plot(evaluated.iteration, evaluated.miou, "o-", color=VERMILION, linewidth=2, markersize=4, clip_on=False)
     axes[2].set_title("validation mIoU: not evaluated")
     if len(evaluated):
+        line = {"color": VERMILION, "linewidth": 2, "markersize": 4, "clip_on": False}
+        axes[2].plot(evaluated.iteration, evaluated.miou, "o-", **line)
         best = evaluated.loc[evaluated.miou.idxmax()]
         axes[2].set_title(f"validation mIoU, best {best.miou:.1%} at {best.iteration:.0f}")
-        axes[2].yaxis.set_major_formatter("{x:.0%}")
+        axes[2].yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     for ax in axes:
         ax.set_xlabel("iteration")
         ax.set_xlim(history.iteration.min(), history.iteration.max() + 1)
@@ -97,7 +99,7 @@ def line_chart(
             ax.plot(xs, runs.T, linestyle="", alpha=0.4, **style)
     if log:
         ax.set_xscale("log")
-        ax.xaxis.set_major_formatter("{x:g}")
+        write_plainly(ax.xaxis, xs)
     ax.yaxis.set_major_formatter("{x:.0%}")
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)

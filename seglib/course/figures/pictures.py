@@ -126,12 +126,12 @@ def show_samples(
     each = 2 if predictions is None else 4
     panels: list[tuple[str, np.ndarray]] = []
     for image, label, prediction, title in zip(images, labels, found, titles or ["image"] * len(images), strict=True):
+        sizes = [value.shape[:2] for value in (image, label, prediction) if value is not None]
+        if len({*sizes}) > 1:
+            raise ValueError(f"{title}: expected an image and its label maps of one size, found {sizes}")
         panels += [(title, image), ("label", label)]
         if prediction is not None:
             panels += [("prediction", prediction), (_error_title(label, prediction), error_map(label, prediction))]
-        if len({picture.shape[:2] for _, picture in panels[-each:]}) > 1:
-            sizes = [picture.shape[:2] for _, picture in panels[-each:]]
-            raise ValueError(f"{title}: expected an image and its label maps of one size, found {sizes}")
     figure, axes = draw_panels(
         [title for title, _ in panels],
         aspects=[picture.shape[0] / picture.shape[1] for _, picture in panels],
