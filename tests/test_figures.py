@@ -83,12 +83,9 @@ EFFECTS = pd.DataFrame.from_dict(
     columns=["n", "difference", "low", "high", "paper difference", "effect"],
 )
 GRID = pd.DataFrame([[0.5, 0.6], [NAN, 0.7]], ["a", "b"], ["4", "5"])
-COSTS = pd.DataFrame(
-    [("a", 2.0, 1.0, 0.5, 1.5, "deep"), ("b", 1.0, -1.0, NAN, NAN, "")],
-    columns=["study", "ratio", "gain", "low", "high", "label"],
-)
 GAINS = pd.DataFrame({"difference": [2.0, 4.0], "low": [1.0, NAN], "high": [3.0, NAN]}, index=[1, 20])
 POINTS = pd.DataFrame({"size": [10.0, 20.0, 900.0], "ratio": [0.3, NAN, 0.9]}, ["lamp", "fence", "car"])
+ENDS = POINTS.assign(low=0.2, high=[0.4, 0.5, NAN])
 PROFILES = {"paper": {"a": (1, 2), "b": (4,)}, "same": {"a": (1, 2), "b": (4,)}, "other": {"a": (1, 1), "b": (8,)}}
 FIELDS = {"one": np.random.default_rng(0).random((21, 31))}
 IDS = np.where(LABEL == 3, 26, 7)
@@ -103,6 +100,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "show_fields without frames": lambda: figures.show_fields(FIELDS),
     "show_path_counts": lambda: figures.show_path_counts({"2, 2": path_counts([Layer(3, 1, 2)] * 2)}),
     "training_curves": lambda: figures.training_curves(HISTORY),
+    "training_curves of two runs": lambda: figures.training_curves({"a": HISTORY, "b": HISTORY}),
     "training_curves without mIoU": lambda: figures.training_curves(HISTORY.drop(columns="miou")),
     "line_chart": lambda: figures.line_chart((1, 5), {"a": [0.2, 0.4], 8: [[0.2, 0.4]] * 2}, "x", "y", log=True),
     "iou_bars": lambda: figures.iou_bars(SCORES, CLASSES, SCORES, ("ours", "theirs")),
@@ -115,9 +113,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "difference_map": lambda: figures.difference_map(pd.DataFrame([[0.1, NAN], [-0.2, 0.001]], columns=["x", "y"])),
     "class_curves": lambda: figures.class_curves(CLASS_HISTORY),
     "score_bars": lambda: figures.score_bars({"folds": {"1": 0.5, "2": 0.6}, "means": {"all": 0.65}}),
-    "scatter_named": lambda: figures.scatter_named({"ours": POINTS, "theirs": POINTS / 2}),
-    "scatter_named apart": lambda: figures.scatter_named({"ours": POINTS, "theirs": POINTS / 2}, apart=True),
-    "scatter_named without a run": lambda: figures.scatter_named({"ours": POINTS * NAN}),
+    "scatter_named": lambda: figures.scatter_named({"": {"ours": POINTS, "theirs": POINTS / 2}}),
+    "scatter_named in panels": lambda: figures.scatter_named({"a": {"x": POINTS, "y": ENDS}, "b": {"x": ENDS[:0]}}),
+    "scatter_named without a run": lambda: figures.scatter_named({"": {"ours": POINTS * NAN}}),
     "01 show_numbers": lambda: fcn_basics.show_numbers({"a": np.eye(3) - 0.5, "large": np.zeros((13, 13))}, digits=1),
     "01 show_label_pixels": lambda: fcn_basics.show_label_pixels(
         dict.fromkeys("ab", LABEL[8:11, 59:62]), *LOOK.values()
@@ -133,20 +131,16 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "07 show_at_one_scale": lambda: cityscapes_evaluation.show_at_one_scale({"a": IMAGE, "b": IMAGE[:30, :20]}),
     "07 aspect_arrows": lambda: cityscapes_evaluation.aspect_arrows({"bus": 2.0}, {"bus": 1.0}, ("one", "two")),
     "08 batch_noise": lambda: ablation_batch_size.batch_noise({2: P, 8: P / 2}, {"early": {2: 0.4, 8: 0.2}}),
-    "08 running_mean_figure": lambda: ablation_batch_size.running_mean_figure(
-        *ablation_batch_size.running_mean(4, 0.1, 2)
-    ),
+    "08 running_mean_figure": lambda: ablation_batch_size.running_mean_figure(4, 0.1, 2),
     "09 against_stride": lambda: ablation_output_stride.against_stride(
         (8, 16), {"s": {"toy": [4, 2]}, "B": {"toy": [40, 20], "paper": [900, NAN]}}
     ),
     "10 score_grids": lambda: ablation_architecture.score_grids(
         {"ours": ablation_architecture.Grid(GRID, GRID - 0.5, GRID > 0.6)}
     ),
-    "10 gain_against_cost": lambda: ablation_architecture.gain_against_cost({"ours": COSTS, "none": COSTS[:0]}),
     "10 gain_curves": lambda: ablation_architecture.gain_curves({"ours": GAINS}, {"theirs": 4.8}),
     "10 tap_chart": lambda: ablation_architecture.tap_chart([("a", 2), ("b", 8)], (7, 7), (8, 10)),
     "11 loss_curves": lambda: losses_and_imbalance.loss_curves(P, {"a": (P, -P), "b": (P**2, -P)}, mark=0.3),
-    "11 compared_curves": lambda: losses_and_imbalance.compared_curves({"a": HISTORY, "b": HISTORY}),
     "13 dilation_table": lambda: what_others_build.dilation_table(PROFILES, "paper"),
 }
 
@@ -407,7 +401,7 @@ def test_no_name_lies_on_another_or_on_a_mark() -> None:
     table = pd.DataFrame(
         {"weight": [0.68, 0.79, 1.08, 0.04], "IoU": [0.525, 0.522, 0.519, 0.8]}, ["house", "kite", "tent", "car"]
     )
-    figure = figures.scatter_named({"one": table})
+    figure = figures.scatter_named({"one": {"classes": table}})
     FigureCanvasAgg(figure).draw()
     (ax,) = figure.axes
     boxes = [text.get_window_extent() for text in ax.texts]

@@ -1,4 +1,4 @@
-"""Figures of notebook 10: grids of rows, the taps of a kernel that meet the map, gains along borders and at a price."""
+"""Figures of notebook 10: grids of rows, the taps of a kernel that meet the map, gains along borders."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ def score_grids(grids: Mapping[str, Grid]) -> Figure:
     largest = max(1.0, *(100 * grid.gains.abs().max(axis=None) for grid in grids.values()))
     rows, columns = next(iter(grids.values())).scores.shape
     size = (1.6 + (0.9 + 0.9 * columns) * len(grids), 1.2 + 0.62 * rows)
-    figure, axes = plt.subplots(1, len(grids), squeeze=False, layout="constrained", figsize=size)
+    figure, axes = plt.subplots(1, len(grids), squeeze=False, figsize=size)
     for ax, (title, grid) in zip(axes[0], grids.items(), strict=True):
         points, scores = 100 * grid.gains.to_numpy(float), 100 * grid.scores.to_numpy(float)
         texts = [[_cell_text(*cell) for cell in zip(*row, strict=True)] for row in zip(scores, points, strict=True)]
@@ -65,41 +65,6 @@ def _cell_text(score: float, gain: float) -> str:
 
 
 @styled
-def gain_against_cost(panels: Mapping[str, pd.DataFrame]) -> Figure:
-    """Points over a study's base row against multiply-adds, as a multiple of the base row's; a panel per source.
-
-    Above the line and to the left is cheap.
-
-    panels: title -> one line per row, with columns study, ratio (of multiply-adds, above 0), gain, low, high (points;
-    the last two nan where there is no interval) and label ("" writes nothing).
-    """
-    studies = list(dict.fromkeys(name for table in panels.values() for name in table.study))
-    looks = dict(zip(studies, series(len(studies)), strict=True))
-    size = (1 + 4.6 * len(panels), 4.4)
-    figure, axes = plt.subplots(1, len(panels), squeeze=False, sharex=True, layout="constrained", figsize=size)
-    for ax, (title, table) in zip(axes[0], panels.items(), strict=True):
-        ax.axhline(0, color=GREY, linewidth=1)
-        ax.axvline(1, color=GREY, linewidth=1, linestyle=":")
-        for line in table.itertuples():
-            look = looks[line.study]
-            ax.vlines(line.ratio, line.low, line.high, color=look.colour, linewidth=1, alpha=0.6)  # none for a nan
-            ax.plot(line.ratio, line.gain, look.marker, color=look.colour, markersize=6, alpha=0.85)
-            ax.annotate(line.label, (line.ratio, line.gain), (6, 3), textcoords="offset points", fontsize=8)
-        if table.empty:
-            ax.text(0.5, 0.5, "not run", transform=ax.transAxes, ha="center", color=GREY)
-        ax.set_xscale("log")
-        ax.xaxis.set_major_formatter("x {x:g}")
-        ax.xaxis.set_minor_formatter("")
-        ax.set_xlabel("Mult-Adds over the base row's")
-        ax.set_title(title)
-        ax.grid(axis="y")
-    axes[0, 0].set_ylabel("points of mIoU over the base row")
-    marks = [Line2D([], [], linestyle="", color=look.colour, marker=look.marker) for look in looks.values()]
-    figure.legend(marks, studies, loc="outside lower center", ncols=3)
-    return figure
-
-
-@styled
 def gain_curves(gains: Mapping[str, pd.DataFrame], published: Mapping[str, float]) -> Figure:
     """The gain within bands along the boundaries, in points, against the width of the band; shaded: the interval.
 
@@ -108,7 +73,7 @@ def gain_curves(gains: Mapping[str, pd.DataFrame], published: Mapping[str, float
             no interval).
         published: name -> a gain whose width is not stated; drawn across all widths.
     """
-    figure, ax = plt.subplots(figsize=(7.5, 4), layout="constrained")
+    figure, ax = plt.subplots(figsize=(7.5, 4))
     ax.axhline(0, color=GREY, linewidth=1)
     for (name, table), look in zip(gains.items(), series(len(gains)), strict=True):
         ax.plot(table.index, table.difference, marker=look.marker, color=look.colour, linewidth=2, label=name)
@@ -150,7 +115,7 @@ def tap_chart(rates: Sequence[tuple[str, int]], trained: tuple[int, int], scored
         trained: height and width of the map in training.
         scored: height and width of the map in scoring.
     """
-    figure, ax = plt.subplots(figsize=(max(7.5, 2 + 0.55 * len(rates)), 4.2), layout="constrained")
+    figure, ax = plt.subplots(figsize=(max(7.5, 2 + 0.55 * len(rates)), 4.2))
     for x, (_, rate) in enumerate(rates):
         ax.bar(x, tap_use(rate, *trained).mean(), width=0.7, color=BLUE)
         ax.bar(x, tap_use(rate, *scored).mean(), width=0.7, facecolor="none", edgecolor=INK, linewidth=1.2)

@@ -22,7 +22,7 @@ def batch_noise(samples: Mapping[int, np.ndarray], spreads: Mapping[str, Mapping
         samples: batch size -> means of batches drawn at random, in standard deviations of the channel.
         spreads: layer -> batch size -> standard deviation of the batch mean, same unit.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8))
     edges = np.linspace(*np.quantile(np.concatenate(list(samples.values())), [0.001, 0.999]), 61)
     for height, (size, means) in enumerate(samples.items()):
         counts, _ = np.histogram(means, edges)
@@ -70,9 +70,10 @@ def error_at_end(truth: np.ndarray, running: np.ndarray) -> float:
 
 
 @styled
-def running_mean_figure(means: np.ndarray, truth: np.ndarray, running: np.ndarray) -> Figure:
-    """The three that `running_mean` returns, over the steps, and the error at the end as the title."""
-    figure, ax = plt.subplots(figsize=(8, 3.2), layout="constrained")
+def running_mean_figure(batch_size: int, momentum: float, shift: float) -> Figure:
+    """The three that `running_mean` returns for these arguments, over the steps, and the error at the end as title."""
+    means, truth, running = running_mean(batch_size, momentum, shift)
+    figure, ax = plt.subplots(figsize=(8, 3.2))
     ax.plot(means, ".", color=GREY, markersize=3, alpha=0.5, label="mean of a batch")
     ax.plot(truth, color=INK, linewidth=1.5, linestyle="--", label="true mean")
     ax.plot(running, color=VERMILION, linewidth=2, label="running mean")

@@ -17,7 +17,7 @@ def against_stride(strides: Sequence[int], panels: Mapping[str, Mapping[str, Seq
         panels: title -> name of a line -> a positive value per stride; nan is left out.
     """
     size = (3.5 * len(panels) + 0.5, 3.4)
-    figure, axes = plt.subplots(1, len(panels), squeeze=False, figsize=size, layout="constrained")
+    figure, axes = plt.subplots(1, len(panels), squeeze=False, figsize=size)
     for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
         for (name, values), look in zip(lines.items(), series(len(lines)), strict=True):
             style = {"color": look.colour, "marker": look.marker, "markersize": 5, "linewidth": 1.5}

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import PowerNorm, TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from seglib.course.figures.style import (
@@ -35,35 +36,37 @@ VERDICT_COLOURS = {"confirmed": GREEN, "contradicted": VERMILION, "higher": BLUE
 
 
 @styled
-def training_curves(history: pd.DataFrame) -> Figure:
-    """Loss, learning rate and validation mIoU over the iterations.
+def training_curves(histories: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figure:
+    """Loss, learning rate and validation mIoU over the iterations, of one run or of several.
 
-    history: columns iteration, loss, lr, and optionally miou in 0..1; nan where nothing was logged or evaluated.
+    histories: `Trainer.history`, or name -> such a table: columns iteration, loss, lr, and optionally miou in 0..1; nan
+    where nothing was logged or evaluated.
     """
-    evaluated = history.reindex(columns=["iteration", "miou"]).dropna()
-    loss, rate = history.dropna(subset=["loss"]), history.dropna(subset=["lr"])
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3), layout="constrained")
-    window = max(1, len(loss) // 20)
-    smooth = loss.loss.rolling(window, min_periods=1, center=True).mean()
-    axes[0].plot(loss.iteration, loss.loss, color=BLUE, alpha=0.3, linewidth=1, label="logged")
-    axes[0].plot(loss.iteration, smooth, color=BLUE, linewidth=2, label=f"moving mean of {window}")
-    axes[0].legend()
-    axes[0].set_title("training loss")
-    axes[1].plot(rate.iteration, rate.lr, color=GREEN, linewidth=2)
+    runs = {"": histories} if isinstance(histories, pd.DataFrame) else histories
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3 if len(runs) == 1 else 3.3))
+    titles = ["training loss, moving mean", "learning rate", "validation mIoU: not evaluated"]
+    for (name, history), look in zip(runs.items(), series(len(runs)), strict=True):
+        loss, rate = history.dropna(subset=["loss"]), history.dropna(subset=["lr"])
+        evaluated = history.reindex(columns=["iteration", "miou"]).dropna()
+        smooth = loss.loss.rolling(max(1, len(loss) // 20), min_periods=1, center=True).mean()
+        axes[0].plot(loss.iteration, loss.loss, color=look.colour, alpha=0.25, linewidth=1)
+        axes[0].plot(loss.iteration, smooth, color=look.colour, linewidth=2, label=name)
+        axes[1].plot(rate.iteration, rate.lr, color=look.colour, linewidth=2)
+        if len(evaluated):
+            line = {"color": look.colour, "marker": look.marker, "linewidth": 2, "markersize": 4, "clip_on": False}
+            axes[2].plot(evaluated.iteration, evaluated.miou, **line)
+            best = evaluated.loc[evaluated.miou.idxmax()]
+            titles[2] = f"validation mIoU, best {best.miou:.1%} at {best.iteration:.0f}"
     axes[1].yaxis.set_major_formatter("{x:g}")
-    axes[1].set_title("learning rate")
-    axes[2].set_title("validation mIoU: not evaluated")
-    if len(evaluated):
-        line = {"color": VERMILION, "linewidth": 2, "markersize": 4, "clip_on": False}
-        axes[2].plot(evaluated.iteration, evaluated.miou, "o-", **line)
-        best = evaluated.loc[evaluated.miou.idxmax()]
-        axes[2].set_title(f"validation mIoU, best {best.miou:.1%} at {best.iteration:.0f}")
-        axes[2].yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    for ax in axes:
-        ax.set_xlabel("iteration")
-        ax.set_xlim(history.iteration.min(), history.iteration.max() + 1)
+    axes[2].yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    end = max(history.iteration.max() for history in runs.values())
+    for ax, title in zip(axes, titles, strict=True):
+        ax.set(title=title, xlabel="iteration", xlim=(0, end + 1))
         ax.set_ylim(bottom=0)
         ax.grid(axis="y")
+    if len(runs) > 1:
+        axes[2].set_title("validation mIoU")
+        figure.legend(loc="outside lower center", ncols=len(runs))
     return figure
 
 
@@ -88,7 +91,7 @@ def line_chart(
         legend: the legend's title.
         log: give the places a logarithmic axis.
     """
-    figure, ax = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
+    figure, ax = plt.subplots(figsize=(7.5, 3.6))
     for (name, values), look in zip(lines.items(), series(len(lines)), strict=True):
         runs = np.atleast_2d(values)
         marker = look.marker if len(xs) <= MOST_MARKS else ""
@@ -100,6 +103,8 @@ def line_chart(
     if log:
         ax.set_xscale("log")
         write_plainly(ax.xaxis, xs)
+    elif len(xs) <= MOST_MARKS:
+        ax.set_xticks(xs)
     ax.yaxis.set_major_formatter("{x:.0%}")
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
@@ -124,7 +129,7 @@ def iou_bars(
         names: the legend of the two.
     """
     runs = [scores] if other is None else [scores, other]
-    figure, ax = plt.subplots(figsize=(7.5, 1 + (0.26 if other is None else 0.4) * len(classes)), layout="constrained")
+    figure, ax = plt.subplots(figsize=(7.5, 1 + (0.26 if other is None else 0.4) * len(classes)))
     thickness = 0.8 / len(runs)
     for i, (run, name, colour, dash) in enumerate(zip(runs, names, (BLUE, ORANGE), ("--", ":"), strict=False)):
         y = np.arange(len(classes)) + thickness * (i - (len(runs) - 1) / 2)
@@ -148,7 +153,7 @@ def class_share_bars(pixel_counts: Sequence[int], classes: Sequence[str]) -> Fig
     """
     share = np.asarray(pixel_counts, np.float64) / np.sum(pixel_counts)
     smallest = 10 ** np.floor(np.log10(share[share > 0].min()))
-    figure, ax = plt.subplots(figsize=(7.5, 1 + 0.26 * len(classes)), layout="constrained")
+    figure, ax = plt.subplots(figsize=(7.5, 1 + 0.26 * len(classes)))
     ax.barh(np.arange(len(classes)), share, height=0.8, color=BLUE)
     ax.set_xscale("log")
     ax.set_xlim(smallest / 2, 3)
@@ -182,7 +187,7 @@ def confusion_heatmap(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
     size = 2.4 + (0.42 if k <= 12 else 0.3) * k
-    figure, ax = plt.subplots(figsize=(size + 0.8, size), layout="constrained")
+    figure, ax = plt.subplots(figsize=(size + 0.8, size))
     # The square root spreads the small shares, where the confusions are.
     drawn = ax.imshow(np.ma.masked_invalid(share), cmap="Blues", norm=PowerNorm(0.5, 0, 1))
     ax.set_facecolor(PALE)
@@ -208,7 +213,7 @@ def seed_dots(ious: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
     ious: name -> (runs, K) in 0..1.
     """
     rows = [*classes, "mIoU"]
-    figure, ax = plt.subplots(figsize=(7.5, 1 + 0.5 * len(rows)), layout="constrained")
+    figure, ax = plt.subplots(figsize=(7.5, 1 + 0.5 * len(rows)))
     for i, ((name, values), look) in enumerate(zip(ious.items(), series(len(ious)), strict=True)):
         table = np.column_stack([values, values.mean(axis=1)])  # (runs, K + 1)
         y = np.arange(len(rows)) + 0.18 * (i - (len(ious) - 1) / 2)
@@ -233,7 +238,7 @@ def study_dots(values: Mapping[str, Sequence[float]], base: str, xlabel: str = "
         base: the row whose mean is drawn as a vertical line.
         xlabel: the score's name.
     """
-    figure, ax = plt.subplots(figsize=(7.5, 1.1 + 0.36 * len(values)), layout="constrained")
+    figure, ax = plt.subplots(figsize=(7.5, 1.1 + 0.36 * len(values)))
     ax.axvline(np.mean(values[base]), color=GREY, linewidth=1, linestyle="--")
     for y, (row, scores) in enumerate(values.items()):
         if not len(scores):
@@ -260,7 +265,7 @@ def effects_figure(table: pd.DataFrame) -> Figure:
     table: `Study.table()`.
     """
     base = table.index[table["effect"] == "base"][0]
-    figure, ax = plt.subplots(figsize=(8, 1.4 + 0.36 * len(table)), layout="constrained")
+    figure, ax = plt.subplots(figsize=(8, 1.4 + 0.36 * len(table)))
     ax.axvline(0, color=GREY, linewidth=1)
     for y, (row, line) in enumerate(table.iterrows()):
         _draw_effect(ax, y, line, is_base=row == base)
@@ -297,9 +302,7 @@ def difference_map(differences: pd.DataFrame) -> Figure:
 
     differences: rows of a study x classes, in -1..1; nan is left empty.
     """
-    figure, ax = plt.subplots(
-        figsize=(2.6 + 0.62 * differences.shape[1], 1.3 + 0.34 * len(differences)), layout="constrained"
-    )
+    figure, ax = plt.subplots(figsize=(2.6 + 0.62 * differences.shape[1], 1.3 + 0.34 * len(differences)))
     points = 100 * differences.to_numpy(float)
     largest = max(1.0, float(np.nanmax(np.abs(points))))
     drawn = draw_gains(ax, points, largest, [[_signed(value) for value in row] for row in points])
@@ -342,7 +345,7 @@ def class_curves(class_history: pd.DataFrame) -> Figure:
     """
     if len(class_history) < 2:
         raise ValueError(f"class_history: expected at least two evaluations, found {len(class_history)}")
-    figure, ax = plt.subplots(figsize=(8, 4.4), layout="constrained")
+    figure, ax = plt.subplots(figsize=(8, 4.4))
     shown = class_history.dropna(axis="columns", how="all")
     colours = {"mean": GREY}
     for name, look in zip(shown, series(shown.shape[1]), strict=True):
@@ -379,7 +382,7 @@ def score_bars(groups: Mapping[str, Mapping[str, float]], xlabel: str = "mIoU") 
         groups: name -> name of a bar -> a share such as a score, at least 0.
         xlabel: its name.
     """
-    figure, ax = plt.subplots(figsize=(7.5, 1), layout="constrained")
+    figure, ax = plt.subplots(figsize=(7.5, 1))
     y, places, names = 0.5, [], []
     for (group, bars), look in zip(groups.items(), series(len(groups)), strict=True):
         at = [y + 1 + number for number in range(len(bars))]
@@ -401,44 +404,54 @@ def score_bars(groups: Mapping[str, Mapping[str, float]], xlabel: str = "mIoU") 
 
 
 @styled
-def scatter_named(groups: Mapping[str, pd.DataFrame], apart: bool = False) -> Figure:
-    """A named mark per row of each group, x on a logarithmic axis; rows without a number are left out.
+def scatter_named(panels: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
+    """Named marks, a panel per title and a look per group, x on a logarithmic axis; what has no number is left out.
 
-    Args:
-        groups: name -> two columns, x and y, whose names stand at the axes; the index names the rows.
-        apart: give each group a panel of its own.
+    panels: title -> group -> columns x and y, whose names stand at the axes, and optionally low and high, the ends of
+    y's interval. The index names the marks; "" is not written.
     """
-    panels = [{name: rows} for name, rows in groups.items()] if apart else [groups]
-    size = (3 + 4 * len(panels), 4.2)
-    figure, axes = plt.subplots(1, len(panels), squeeze=False, sharey=True, figsize=size, layout="constrained")
-    points = pd.concat([rows.dropna().set_axis(["x", "y"], axis=1) for rows in groups.values()])
-    for ax, members in zip(axes[0], panels, strict=True):
-        ax.set_xscale("log")
+    tables = [(title, group, rows) for title, members in panels.items() for group, rows in members.items()]
+    xlabel, ylabel, *_ = tables[0][2].columns
+    fields = ("x", "y", "low", "high")
+    points = pd.concat(
+        [
+            rows.set_axis(fields[: rows.shape[1]], axis=1).dropna(subset=["x", "y"]).assign(panel=title, group=group)
+            for title, group, rows in tables
+        ]
+    )
+    groups = list(dict.fromkeys(group for _, group, _ in tables))
+    looks = dict(zip(groups, series(len(groups)), strict=True))
+    size = (3 + 4 * len(panels), 4.3)
+    figure, axes = plt.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True, figsize=size)
+    axes[0, 0].set(xscale="log", ylabel=ylabel)
+    if len(points):
+        low, high = points.x.min() / 1.5, points.x.max() * 1.9
+        margin = 0.14 * (points.y.max() - points.y.min()) or 0.1
+        axes[0, 0].set(xlim=(low, high), ylim=(points.y.min() - margin, points.y.max() + margin))
+        write_plainly(axes[0, 0].xaxis, points.x)
+    for ax, title in zip(axes[0], panels, strict=True):
+        ax.set(title=title, xlabel=xlabel)
         ax.grid()
-        ax.set_xlabel(next(iter(members.values())).columns[0])
-        if points.empty:
+        here = points[points.panel == title]
+        for group, rows in here.groupby("group", sort=False):
+            style = {"color": looks[group].colour, "label": group, "markersize": 6}
+            ax.plot(rows.x, rows.y, looks[group].marker, **style)
+            if "low" in rows:
+                ax.vlines(rows.x, rows.low, rows.high, color=style["color"], linewidth=1, alpha=0.6)
+        if here.empty:
             ax.text(0.5, 0.5, "not run", transform=ax.transAxes, ha="center", va="center", color=GREY)
             continue
-        write_plainly(ax.xaxis, points.x)
-        low, high, bottom, top = points.x.min() / 1.5, points.x.max() * 1.9, points.y.min(), points.y.max()
-        margin = 0.14 * (top - bottom) or 0.1
-        ax.set(xlim=(low, high), ylim=(bottom - margin, top + margin))
-        marks = []
-        for (name, rows), look in zip(members.items(), series(len(members)), strict=True):
-            rows = rows.dropna()
-            ax.plot(rows.iloc[:, 0], rows.iloc[:, 1], look.marker, color=look.colour, markersize=6, label=name)
-            marks += [(str(row), x, y, look.colour) for row, x, y in rows.itertuples()]
-        across = [np.log(x / low) / np.log(high / low) for _, x, _, _ in marks]
-        up = [(y - bottom + margin) / (top - bottom + 2 * margin) for _, _, y, _ in marks]
-        places = _name_places(across, up, [name for name, *_ in marks])
-        for (name, x, y, colour), (offset, side) in zip(marks, places, strict=True):
+        shares = ax.transAxes.inverted().transform(ax.transData.transform(here[["x", "y"]].to_numpy(float)))
+        places = _name_places(*shares.T, list(here.index))
+        for (name, mark), (offset, side) in zip(here.iterrows(), places, strict=True):
             style = {"fontsize": 8, "ha": side, "va": "center", "path_effects": halo("white")}
-            ax.annotate(name, (x, y), offset, textcoords="offset points", color=colour, **style)
-        if apart:
-            ax.set_title(next(iter(members)))
-    axes[0, 0].set_ylabel(next(iter(groups.values())).columns[1])
-    if len(groups) > 1 and not apart:
-        figure.legend(loc="outside lower center", ncols=len(groups))
+            style["color"] = looks[mark.group].colour
+            ax.annotate(name, (mark.x, mark.y), offset, textcoords="offset points", **style)
+    if len(groups) > 1:
+        marks = [
+            Line2D([], [], linestyle="", color=looks[group].colour, marker=looks[group].marker) for group in groups
+        ]
+        figure.legend(marks, groups, loc="outside lower center", ncols=3)
     return figure
 
 

@@ -70,7 +70,7 @@ def aspect_arrows(before: Mapping[str, float], after: Mapping[str, float], names
         after: class -> ratio above 0, of the same classes.
         names: of the two.
     """
-    figure, ax = plt.subplots(figsize=(7.5, 1.3 + 0.34 * len(before)), layout="constrained")
+    figure, ax = plt.subplots(figsize=(7.5, 1.3 + 0.34 * len(before)))
     for y, name in enumerate(before):
         arrow = {"arrowstyle": "-|>", "color": VERMILION, "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
         ax.annotate("", xy=(after[name], y), xytext=(before[name], y), arrowprops=arrow)

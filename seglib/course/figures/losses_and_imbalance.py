@@ -1,10 +1,9 @@
-"""Figures of notebook 11, sections on what a loss asks of one pixel, on class weights and on overfitting."""
+"""The figure of notebook 11, section on what a loss asks of one pixel, and the correlation of class weights."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -46,7 +45,7 @@ def loss_curves(
         curves: name -> what `one_pixel` returns for these probabilities.
         mark: a probability at which both panels have a vertical line.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
     for (name, (values, slopes)), look in zip(curves.items(), series(len(curves)), strict=True):
         line = {"color": look.colour, "linestyle": look.dash, "linewidth": 2}
         left.plot(probabilities, values, label=name, **line)
@@ -68,27 +67,3 @@ def loss_curves(
 def weight_correlation(weights: Sequence[float], ious: Sequence[float]) -> float:
     """Pearson's correlation of the logarithms of K positive weights with K values of IoU."""
     return float(np.corrcoef(np.log(weights), ious)[0, 1])
-
-
-@styled
-def compared_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Training loss (moving mean) and val mIoU of several runs over the iterations, a colour and a mark for each.
-
-    histories: name -> `Trainer.history`.
-    """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-    for (name, history), look in zip(histories.items(), series(len(histories)), strict=True):
-        losses, scores = history.dropna(subset=["loss"]), history.dropna(subset=["miou"])
-        smooth = losses.loss.rolling(max(1, len(losses) // 10), min_periods=1, center=True).mean()
-        left.plot(losses.iteration, losses.loss, color=look.colour, alpha=0.25, linewidth=1)
-        left.plot(losses.iteration, smooth, color=look.colour, linewidth=2, label=name)
-        right.plot(scores.iteration, scores.miou, color=look.colour, marker=look.marker, markersize=4, linewidth=2)
-    left.set_title("training loss")
-    right.set_title("mIoU on the val list")
-    right.yaxis.set_major_formatter("{x:.0%}")
-    for ax in (left, right):
-        ax.set_xlabel("iteration")
-        ax.set_ylim(bottom=0)
-        ax.grid(axis="y")
-    figure.legend(loc="outside lower center", ncols=len(histories))
-    return figure

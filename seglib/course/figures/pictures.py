@@ -50,7 +50,6 @@ def draw_panels(
         rows,
         columns,
         squeeze=False,
-        layout="constrained",
         height_ratios=heights,
         figsize=(width * columns, sum(heights) + TITLE_HEIGHT * rows + legend_height),
     )

@@ -23,7 +23,7 @@ def dilation_chart(networks: Mapping[str, Sequence[tuple[str, int, int]]]) -> Fi
     highest = max(dilation for rows in networks.values() for _, _, dilation in rows)
     ticks = [2**k for k in range(max(3, int(np.ceil(np.log2(highest)))) + 1)]
     size = (9, 0.9 + 1.55 * len(networks))
-    figure, axes = plt.subplots(len(networks), 1, sharex=True, squeeze=False, layout="constrained", figsize=size)
+    figure, axes = plt.subplots(len(networks), 1, sharex=True, squeeze=False, figsize=size)
     seen: dict[str, str] = {}
     for ax, (title, rows) in zip(axes[:, 0], networks.items(), strict=True):
         for position, (name, stride, dilation) in enumerate(rows):
@@ -66,7 +66,7 @@ def cost_bars(output_strides: Sequence[int], costs: Mapping[str, Sequence[float]
 
     costs: title with its unit -> one value per output stride.
     """
-    figure, axes = plt.subplots(1, len(costs), squeeze=False, layout="constrained", figsize=(3.6 * len(costs), 2.8))
+    figure, axes = plt.subplots(1, len(costs), squeeze=False, figsize=(3.6 * len(costs), 2.8))
     for ax, (title, values), look in zip(axes[0], costs.items(), series(len(costs)), strict=True):
         ax.bar([str(stride) for stride in output_strides], values, width=0.6, color=look.colour)
         for position, value in enumerate(values):

@@ -50,6 +50,7 @@ def series(count: int) -> list[Look]:
 
 STYLE = {
     "figure.facecolor": "white",
+    "figure.constrained_layout.use": True,
     "savefig.facecolor": "white",
     "axes.facecolor": "white",
     "axes.edgecolor": GREY,

@@ -23,7 +23,7 @@ def dilation_table(profiles: Mapping[str, Mapping[str, Sequence[int]]], referenc
     groups = {name: len(rates) for name, rates in profiles[reference].items()}
     starts = dict(zip(groups, np.cumsum([0, *(size + GAP for size in groups.values())])[:-1], strict=True))
     width = sum(groups.values()) + GAP * (len(groups) - 1)
-    figure, ax = plt.subplots(layout="constrained", figsize=(9, 0.9 + 0.36 * len(profiles)))
+    figure, ax = plt.subplots(figsize=(9, 0.9 + 0.36 * len(profiles)))
     for row, profile in enumerate(profiles.values()):
         for group, rates in profile.items():
             for place, (rate, expected) in enumerate(zip(rates, profiles[reference][group], strict=True)):
