@@ -1,6 +1,4 @@
-"""Where a backbone's strides and dilations sit, and what an output stride costs."""
-
-from __future__ import annotations
+"""Figures of notebook 03, sections on the plan of a ResNet's dilations and on its costs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,10 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from seglib.course.figures.style import BLUE, GREEN, GREY, INK, ORANGE, styled
+from seglib.course.figures.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, series, styled
 
-PURPLE = "#CC79A7"
-BLOCK_COLOURS = (GREY, "#56B4E9", GREEN, ORANGE, BLUE, PURPLE)  # the stem, blocks 1 to 4, what is added behind them
+BLOCK_COLOURS = (GREY, SKY, GREEN, ORANGE, BLUE, PURPLE)  # the stem, blocks 1 to 4, what is added after them
 
 
 @styled
@@ -21,21 +18,17 @@ def dilation_chart(networks: Mapping[str, Sequence[tuple[str, int, int]]]) -> Fi
     """The dilation of every 3x3 convolution, one row of bars per network, strided convolutions marked.
 
     networks: title -> (name, stride, dilation) of every 3x3 convolution in order, as `ResNet.dilations` returns them.
-    Raises ValueError without a network, and for a network without a convolution.
     """
-    if not networks or not all(networks.values()):
-        raise ValueError(f"networks: expected at least one, each with a 3x3 convolution, found {dict(networks)}")
     longest = max(map(len, networks.values()))
     highest = max(dilation for rows in networks.values() for _, _, dilation in rows)
     ticks = [2**k for k in range(max(3, int(np.ceil(np.log2(highest)))) + 1)]
-    figure, axes = plt.subplots(
-        len(networks), 1, sharex=True, squeeze=False, layout="constrained", figsize=(9, 0.9 + 1.55 * len(networks))
-    )
+    size = (9, 0.9 + 1.55 * len(networks))
+    figure, axes = plt.subplots(len(networks), 1, sharex=True, squeeze=False, figsize=size)
     seen: dict[str, str] = {}
     for ax, (title, rows) in zip(axes[:, 0], networks.items(), strict=True):
         for position, (name, stride, dilation) in enumerate(rows):
-            label, colour = _block(name)
-            seen.setdefault(label, colour)
+            block, colour = _block(name)
+            seen.setdefault(block, colour)
             # On the logarithmic axis a bar starts at 1/2, so that dilation 1 has a height.
             ax.bar(position, dilation - 0.5, bottom=0.5, width=0.8, color=colour)
             if stride > 1:
@@ -53,14 +46,14 @@ def dilation_chart(networks: Mapping[str, Sequence[tuple[str, int, int]]]) -> Fi
     axes[-1, 0].set_xlim(-0.7, longest - 0.3)
     axes[-1, 0].set_xlabel("3x3 convolutions, in order")
     figure.supylabel("dilation", fontsize=10)
-    handles = [Patch(color=colour, label=label) for label, colour in seen.items()]
+    handles = [Patch(color=colour, label=block) for block, colour in seen.items()]
     handles.append(Line2D([], [], color=INK, marker="v", linestyle="", label="stride 2"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 
 def _block(name: str) -> tuple[str, str]:
-    """(legend text, colour) of the block in which a convolution lies, from its name: layer3.0.conv2 -> block 3."""
+    """Legend text and colour of the block in which a convolution lies, from its name: layer3.0.conv2 -> block 3."""
     number = next((int(part[5:]) for part in name.split(".") if part.startswith("layer") and part[5:].isdigit()), None)
     if number is not None and number <= 4:
         return f"block {number}", BLOCK_COLOURS[number]
@@ -71,16 +64,13 @@ def _block(name: str) -> tuple[str, str]:
 def cost_bars(output_strides: Sequence[int], costs: Mapping[str, Sequence[float]]) -> Figure:
     """One panel of bars per kind of cost over the output strides.
 
-    costs: title with its unit -> one value per output stride. Raises ValueError where the numbers do not agree.
+    costs: title with its unit -> one value per output stride.
     """
-    if wrong := {title: len(values) for title, values in costs.items() if len(values) != len(output_strides)}:
-        raise ValueError(f"costs: expected {len(output_strides)} values, one per output stride, found {wrong}")
-    figure, axes = plt.subplots(1, len(costs), squeeze=False, layout="constrained", figsize=(3.6 * len(costs), 2.8))
-    for ax, (title, values), colour in zip(axes[0], costs.items(), (BLUE, ORANGE, GREEN) * len(costs), strict=False):
-        ax.bar(range(len(values)), values, width=0.6, color=colour)
+    figure, axes = plt.subplots(1, len(costs), squeeze=False, figsize=(3.6 * len(costs), 2.8))
+    for ax, (title, values), look in zip(axes[0], costs.items(), series(len(costs)), strict=True):
+        ax.bar([str(stride) for stride in output_strides], values, width=0.6, color=look.colour)
         for position, value in enumerate(values):
             ax.text(position, value, f"{value:.3g}", ha="center", va="bottom", fontsize=9)
-        ax.set_xticks(range(len(values)), [str(stride) for stride in output_strides])
         ax.set_xlabel("output stride")
         ax.set_ylim(0, 1.12 * max(values))
         ax.set_title(title)
