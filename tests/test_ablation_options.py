@@ -15,7 +15,7 @@ from seglib.data.batches import EpochBatches
 from seglib.data.open import build_dataset
 from seglib.models import ASPP, DeepLabV3Plus, HeadVariant, ResNet, mult_adds, parameter_count
 from seglib.models.build import build_model
-from seglib.models.layers import GhostBatchNorm2d, group_norm_like, replace_batch_norm
+from seglib.models.norms import GhostBatchNorm2d, group_norm_like, replace_batch_norm
 from seglib.recipe import Recipe
 from seglib.train import distributed
 from seglib.train.optim import at_logits_size, build_loss, freeze_batch_norm, reestimate_batch_norm

@@ -10,7 +10,9 @@ ENET_OFFSET = 1.02
 
 
 def class_weights(pixels: Sequence[int], images_with: Sequence[int] | None = None, rule: str = "median") -> Tensor:
-    """(K,) float32 factors for a loss, from the number of labelled pixels of each class in the training list.
+    """Computes (K,) float32 factors for a loss, from the labelled pixels of each class in the training list.
+
+    A class without a pixel gets 0: no pixel of it can ask for its weight.
 
     Args:
         pixels: (K,) pixels of each class, void left out.
@@ -18,12 +20,11 @@ def class_weights(pixels: Sequence[int], images_with: Sequence[int] | None = Non
             all images for every class.
         rule: "inverse": 1 / share of the pixels, scaled to a mean of 1 over the classes that occur.
             "median": median of the frequencies / frequency, where a class's frequency is its pixels / `images_with`
-            (Eigen and Fergus 2015). "enet": 1 / ln(1.02 + share) (Paszke et al. 2016), which lies in 1.4 to 50.
-
-    A class without a pixel gets 0: no pixel of it can ask for its weight.
+            (Eigen and Fergus 2015).
+            "enet": 1 / ln(1.02 + share) (Paszke et al. 2016), which lies in 1.4 to 50.
 
     Raises:
-        ValueError: no pixel at all; a negative count; an unknown rule.
+        ValueError: if there is no pixel at all, a count is negative, or the rule is unknown.
     """
     counts = torch.as_tensor(pixels, dtype=torch.float64)
     if rule not in RULES:

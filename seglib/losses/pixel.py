@@ -31,10 +31,10 @@ def cross_entropy(
             "report": 1 - s and s/K, which sum to 1 - s/K: the rule of a course report on DeepLabv3+.
 
     Returns:
-        A scalar. A batch that is all void gives 0 with zero gradients, where `F.cross_entropy` alone gives nan.
+        A scalar. A batch that is all void gives 0 with zero gradients, where `F.cross_entropy` by itself gives nan.
 
     Raises:
-        ValueError: logits and labels do not have the same batch and spatial size; an unknown name.
+        ValueError: if logits and labels do not have the same batch and spatial size, or a name is unknown.
     """
     check_sizes(logits, labels)
     total = cross_entropy_sum(logits, labels, ignore_index, class_weights, smoothing, smoothed)
@@ -64,7 +64,7 @@ def hard_pixel_cross_entropy(
     threshold: float | None = None,
     ignore_index: int = 255,
 ) -> Tensor:
-    """Cross-entropy of the hardest pixels alone (top-k or online hard example mining).
+    """Cross-entropy of only the hardest pixels (top-k or online hard example mining).
 
     Args:
         keep: share of the batch's valid pixels, by descending loss, that are kept (the TF code's
@@ -76,7 +76,7 @@ def hard_pixel_cross_entropy(
         The mean over the kept pixels; void pixels are never among them, nor counted in their number. All-void: 0.
 
     Raises:
-        ValueError: keep is not in (0, 1]; sizes as `cross_entropy`.
+        ValueError: if keep is not in (0, 1]; for sizes as `cross_entropy`.
     """
     if not 0 < keep <= 1:
         raise ValueError(f"keep = {keep}; expected 0 < keep <= 1")
@@ -123,7 +123,7 @@ def cross_entropy_sum(
 def valid_total(
     labels: Tensor, ignore_index: int, class_weights: Tensor | None = None, denominator: str = "weights"
 ) -> Tensor:
-    """What a sum over valid pixels is divided by; 1 where there is none. Arguments as `cross_entropy`."""
+    """Computes the divisor of a sum over valid pixels; 1 where there is none. Arguments as of `cross_entropy`."""
     if denominator not in DENOMINATORS:
         raise ValueError(f"denominator = {denominator!r}; expected one of {DENOMINATORS}")
     if class_weights is None or denominator == "pixels":

@@ -16,6 +16,8 @@ def dice(logits: Tensor, labels: Tensor, smooth: float = 1.0, ignore_index: int 
 
     Args:
         logits, labels: as `cross_entropy`.
+        smooth: added above and below, so that an absent class that is not predicted scores 1.
+        ignore_index: the label of void.
         absent: a class without a pixel in the batch is "count"ed (its term falls only if nothing is predicted as it),
             or "skip"ped.
 
@@ -23,7 +25,7 @@ def dice(logits: Tensor, labels: Tensor, smooth: float = 1.0, ignore_index: int 
         A scalar in 0..1; an all-void batch gives 0 with zero gradients.
 
     Raises:
-        ValueError: sizes as `cross_entropy`; an unknown `absent`.
+        ValueError: if `absent` is unknown; for sizes as `cross_entropy`.
     """
     if absent not in ("count", "skip"):
         raise ValueError(f"absent = {absent!r}; expected 'count' or 'skip'")
@@ -47,7 +49,7 @@ def combined(
 ) -> Tensor:
     """alpha * label-smoothed cross-entropy + (1 - alpha) * Dice, the loss of a course report on DeepLabv3+.
 
-    Its smoothing is the report's (see `cross_entropy`). Raises ValueError: alpha outside 0..1; sizes.
+    Its smoothing is the report's (see `cross_entropy`). Raises ValueError if alpha is outside 0..1, and for sizes.
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha = {alpha}; expected 0 <= alpha <= 1")
@@ -76,7 +78,7 @@ def region_mutual_information(
         A scalar, which may be negative. Void pixels are 0 in both maps; images that are all void do not count.
 
     Raises:
-        ValueError: a map too small for one window; sizes as `cross_entropy`.
+        ValueError: if a map is too small for one window; for sizes as `cross_entropy`.
     """
     check_sizes(logits, labels)
     if min(labels.shape[-2:]) < radius * stride:

@@ -10,7 +10,8 @@ from seglib.files import data_folder, read_state_dict
 from seglib.models.backbones import RESNETS, build_backbone
 from seglib.models.deeplab import DeepLabV3, DeepLabV3Plus, HeadVariant
 from seglib.models.fcn import FCN
-from seglib.models.layers import GhostBatchNorm2d, group_norm_like, load_exactly, replace_batch_norm
+from seglib.models.layers import load_exactly
+from seglib.models.norms import GhostBatchNorm2d, group_norm_like, replace_batch_norm  # in batch norm's place
 from seglib.models.resnet import UNITS
 from seglib.models.unet import UNet
 from seglib.models.vgg import VGG16, convolutional_vgg16

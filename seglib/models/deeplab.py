@@ -11,7 +11,6 @@ from seglib.models.backbones import build_backbone
 from seglib.models.layers import (
     OUTPUT_STRIDES,
     Features,
-    GhostBatchNorm2d,
     check_choice,
     conv3x3_bn_relu,
     conv_bn_relu,
@@ -69,12 +68,8 @@ class HeadVariant:
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), choices)
-        if not 0 <= self.aspp_dropout < 1:
-            raise ValueError(f"aspp_dropout = {self.aspp_dropout!r}; expected 0 <= p < 1")
         if self.decoder_depth < 1:
             raise ValueError(f"decoder_depth = {self.decoder_depth!r}; expected at least 1")
-        if self.decoder_width is not None and self.decoder_width < 1:
-            raise ValueError(f"decoder_width = {self.decoder_width!r}; expected at least 1 channel")
         if len(self.decoder_dropout) not in (0, self.decoder_depth):
             raise ValueError(f"decoder_dropout = {self.decoder_dropout!r}; expected () or {self.decoder_depth} values")
 
@@ -142,22 +137,22 @@ class ASPP(nn.Module):
 
     def _check_norm(self, batch_size: int) -> None:
         norm = self.pool[1]
-        single = "ASPP's image pooling leaves one value per channel"
+        single, leave = "ASPP's image pooling leaves one value per channel", "or image_pooling=False"
         if isinstance(norm, nn.GroupNorm) and norm.num_groups == norm.num_channels:
             raise ValueError(
                 f"group norm with {norm.num_groups} groups of one channel: {single}, and a group of one value becomes "
-                "zero. Use fewer groups than channels (a recipe's norm_groups), or image_pooling=False"
+                f"zero. Use fewer groups than channels (a recipe's norm_groups), {leave}"
             )
-        if isinstance(norm, GhostBatchNorm2d) and norm.group_size == 1 and norm.training:
+        if getattr(norm, "group_size", None) == 1 and norm.training:  # a GhostBatchNorm2d (`seglib.models.norms`)
             raise ValueError(
                 f"batch norm over groups of one image: {single}, of which batch norm has no variance. Use groups of "
-                "two or more (a recipe's bn_batch), or image_pooling=False"
+                f"two or more (a recipe's bn_batch), {leave}"
             )
         # A synchronised norm also sees the other processes' images, so one image each is enough there.
         if batch_size == 1 and isinstance(norm, nn.BatchNorm2d) and norm.training:
             raise ValueError(
                 f"training on a batch of one image: {single}, of which batch norm has no variance. Use batches of two "
-                "or more (drop_last=True in the loader), image_pooling=False, or model.eval()"
+                f"or more (drop_last=True in the loader), model.eval(), {leave}"
             )
 
 

@@ -16,7 +16,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seglib.models.layers import adopt_batch_norm, replace_batch_norm
+from seglib.models.norms import adopt_batch_norm, replace_batch_norm
 
 TIMEOUT = timedelta(minutes=10)  # for a process that waits for one that hangs; one that dies is noticed at once
 
