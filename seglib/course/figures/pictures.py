@@ -289,7 +289,7 @@ def _block_means(values: np.ndarray, block: int) -> np.ndarray:
 
 @styled
 def show_path_counts(chains: Mapping[str, np.ndarray]) -> Figure:
-    """In how many ways each input pixel reaches an output pixel, per chain of layers; white ones do not at all.
+    """The number of ways from each input pixel to an output pixel, per chain of layers; from white ones there is none.
 
     chains: title -> (size,) counts along one axis as `seglib.course.fields.path_counts` returns them.
     """
