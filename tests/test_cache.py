@@ -404,24 +404,6 @@ def test_killed_packing_is_resumed(
     check_finished(pack(source, folder, progress=False), source)
 
 
-@needs_fork
-def test_killed_at_any_time(source: SegmentationDataset, folder: Path) -> None:
-    context, rng, kills = multiprocessing.get_context("fork"), np.random.default_rng(0), 0
-    for _ in range(12):
-        process = context.Process(target=pack, args=(source, folder, False))
-        process.start()
-        time.sleep(rng.uniform(0, 0.02))
-        process.kill()
-        process.join()
-        kills += process.exitcode == -signal.SIGKILL
-        try:
-            assert_same(PackedDataset(folder), source)
-        except FileNotFoundError as error:
-            assert "nothing to read yet" in str(error)
-    assert kills >= 2
-    check_finished(pack(source, folder, progress=False), source)
-
-
 def slow_pack(source: SegmentationDataset, folder: Path) -> None:
     save = np.save
     cache.np.save = lambda file, array: (save(file, array), time.sleep(0.01))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seglib.__main__ import main
 from seglib.data import CAMVID_CLASSES, CamVid, camvid_palette, convert_camvid, sample_rng
 from seglib.data.transforms import RandomFlip
 
@@ -126,7 +127,7 @@ def test_conversion(published: Path, tmp_path: Path) -> None:
     left.parent.mkdir(parents=True)
     left.write_bytes(b"")
     root.mkdir()
-    convert_camvid.convert_camvid(published, root)
+    main(["convert-camvid", str(published), str(root)])
     assert sorted(path.name for path in root.parent.rglob("*") if path.is_dir()) == sorted(
         ["camvid", "images", "labels", *NAMES, *NAMES]
     )

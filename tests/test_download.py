@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seglib.__main__ import main
 from seglib.data import VOCSegmentation, download
 from seglib.data.download import RETRIES, SBD, VOC
 
@@ -87,7 +88,7 @@ IDS = ("2007_000001", "2007_000002", "2007_000003", "2008_000004")
 VOC_FILES = {
     "ImageSets/Segmentation/train.txt": b"2007_000001\n2007_000002\n",
     "ImageSets/Segmentation/val.txt": b"2007_000003\n",
-    **{f"JPEGImages/{name}.jpg": name.encode() * 100 for name in IDS},
+    **{f"JPEGImages/{name}.jpg": name.encode() * 3000 for name in IDS},  # more than a file buffers
     **{f"SegmentationClass/{name}.png": name.encode() for name in IDS[:3]},
 }
 SBD_FILES = {
@@ -149,7 +150,7 @@ def test_checksums_are_the_published_ones() -> None:
 
 def test_all_of_a_mirror_is_read_by_the_data_set_and_asked_for_once(server: FakeServer, tmp_path: Path) -> None:
     root = tmp_path / "new" / "VOCdevkit"
-    download.download("all", root, f"{server.address}/")
+    main(["download", "all", str(root), "--url", f"{server.address}/"])
     assert sorted(path.name for path in root.iterdir()) == ["VOC2012", "benchmark_RELEASE"]
     val, trainaug = (VOCSegmentation(root, split, partial=True) for split in ("val", "trainaug"))
     assert val.names == ["2007_000003"] and trainaug.names == ["2007_000001", "2007_000002", "2008_000004"]

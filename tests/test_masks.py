@@ -13,8 +13,8 @@ from small_set import SMALL, write_small_set
 
 from seglib.data import ToyCityscapes, ToyVOC, cityscapes_palette, voc_palette
 from seglib.data.transforms import UNIT
+from seglib.metrics.cityscapes import score_folders
 from seglib.metrics.cityscapes_labels import train_ids_to_ids
-from seglib.metrics.cityscapes_scores import score_folders
 from seglib.predict import evaluate, main, predict_image
 from seglib.recipe import Recipe
 from seglib.train.checkpoint import load_run

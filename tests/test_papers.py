@@ -1,6 +1,5 @@
 """Published numbers: spot checks against the papers, consistency between their tables, and the accessor's errors."""
 
-import json
 from decimal import Decimal
 from pathlib import Path
 
@@ -214,10 +213,7 @@ def test_errors_name_what_there_is(arguments: tuple, row: dict, said: str) -> No
     assert said in str(error.value)
 
 
-def test_other_file(tmp_path: Path) -> None:
-    table = {"caption": "c", "protocol": "p", "rows": [{"n": 1, "miou": 1.50}]}
-    file = tmp_path / "papers.json"
-    file.write_text(json.dumps({"mine": {"name": "Mine", "tables": {"1": table}}}), encoding="utf-8")
-    assert published("mine", 1, path=file, n=1) == 1.5
+def test_a_missing_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seglib.studies.papers.PAPERS_FILE", tmp_path / "none.json")
     with pytest.raises(FileNotFoundError, match=r"none\.json: no such file"):
-        published("mine", 1, path=tmp_path / "none.json", n=1)
+        load_papers.__wrapped__()

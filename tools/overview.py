@@ -21,7 +21,7 @@ def main(run_dir: str) -> None:
     found = load_state(Path(run_dir) / "checkpoint.pt")
     if found is None:
         sys.exit(
-            f"{run_dir}: holds no checkpoint.pt; train one with python -m seglib.train.trainer toy_voc --run-dir {run_dir}"
+            f"{run_dir}: holds no checkpoint.pt; train one with python -m seglib train toy_voc --run-dir {run_dir}"
         )
     state, _ = found
     recipe = Recipe.from_dict(state["recipe"])

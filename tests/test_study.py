@@ -1,4 +1,4 @@
-"""Studies: what is run, what is not run again, and the table's arithmetic."""
+"""Studies: what is run, what is not run again, the table's arithmetic, and the code that a result was measured with."""
 
 import dataclasses
 import json
@@ -15,13 +15,14 @@ import torchvision
 from filelock import FileLock
 from small_set import SMALL, write_small_set
 
-from seglib.metrics import ConfusionMatrix
+from seglib.files import write_json
 from seglib.models.build import build_model, load_imagenet_weights
 from seglib.predict import evaluate
 from seglib.recipe import Recipe
-from seglib.studies.report import Cost
-from seglib.studies.study import Study, main
-from seglib.train.results import code_hashes, sealed
+from seglib.studies.files import STUDIES
+from seglib.studies.results import find_changed_code, stored_results
+from seglib.studies.study import Study, run_study
+from seglib.train.results import code_hashes, seal
 from seglib.train.trainer import Trainer
 
 
@@ -41,7 +42,7 @@ def study(tmp_path: Path) -> Study:
 
 def store(study: Study, row: str, seed: int, miou: float) -> None:
     recipe = study.recipe(row, seed)
-    result = sealed({"name": recipe.name, "recipe": recipe.changes(), "seed": seed, "scores": {"miou": miou}})
+    result = seal({"name": recipe.name, "recipe": recipe.changes(), "seed": seed, "scores": {"miou": miou}})
     (study.folder / f"{recipe.name}.json").write_text(json.dumps(result))
 
 
@@ -91,18 +92,7 @@ def test_a_row_that_was_not_run_says_so(study: Study) -> None:
     assert math.isnan(table["mean"]["no decoder"]) and math.isnan(table.difference["no decoder"])
 
 
-def test_studies_are_files(tmp_path: Path) -> None:
-    path = tmp_path / "mine.toml"
-    path.write_text('title = "crop"\nrecipe = "toy_voc"\nseeds = [4]\n[rows]\nbase = {}\nsmall = { crop_size = 65 }\n')
-    study = Study.load(path, folder=tmp_path)
-    assert study.missing() == [("base", 4), ("small", 4)]
-    assert study.recipe("base", 4) == Recipe.load("toy_voc").replace(seed=4)
-    assert study.recipe("small", 4) == Recipe.load("toy_voc").replace(seed=4, crop_size=65)
-
-
-@pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parent.parent / "seglib/studies").glob("*.toml")), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.toml")), ids=lambda path: path.stem)
 def test_the_packages_studies_load_at_every_scale(path: Path) -> None:
     scales = tomllib.loads(path.read_text(encoding="utf-8")).get("scales", {"": {}})
     for scale in scales:
@@ -121,28 +111,38 @@ def test_cascades_start_from_public_weights(name: str, scale: str) -> None:
         load_imagenet_weights(backbone, theirs)
 
 
-def test_nonsense_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[rows]\nsmall = { crop = 65 }", "unknown fields .*crop"),
+        ("[rows]\nsmall = { changes = { crop_size = 65 } }", "unknown fields .*changes"),
+        ("", "missing required field `rows`"),
+        ("sedes = [0]\n[rows]\na = {}", "unknown field `sedes`"),
+        ('seeds = ["0"]\n[rows]\na = {}', r"Expected `int`, got `str` - at `\$.seeds"),
+        ("seeds = [1, 1]\n[rows]\na = {}", "no seed twice"),
+        ('base = "b"\n[rows]\na = {}', r"row 'b'; expected one of \['a'\]"),
+        ('[rows]\na = { only = ["toyy"] }', "'toyy'"),
+        ("[rows]\na = { gpu = { crop_size = 65 } }", "names .'gpu'"),
+        ("[rows]\na = { published = { batch_size = 4 } }", "no paper ''"),
+        ("[scales]\ntoy = {}\n[rows]\na = {}", "found both"),
+        ("[scales", "Invalid|Expected"),
+    ],
+)
+def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(f'title = "t"\nrecipe = "toy_voc"\n{text}\n')
+    with pytest.raises(ValueError, match=rf"(?s)wrong\.toml: not a study .*({said})"):
+        Study.load(path)
+
+
+def test_a_row_needs_a_recipe_and_a_name_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "wrong.toml").write_text('title = "t"\n[scales]\ntoy = {}\n[rows]\na = {}\n')
+    with pytest.raises(ValueError, match=r"row 'a': expected a recipe"):
+        Study.load(tmp_path / "wrong.toml")
     with pytest.raises(FileNotFoundError, match=r"nowhere\.toml: no such study"):
         Study.load("nowhere")
-    path = tmp_path / "wrong.toml"
-    path.write_text('title = "crop"\nrecipe = "toy_voc"\n[rows]\nsmall = { crop = 65 }\n')
-    with pytest.raises(ValueError, match=r"wrong\.toml: not a study .*crop"):
-        Study.load(path)
-    for text, said in {
-        'title = "t"': "title and rows",
-        'title = "t"\nseeds = ["0"]\n[rows]\na = {}': "expected whole numbers",
-        'title = "t"\nbase = "b"\n[rows]\na = {}': r"row 'b'; expected one of \['a'\]",
-        'title = "t"\n[rows]\na = { only = ["toyy"] }': "'toyy'",
-        'title = "t"\n[rows]\na = { gpu = { crop_size = 65 } }': "'gpu'",
-        'title = "t"\n[scales]\n[rows]\na = {}': "the file offers",
-    }.items():
-        path.write_text(text if "[scales]" in text else text.replace('"t"', '"t"\nrecipe = "toy_voc"'))
-        with pytest.raises(ValueError, match=rf"(?s)wrong\.toml: not a study .*{said}"):
-            Study.load(path)
     with pytest.raises(ValueError, match="row 'plan'"):
         Study("t", {"plain": SMALL}).recipe("plan", 0)
-    with pytest.raises(ValueError, match="no seed twice"):
-        Study("t", {"plain": SMALL}, seeds=(1, 1))
 
 
 def store_all(study: Study, **scores: list[float]) -> None:
@@ -202,15 +202,59 @@ def test_a_row_whose_recipe_was_changed_is_stale(study: Study) -> None:
     assert "stale: 45.0 measured" in changed.table().remarks["no decoder"]
 
 
-def test_results_of_other_sources_say_so(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    study.run("plain", [0], progress=False)
+def present_code(patch: pytest.MonkeyPatch, code: dict[str, str]) -> None:
+    patch.setattr("seglib.studies.results.code_hashes", lambda: code)
+
+
+def test_a_result_knows_its_code(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    study.run("plain", progress=False)
     assert study.table().sources.tolist() == ["", ""]
-    monkeypatch.setattr("seglib.studies.study.code_hashes", lambda: code_hashes() | {"metrics.py": "0"})
-    assert study.table().sources.tolist() == ["earlier (1 file changed)", ""]
+    stored = json.loads((study.folder / "code" / f"{study.result('plain', 0)['code']}.json").read_text())
+    assert stored == {"definitions": code_hashes()}
+    assert len(list((study.folder / "code").iterdir())) == 1, "written once for both seeds"
+    assert [result["seed"] for result in stored_results(study.rows["plain"], study.folder)] == [0, 1]
+    first, second, *others = code_hashes()
+    present_code(monkeypatch, {code: code_hashes()[code] for code in others})
+    assert study.changed_code("plain") == sorted(code_hashes()[code] for code in (first, second))
+    assert study.table().sources.tolist() == ["earlier (2 definitions changed)", ""]
     assert "sources" not in study.report() and study.report(sources=True).sources["plain"].startswith("earlier")
-    assert study.changed_sources("plain") == ["metrics.py"]
-    store(study, "no decoder", 0, 0.5)  # a result that does not know its sources
-    assert study.table().sources["no decoder"] == "earlier"
+    present_code(monkeypatch, {code: name for code, name in code_hashes().items() if code != first})
+    assert study.table().sources["plain"] == "earlier (1 definition changed)"
+    present_code(monkeypatch, code_hashes() | {"0": "added"})
+    assert study.changed_code("plain") == []
+
+
+def test_a_result_without_its_code_is_earlier(study: Study) -> None:
+    store(study, "no decoder", 0, 0.5)
+    study.run("plain", [0], progress=False)
+    assert study.table().sources.tolist() == ["", "earlier"]
+    code = study.folder / "code" / f"{study.result('plain', 0)['code']}.json"
+    code.write_text("{")
+    with pytest.raises(ValueError, match=rf"{code.name}: damaged"):
+        study.table()
+    code.unlink()
+    assert study.changed_code("plain") is None and study.table().sources["plain"] == "earlier"
+
+
+def test_code_that_was_found_equal_counts_as_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, definitions, equal in [
+        ("a", {"1": "f", "2": "g", "3": "h"}, []),
+        ("b", {"2": "g", "4": "f"}, ["a"]),
+        ("c", {"5": "f"}, ["b", "gone"]),
+        ("other", {"8": "k"}, ["another"]),
+    ]:
+        write_json(tmp_path / "code" / f"{name}.json", {"definitions": definitions, "equal_to": equal})
+    for present, changed in [("123", []), ("24", []), ("5", []), ("2", ["f"]), ("9", ["f"])]:
+        present_code(monkeypatch, dict.fromkeys(present, "f"))
+        assert all(find_changed_code({"code": name}, tmp_path) == changed for name in "abc")
+        assert find_changed_code({"code": "other"}, tmp_path) == ["k"]
+    assert find_changed_code({"code": "gone"}, tmp_path) is None
+    assert find_changed_code({"sources": {"metrics.py": "1"}}, tmp_path) is None
+
+
+def test_results_from_before_code_was_stored_have_a_table() -> None:
+    table = Study.load("batch_size").table()
+    assert table.n.tolist() == [5, 5, 5, 5] and set(table.sources) <= {"", "earlier"}
 
 
 def test_an_edited_result_is_refused(study: Study) -> None:
@@ -264,7 +308,7 @@ def test_an_interrupted_row_has_noted_what_it_stored(study: Study, monkeypatch: 
 def test_a_damaged_note_of_rows_is_named(study: Study, content: bytes) -> None:
     (study.folder / "rows").mkdir()
     (study.folder / "rows" / "decoder_toy.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"decoder_toy\.json: expected JSON \(.*\); delete it, it is written again"):
+    with pytest.raises(ValueError, match=r"decoder_toy\.json: damaged \(.*\); take it back"):
         study.table()
 
 
@@ -287,57 +331,36 @@ def test_notebooks_and_the_command_line_resume_each_other(tmp_path: Path, monkey
 def test_rows_that_differ_in_scoring_share_one_training(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     base = SMALL.replace(iterations=2)
     rows = {"16": base, "8": base.replace(eval_output_stride=8, eval_flip=True, eval_window=(33, 49))}
-    study = dataclasses.replace(study, rows=rows, base="16")
-    scored: list[tuple[int | None, bool, tuple[int, int] | None]] = []
+    study = dataclasses.replace(study, rows=rows, base="16", seeds=(0,))
+    scored = []
 
-    def spy(*arguments: Any, **options: Any) -> ConfusionMatrix:
-        scored.append((options["output_stride"], options["flip"], options["window"]))
+    def spy(*arguments: Any, **options: Any) -> Any:
+        scored.append(arguments[3])
         return evaluate(*arguments, **options)
 
     monkeypatch.setattr("seglib.train.trainer.evaluate", spy)
-    assert study.run("16", [0], progress=False) == 1
+    assert study.run("16", progress=False) == 1
     monkeypatch.setattr(Trainer, "_train", lambda *_: pytest.fail("trained again"))
-    study_of_one = dataclasses.replace(study, seeds=(0,))
-    assert str(study_of_one.cost("8")).endswith("1 of 1 runs are left, trained with another row and only to be scored")
-    newer = code_hashes() | {"metrics.py": "0"}
+    assert study.cost("8") == "8: 1 of 1 runs are left, trained with another row and only to be scored"
+    first, *others = code_hashes()
+    newer = {code: code_hashes()[code] for code in others} | {"0": code_hashes()[first]}
     monkeypatch.setattr("seglib.train.trainer.code_hashes", lambda: newer)
-    assert study.run("8", [0], progress=False) == 1
-    monkeypatch.setattr("seglib.studies.study.code_hashes", lambda: newer)
-    assert study.changed_sources("8") == ["metrics.py"], "scored by the present code, trained by an earlier one"
+    assert study.run("8", progress=False) == 1
+    present_code(monkeypatch, newer)
+    assert study.changed_code("8") == [newer["0"]], "scored by the present code, trained by an earlier one"
     finer, plain = study.result("8", 0), study.result("16", 0)
     assert finer["evaluation"] == plain["evaluation"] | {"output_stride": 8, "flip": True, "window": [33, 49]}
-    assert scored == [(None, False, None), (8, True, (33, 49))]
+    assert [(how.output_stride, how.flip, how.window) for how in scored] == [(None, False, None), (8, True, (33, 49))]
 
 
 def test_a_row_says_what_it_will_cost(study: Study, capsys: pytest.CaptureFixture) -> None:
-    assert str(study.cost("plain")).endswith("no stored run tells how long one takes")
+    assert study.cost("plain").endswith("no stored run tells how long one takes")
     study.run("plain", [0], progress=True)
     assert "plain: 2 of 2 runs are left" in capsys.readouterr().out
-    own, other = study.cost("plain"), study.cost("no decoder")
-    assert own.missing == 1 and not own.scaled and own.seconds == study.result("plain", 0)["train_seconds"]
-    assert other.scaled and other.seconds == pytest.approx(own.seconds * other.mult_adds / own.mult_adds)
+    assert "plain: 1 of 2 runs are left" in study.cost("plain") and "(as measured on" in study.cost("plain")
+    assert "(estimated from another row's on" in study.cost("no decoder")
     study.run("plain", progress=False)
-    assert str(study.cost("plain")) == "plain: all 2 runs are stored, nothing is trained"
-
-
-@pytest.mark.parametrize(
-    ("mult_adds", "seconds", "said"),
-    [
-        (52_100_000, 40, "52.1 million Mult-Adds of training each, about 40 s each (as measured on CPU)"),
-        (1_500_000_000_000, 600, "1.5 trillion Mult-Adds of training each, about 10 min each (as measured on CPU)"),
-        (
-            30_000_000_000_000_000,
-            90_000,
-            "30,000 trillion Mult-Adds of training each, about 25.0 h each (as measured on CPU)",
-        ),
-    ],
-)
-def test_costs_are_readable(mult_adds: int, seconds: float, said: str) -> None:
-    cost = Cost("4", 2, 0, 5, mult_adds, seconds, "CPU", scaled=False)
-    assert str(cost) == f"4: 2 of 5 runs are left, {said}"
-    some, all_ = (dataclasses.replace(cost, trained=trained) for trained in (1, 2))
-    assert "each, but 1 only to be scored, about" in str(some)
-    assert str(all_) == "4: 2 of 5 runs are left, trained with another row and only to be scored"
+    assert study.cost("plain") == "plain: all 2 runs are stored, nothing is trained"
 
 
 def test_a_row_of_ones_own(study: Study) -> None:
@@ -384,23 +407,34 @@ batch_size = 1
         Study.load(path, "gpu")
 
 
-def test_the_command_shares_and_writes(study: Study, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_file_of_one_scale(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('title = "crop"\nrecipe = "toy_voc"\nseeds = [4]\n[rows]\nfirst = {}\nsmall = { crop_size = 65 }\n')
+    study = Study.load(path, folder=tmp_path)
+    assert study.missing() == [("first", 4), ("small", 4)] and (study.base, study.scale) == ("first", "toy")
+    assert study.recipe("small", 4) == Recipe.load("toy_voc").replace(seed=4, crop_size=65)
+
+
+def test_the_command_runs_what_is_missing_and_writes(
+    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    toy = dataclasses.replace(Study.load("batch_size", "toy"), folder=study.folder)
     for seed in range(5):
-        for row in ("4", "8", "12", "16"):
-            toy = dataclasses.replace(Study.load("batch_size", "toy"), folder=study.folder)
+        for row in toy.rows:
             store(toy, row, seed, 0.4 + 0.01 * seed)
-    places = ["--folder", str(study.folder), "--runs", str(study.runs)]
-    assert main(["batch_size", *places, "--csv", str(tmp_path / "t.csv")]) == 0
+    places = {"folder": study.folder, "runs": study.runs}
+    assert run_study("batch_size", **places, csv=tmp_path / "t.csv") == 0
     assert "DeepLabv3, Table 9" in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "t.csv")) == 4
     assert (study.folder / "rows" / "batch_size_toy.json").exists()
-    for wrong, said in ((["44"], "row '44'"), (["--seeds", "99"], r"seeds \[99\]")):
-        with pytest.raises(SystemExit, match=f"error: {said}"):
-            main(["batch_size", *wrong, *places])
+    with pytest.raises(ValueError, match="row '44'"):
+        run_study("batch_size", ("44",), **places)
+    with pytest.raises(ValueError, match=r"seeds \[99\]"):
+        run_study("batch_size", seeds=(99,), **places)
 
 
-def test_the_command_goes_on_behind_a_run_that_diverges(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+def test_the_command_continues_after_a_run_that_diverges(
+    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     fitted = []
 
@@ -408,13 +442,11 @@ def test_the_command_goes_on_behind_a_run_that_diverges(
         fitted.append((self.recipe.batch_size, self.recipe.seed))
         if self.recipe.batch_size == 8:
             raise FloatingPointError("the loss is nan")
-        store(dataclasses.replace(toy, folder=self.run_dir), str(self.recipe.batch_size), self.recipe.seed, 0.5)
-        (self.run_dir / f"{self.recipe.name}.json").rename(self.run_dir / "result.json")
+        result = {"name": self.recipe.name, "recipe": self.recipe.changes(), "scores": {"miou": 0.5}, "code": self.code}
+        write_json(self.run_dir / "result.json", seal(result))
 
-    toy = Study.load("batch_size", "toy")
     monkeypatch.setattr(Trainer, "fit", fit)
-    places = ["--folder", str(study.folder), "--runs", str(study.runs)]
-    assert main(["batch_size", "8", "16", "--seeds", "1", "0", *places]) == 1
+    assert run_study("batch_size", ("8", "16"), seeds=(1, 0), folder=study.folder, runs=study.runs) == 1
     assert fitted == [(8, 1), (16, 1), (8, 0), (16, 0)]
     assert capsys.readouterr().out.count("failed: the loss is nan") == 2
     assert len(list(study.folder.glob("*.json"))) == 2
