@@ -242,7 +242,7 @@ def test_label_pixels_are_the_palette() -> None:
     figure = Figure(figsize=(1.28, 1.28), dpi=100)
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set_axis_off()
-    pictures.draw_label(ax, label, palette)
+    pictures.draw_label(ax, label, palette, classes=())
     np.testing.assert_array_equal(rendered(figure), palette[label].repeat(8, axis=0).repeat(8, axis=1))
 
 

@@ -1,4 +1,4 @@
-"""What an output pixel sees: theoretical and effective receptive fields, paths through a chain, and valid weights."""
+"""Receptive fields, theoretical and effective; paths through a chain of layers; the valid weights of a kernel."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -58,7 +58,7 @@ def theoretical_field(layers: Iterable[Layer]) -> Field:
 
 
 def path_counts(layers: Sequence[Layer]) -> Tensor:
-    """How many paths lead from each input pixel of the field to the output pixel, along one axis.
+    """The number of paths from each input pixel of the field to the output pixel, along one axis.
 
     (size,) float64. A zero is a pixel inside the field that the output pixel cannot see: gridding. Along both axes the
     counts are the outer product.
@@ -90,7 +90,7 @@ def backbone_layers(backbone: nn.Module) -> list[Layer]:
 
 
 def effective_field(network: nn.Module, images: Tensor, row: int, column: int) -> Tensor:
-    """How much each input pixel changes one output pixel: the gradient's magnitude (Luo et al. 2016, section 3).
+    """The influence of each input pixel on one output pixel: the gradient's magnitude (Luo et al. 2016, section 3).
 
     Args:
         network: (B, C, H, W) -> (B, K, h, w), or a backbone, whose last map is taken; in evaluation mode: batch norm
@@ -137,7 +137,7 @@ def effective_size(field: Tensor) -> float:
 
 
 def valid_weights(side: int, rate: int) -> Tensor:
-    """How many of the nine weights of a 3x3 kernel meet the map and not its zero padding, at each position.
+    """The number of the nine weights of a 3x3 kernel that meet the map, and not its zero padding, at each position.
 
     (side, side) int64, for a map of side x side pixels and an atrous rate of at least 1, padded to keep its size.
     """

@@ -1,4 +1,4 @@
-"""One network under several protocols: how much of a score is how it was taken (notebook 07)."""
+"""One network under several protocols: the part of a score that is due to the way it was taken (notebook 07)."""
 
 import numpy as np
 from torch import nn
@@ -36,9 +36,9 @@ def miou_by_protocol(
         prediction = predict_image(model, image, normalisation)
         matrices[FULL].update(label, prediction)
         with_void.update(np.where(label == dataset.ignore_index, k, label), prediction)
-        alone = ConfusionMatrix(k, dataset.ignore_index)
-        alone.update(label, prediction)
-        frame_means.append(alone.compute().miou)
+        of_frame = ConfusionMatrix(k, dataset.ignore_index)
+        of_frame.update(label, prediction)
+        frame_means.append(of_frame.compute().miou)
         for name, part in ((HALF, halve(image, label)), (CENTRE, cut_centre(image, label))):
             matrices[name].update(part[1], predict_image(model, part[0], normalisation))
     scores = {name: matrix.compute().miou for name, matrix in matrices.items()}

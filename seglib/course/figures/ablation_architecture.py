@@ -108,7 +108,7 @@ def untrained_use(rate: int, trained: tuple[int, int], scored: tuple[int, int]) 
 
 @styled
 def tap_chart(rates: Sequence[tuple[str, int]], trained: tuple[int, int], scored: tuple[int, int]) -> Figure:
-    """How much of each 3x3 kernel meets the map: bars in training, frames in scoring, marks for weights never trained.
+    """The part of each 3x3 kernel that meets the map: bars in training, frames in scoring, marks for untrained weights.
 
     Args:
         rates: name and atrous rate of the convolutions in order.

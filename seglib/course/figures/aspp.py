@@ -44,7 +44,7 @@ def show_taps(rates: Sequence[int], side: int, row: int | None = None, column: i
 
 @styled
 def show_influence(influences: Mapping[str, np.ndarray], row: int, column: int) -> Figure:
-    """How strongly each pixel of an input map acts on one pixel of the output, on one logarithmic scale.
+    """The influence of each pixel of an input map on one pixel of the output, on one logarithmic scale.
 
     Args:
         influences: title -> (H, W) magnitudes, 0 where nothing is seen.

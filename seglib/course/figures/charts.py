@@ -80,7 +80,7 @@ def line_chart(
     legend: str | None = None,
     log: bool = False,
 ) -> Figure:
-    """Shares in 0..1 over something, a line with marks of its own for each name.
+    """Shares in 0..1 as lines, each with a colour, dashes and marks of its own.
 
     Args:
         xs: N places, ascending.
@@ -298,7 +298,7 @@ def _draw_effect(ax: Axes, y: int, line: pd.Series, is_base: bool) -> None:
 
 @styled
 def difference_map(differences: pd.DataFrame) -> Figure:
-    """What each row of a study gains (blue) and loses (red) in each class, in points of IoU.
+    """The gains (blue) and losses (red) of each row of a study in each class, in points of IoU.
 
     differences: rows of a study x classes, in -1..1; nan is left empty.
     """

@@ -31,7 +31,7 @@ def show_regions(frames: Mapping[str, tuple[np.ndarray, np.ndarray]], names: Map
 
 @styled
 def show_coverage(counts: Mapping[str, np.ndarray], window: tuple[int, int]) -> Figure:
-    """By how many windows each pixel is seen, one map per overlap in one scale of greys; the first window is outlined.
+    """The number of windows that see each pixel, a map per overlap on one scale; the first window is outlined.
 
     Args:
         counts: title -> integers (H, W), each at least 1.

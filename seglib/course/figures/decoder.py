@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from seglib.course.figures.pictures import LISTED_SHARE, class_colours, draw_label, draw_panels, error_map, fade
+from seglib.course.figures.pictures import LISTED_SHARE, class_colours, draw_panels, error_map, fade
 from seglib.course.figures.style import INK, VOID, halo, styled
 from seglib.metrics import boundary_band
 
@@ -45,7 +45,7 @@ def wipe(
     titles = ["image", "without  |  with decoder", f"errors within {width} pixels"]
     figure, axes = draw_panels(titles, aspects=(image.shape[0] / image.shape[1],), legend=colours)
     axes[0].imshow(image, interpolation="nearest")
-    draw_label(axes[1], np.where(label == VOID, VOID, shown), palette)
+    axes[1].imshow(palette[np.where(label == VOID, VOID, shown)], interpolation="nearest")
     axes[2].imshow(np.where(band[..., None], errors, fade(errors)), interpolation="nearest")
     for ax in axes:
         ax.axvline(edge - 0.5, color="white", linewidth=1.5, path_effects=halo(INK, 3.5))

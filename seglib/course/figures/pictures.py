@@ -103,7 +103,6 @@ def show_samples(
     palette: np.ndarray,
     titles: Sequence[str] | None = None,
     max_columns: int = 4,
-    names: bool = True,
 ) -> Figure:
     """Photographs beside their labels, and with `predictions` beside those and a map of the errors.
 
@@ -115,7 +114,6 @@ def show_samples(
         palette: (256, 3) uint8.
         titles: N texts over the images.
         max_columns: panels side by side; a sample has 2 or 4.
-        names: write the class names on the maps.
 
     Raises:
         ValueError: if numbers or sizes do not agree, or a value is neither a class nor void.
@@ -140,7 +138,7 @@ def show_samples(
     )
     for ax, (_, picture) in zip(axes, panels, strict=True):
         if picture.ndim == 2:
-            draw_label(ax, picture, palette, classes if names else None)
+            draw_label(ax, picture, palette, classes)
         else:
             ax.imshow(picture, interpolation="nearest")
     if predictions is not None:
@@ -151,15 +149,12 @@ def show_samples(
     return figure
 
 
-def draw_label(ax: Axes, label: np.ndarray, palette: np.ndarray, classes: Sequence[str] | None = None) -> None:
-    """Draws a label map (H, W) of 0..255 in exactly the palette's colours.
+def draw_label(ax: Axes, label: np.ndarray, palette: np.ndarray, classes: Sequence[str]) -> None:
+    """Draws a label map (H, W) of 0..255 in exactly the palette's colours, the names in the roomiest places of classes.
 
-    classes: if given, the K names are written on the map, each in the roomiest place of its class, for readers who
-    cannot tell the colours apart.
+    The names are for readers who cannot tell the colours apart.
     """
     ax.imshow(palette[label], interpolation="nearest")
-    if classes is None:
-        return
     step = 1 + min(label.shape) // 256
     coarse = label[::step, ::step]
     for index in np.unique(coarse[coarse < len(classes)]).tolist():
@@ -289,7 +284,7 @@ def _block_means(values: np.ndarray, block: int) -> np.ndarray:
 
 @styled
 def show_path_counts(chains: Mapping[str, np.ndarray]) -> Figure:
-    """In how many ways each input pixel reaches an output pixel, per chain of layers; white ones do not at all.
+    """The number of ways from each input pixel to an output pixel, per chain of layers; from white ones there is none.
 
     chains: title -> (size,) counts along one axis as `seglib.course.fields.path_counts` returns them.
     """

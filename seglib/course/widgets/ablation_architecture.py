@@ -3,9 +3,8 @@
 from matplotlib.figure import Figure
 
 from seglib.course.figures.ablation_architecture import tap_chart
-from seglib.course.widgets.explorer import Explorer, slider
+from seglib.course.widgets.explorer import MULTI_GRIDS, Explorer, slider
 
-GRIDS = ((1, 1, 1), (1, 2, 1), (1, 2, 3), (1, 2, 4), (2, 2, 2))
 SIDES = (65, 97, 129, 161, 257, 321, 513)
 OUTPUT_STRIDE = 16
 
@@ -40,7 +39,7 @@ def cascade_explorer() -> Explorer:
     return Explorer(
         show_cascade,
         "Bars: training; frames: scoring; crosses: products with weights that met nothing but padding in training.",
-        multi_grid=slider("multi-grid", GRIDS, (1, 2, 4)),
+        multi_grid=slider("multi-grid", MULTI_GRIDS, (1, 2, 4)),
         last_block=slider("last block", (4, 5, 6, 7), 7),
         crop=slider("crop", SIDES, 513, " pixels"),
         image=slider("image", SIDES, 513, " pixels"),

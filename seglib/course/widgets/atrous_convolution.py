@@ -16,13 +16,12 @@ from seglib.course.fields import (
     theoretical_field,
 )
 from seglib.course.figures import show_fields
-from seglib.course.widgets.explorer import Explorer, slider
+from seglib.course.widgets.explorer import MULTI_GRIDS, Explorer, slider
 from seglib.models import ResNet
 
 SIDE = 513  # the papers' crop
 WIDTH = 4  # a narrow network answers at once, and its field has the size of the wide one's
 IMAGES = 3
-MULTI_GRIDS = ((1, 1, 1), (1, 2, 1), (1, 2, 3), (1, 2, 4), (2, 2, 2))
 
 
 class _Probe(nn.Module):

@@ -1,4 +1,4 @@
-"""What every explorer is made of: labelled sliders, and one figure that follows them."""
+"""The parts of every explorer: labelled sliders, and one figure that follows them."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -7,6 +7,8 @@ import ipywidgets
 from matplotlib.figure import Figure
 
 from seglib.course.figures.style import png
+
+MULTI_GRIDS = ((1, 1, 1), (1, 2, 1), (1, 2, 3), (1, 2, 4), (2, 2, 2))  # that the explorers of dilations offer
 
 
 class Explorer(ipywidgets.VBox):

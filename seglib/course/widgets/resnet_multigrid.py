@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from seglib.course.figures.resnet_multigrid import dilation_chart
-from seglib.course.widgets.explorer import Explorer, slider
+from seglib.course.widgets.explorer import MULTI_GRIDS, Explorer, slider
 from seglib.models import ResNet
-
-MULTI_GRIDS = ((1, 1, 1), (1, 2, 1), (1, 2, 3), (1, 2, 4), (2, 2, 2))
 
 
 def show_dilations(depth: int, output_stride: int, multi_grid: Sequence[int], stride_unit: str) -> Figure:
