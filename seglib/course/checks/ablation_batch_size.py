@@ -1,7 +1,5 @@
 """Checks of notebook 08: merged statistics, the memory of a running mean, equal images, and a row of one's own."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

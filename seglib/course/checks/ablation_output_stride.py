@@ -1,7 +1,5 @@
 """Checks of notebook 09: rank correlation, cost by stride, a confounded comparison undone, and a row of one's own."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Mapping
 from itertools import product

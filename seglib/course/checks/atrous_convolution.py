@@ -1,7 +1,5 @@
 """Checks of notebook 02: the dilated kernel, the receptive field of a chain, and a stride removed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Checks of notebook 07: ids of a submission, iIoU of a class, where windows begin, what squashing does to a box."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Checks of notebook 11: median weights, the weighted mean over pixels, Dice under void, paired differences of runs."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Checks of notebook 06: the joint crop, the learning rates of a resumed run, and mIoU over a set of images."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

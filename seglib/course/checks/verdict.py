@@ -1,7 +1,5 @@
 """The verdict on an answer: not attempted, wrong with a reason and a hint, or correct."""
 
-from __future__ import annotations
-
 import copy
 import dis
 import functools
@@ -169,7 +167,7 @@ def agree(found: Any, value: Any) -> bool:
 
 
 def _show(value: Any) -> str:
-    if isinstance(value, Tensor | np.ndarray):
+    if isinstance(value, Tensor | np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list | tuple | set):
         text = ", ".join(map(_show, sorted(value) if isinstance(value, set) else value))
