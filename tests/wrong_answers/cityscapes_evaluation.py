@@ -65,7 +65,7 @@ def submission_ids(prediction):
         "this is the plain IoU": IIOU(skip="", weight="1"),
         "the weight is upside down": IIOU(weight="mask.sum() / mean_size"),
         "pixels predicted as the class on another one are FP": IIOU(wrong="0"),
-        "a group has no members with a size": IIOU(skip="", weight="mean_size / mask.sum() if instance > 1000 else 1"),
+        "pixels of a group": IIOU(skip="", weight="mean_size / mask.sum() if instance > 1000 else 1"),
         "a caravan is ignored in the scores": IIOU(scored=""),
         "iTP / (iTP + FP + iFN)": IIOU(wrong="0 * wrong + miss"),
     },

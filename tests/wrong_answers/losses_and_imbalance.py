@@ -52,7 +52,7 @@ def paired(base, row):
 
 WRONG = {
     "11.1": {
-        "divide by the pixels of the images in which a class occurs": MEDIAN(below="pixels.sum()"),
+        "divide by `images_with`": MEDIAN(below="pixels.sum()"),
         "that is the frequencies' mean over the frequency": MEDIAN(middle="np.mean(frequency[pixels > 0])"),
         "that is upside down": MEDIAN(above="frequency, middle"),
         "classes without a pixel do not count in the median": MEDIAN(middle="np.median(frequency)"),

@@ -15,7 +15,7 @@ WRONG = {
     },
     "3.2": {
         "that is the whole window": "def reached_offsets(rates):\n    return set(range(-sum(rates), sum(rates) + 1))",
-        "those are the taps of the single convolutions": "def reached_offsets(rates):\n"
+        "those are the single convolutions' taps": "def reached_offsets(rates):\n"
         "    return {s * rate for rate in rates for s in (-1, 0, 1)}",
         "a kernel reaches to both sides": "def reached_offsets(rates):\n"
         "    found = {0}\n"

@@ -73,9 +73,7 @@ def images_remembered(answer: Callable[[float, int], float]) -> None:
             "that is the number of batches; each has `batch_size` images.": right(momentum),
             "1 / momentum is the time in which a value fades; add up the squares of the weights.": batch_size
             / momentum,
-            "that is TensorFlow's convention, where the number is the decay, 1 - momentum.": right(
-                1 - momentum, batch_size
-            ),
+            "that is TensorFlow's convention, whose number is 1 - momentum.": right(1 - momentum, batch_size),
             "that is the sum of the squared weights; its inverse is asked for.": 1 / right(momentum),
             "the batch size is on the wrong side of the fraction.": right(momentum) / batch_size,
         },

@@ -89,9 +89,7 @@ def head_parameters(answer: Callable[[int, int, int, bool, int], int]) -> None:
         count = partial(_parameters, *case)
         return {
             "every batch norm has a scale and a shift per channel.": count(per_norm=0),
-            "a batch norm has two parameters per channel; its running statistics are not parameters.": count(
-                per_norm=1
-            ),
+            "a norm has two parameters per channel; its running statistics are not parameters.": count(per_norm=1),
             "a convolution that batch norm follows has no bias: the norm's shift does its work.": count(per_norm=3),
             "no norm follows the classifier, so it has a bias.": count() - case[-1],
             "the projection reads the concatenation of all branches, not one of them.": count(joined=False),

@@ -50,7 +50,7 @@ def iiou_of(answer: Callable[[np.ndarray, np.ndarray, np.ndarray, int, float], f
             "this is the plain IoU: each instance's pixels weigh mean_size / its own size.": iiou(power=0),
             "the weight is upside down: large instances should weigh less per pixel.": iiou(power=-1),
             "pixels predicted as the class on another one are FP, each of weight 1.": iiou(false_positives=False),
-            "a group has no members with a size: its pixels (instance id = class id) are not iFN or iTP.": iiou(
+            "pixels of a group (instance id = class id) are not iFN or iTP: its members have no size.": iiou(
                 groups=True
             ),
             "a caravan is ignored in the scores: whatever is predicted there is not an FP.": iiou(ignored=True),

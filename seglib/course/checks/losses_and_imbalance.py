@@ -30,7 +30,7 @@ def median_weights(answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> No
         expect(not absent.any(), f"{what} the class without a pixel has the weight {absent}.", hint)
         rule = partial(_median_rule, pixels)
         usual = {
-            "divide by the pixels of the images in which a class occurs, not by all.": rule(
+            "divide by `images_with`, the pixels of images with the class, not by all.": rule(
                 [sum(pixels)] * len(pixels)
             ),
             "that is upside down: a frequent class should get a small weight.": [1 / w if w else 0.0 for w in right],
@@ -95,9 +95,7 @@ def soft_dice(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
         "that is a mean over the images; sum over the whole batch first.": sum(one_by_one) / 2,
         "the constant 1 above and below the line is missing.": dice(smooth=0.0),
         "the 2 above the line is missing.": dice(twice=1),
-        "class 2 is left out; it has no pixel, but it can be predicted, and then its term should fall.": dice(
-            classes=2
-        ),
+        "class 2 is left out; it has no pixel, but where it is predicted its term should fall.": dice(classes=2),
     }
     wrong = f"The loss is {found:.4f}, expected {dice():.4f}."
     diagnose(found, dice(), usual, wrong, "(2 I + 1) / (P + L + 1) for each class, then the mean.")

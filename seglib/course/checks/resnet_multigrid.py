@@ -24,12 +24,8 @@ def block4_rates(answer: Callable[[int, tuple[int, ...]], Sequence[int]]) -> Non
         usual=lambda stride, factors: {
             "the factors are multiplied by the block's base rate, not used as rates.": factors,
             "the base rate is multiplied by the factors, not added.": np.add(_rates(stride, (1,)), factors),
-            "the output stride is not the base rate: a smaller one means more removed strides.": np.multiply(
-                stride, factors
-            ),
-            "the base rate is 2 only at 16. How many strides of 2 are removed at 8, and at 32?": np.multiply(
-                2, factors
-            ),
+            "the output stride is not the base rate: where it is small, more is removed.": np.multiply(stride, factors),
+            "the base rate is 2 only at 16: how many strides of 2 are removed at 8 and 32?": np.multiply(2, factors),
         },
         hint="the base rate is the product of the strides that were removed; how many are there at 32, 16 and 8?",
         read=tuple,
@@ -61,9 +57,9 @@ def reached_offsets(answer: Callable[[Sequence[int]], set[int]]) -> None:
             "that is the whole window. Some of its pixels may be hit by no sum of taps.": {
                 *range(-sum(rates), sum(rates) + 1)
             },
-            "those are the taps of the single convolutions. One after the other, their offsets add up.": (
-                {sign * rate for rate in rates for sign in (-1, 0, 1)}
-            ),
+            "those are the single convolutions' taps; in a chain they add up.": {
+                s * r for r in rates for s in (-1, 0, 1)
+            },
             "a kernel reaches to both sides; its taps are -rate, 0 and rate.": _offsets(rates, one_sided=True),
         },
         hint="add to every offset reached so far each of the next convolution's taps.",

@@ -155,14 +155,14 @@ def compare(
 
 
 def agree(found: Any, value: Any) -> bool:
-    """Compares two values, item by item if they are sequences; of floats, four digits count."""
+    """Compares two values, item by item if they are sequences; of floats, five digits count."""
     if isinstance(value, tuple | list):
         pairs = isinstance(found, tuple | list) and len(found) == len(value)
         return pairs and all(agree(one, other) for one, other in zip(found, value, strict=True))
     if isinstance(value, Tensor):
         value, found = value.detach().numpy(), found.detach().numpy() if isinstance(found, Tensor) else found
     if isinstance(value, np.ndarray | np.floating | float):
-        return np.shape(found) == np.shape(value) and np.allclose(found, value, rtol=1e-4, atol=1e-6)
+        return np.shape(found) == np.shape(value) and np.allclose(found, value, rtol=1e-5, atol=1e-6)
     return bool(found == value)
 
 
