@@ -1,39 +1,43 @@
 """Stored results run again: what is equal, what is within the spread, what is not, and which code is found equal."""
 
+import copy
+import dataclasses
 import json
 import math
+import shutil
 from functools import partial
 from pathlib import Path
 
 import pytest
 from small_set import SMALL, write_small_set
 
-from seglib.files import write_json
 from seglib.recipe import Recipe
 from seglib.studies.rerun import Comparison, rerun, run_again, sample
 from seglib.studies.study import Study
 from seglib.train.optim import learning_rate
-from seglib.train.results import code_hashes, load_result, seal
+from seglib.train.results import code_hashes
 from seglib.train.trainer import Trainer
 
 RECIPE = SMALL.replace(iterations=2)
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_set(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture
-def study(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
-    """Three stored results of code of which one definition has changed since; two of them are of one kind."""
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Three results of code of which one definition has changed since; two of them are of one kind."""
+    place = tmp_path_factory.mktemp("stored")
     rows = {"plain": RECIPE, "Dice": RECIPE.replace(loss="dice"), "slow": RECIPE.replace(lr=0.01)}
-    study = Study("tiny", rows, seeds=(0,), folder=tmp_path / "results", runs=tmp_path / "runs", data_root=root)
-    monkeypatch.setattr("seglib.studies.rerun.Trainer", partial(Trainer, data_root=root))
+    root = write_small_set(place / "data")
+    study = Study("tiny", rows, seeds=(0,), folder=place / "results", runs=place / "runs", data_root=root)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("seglib.train.trainer.code_hashes", lambda: code_hashes() | {"0": "old_loss"})
         assert [study.run(row, progress=False) for row in rows] == [1, 1, 1]
     return study
+
+
+@pytest.fixture
+def study(stored: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    monkeypatch.setattr("seglib.studies.rerun.Trainer", partial(Trainer, data_root=stored.data_root))
+    return dataclasses.replace(stored, folder=shutil.copytree(stored.folder, tmp_path / "results"))
 
 
 def compare(again: float, spread: float, code: list[str] | None = None, again_on: str = "CPU, 1 threads") -> Comparison:
@@ -49,10 +53,9 @@ def test_the_same_machine_gives_the_same_result(study: Study, tmp_path: Path) ->
     compared = run_again(path, tmp_path / "again")
     assert compared.same and compared.agrees and compared.code == ["old_loss"]
     assert str(compared).endswith("the same, pixel by pixel (code changed: old_loss)")
-    result = load_result(path)
-    result["scores"]["iou"][0] += 1e-6  # the confusion matrix is left as it was
-    write_json(path, seal(result))
-    assert not run_again(path, tmp_path / "forged").same
+    forged = copy.deepcopy(compared.stored)
+    forged["scores"]["iou"][0] += 1e-6  # the confusion matrix is left as it was
+    assert not dataclasses.replace(compared, stored=forged).same
 
 
 @pytest.mark.parametrize(("again", "agrees"), [(0.5, True), (0.519, True), (0.481, True), (0.521, False)])

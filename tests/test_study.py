@@ -26,24 +26,25 @@ from seglib.train.results import code_hashes, seal
 from seglib.train.trainer import Trainer
 
 
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_set(tmp_path_factory.mktemp("data"))
+
+
 @pytest.fixture
-def study(tmp_path: Path) -> Study:
+def study(root: Path, tmp_path: Path) -> Study:
     rows = {"plain": SMALL.replace(iterations=2), "no decoder": SMALL.replace(iterations=2, model="deeplabv3")}
     (tmp_path / "results").mkdir()
-    return Study(
-        "decoder",
-        rows,
-        seeds=(0, 1),
-        folder=tmp_path / "results",
-        runs=tmp_path / "runs",
-        data_root=write_small_set(tmp_path / "data"),
-    )
+    return Study("decoder", rows, (0, 1), folder=tmp_path / "results", runs=tmp_path / "runs", data_root=root)
 
 
-def store(study: Study, row: str, seed: int, miou: float) -> None:
-    recipe = study.recipe(row, seed)
-    result = seal({"name": recipe.name, "recipe": recipe.changes(), "seed": seed, "scores": {"miou": miou}})
-    (study.folder / f"{recipe.name}.json").write_text(json.dumps(result))
+def store(study: Study, **scores: list[float]) -> None:
+    """Stores results of rows, seed by seed; `_` stands for a space."""
+    for row, values in scores.items():
+        for seed, miou in enumerate(values):
+            recipe = study.recipe(row.replace("_", " "), seed)
+            result = {"name": recipe.name, "recipe": recipe.changes(), "seed": seed, "scores": {"miou": miou}}
+            write_json(study.folder / f"{recipe.name}.json", seal(result))
 
 
 def test_every_run_is_stored_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,13 +53,8 @@ def test_every_run_is_stored_once(study: Study, monkeypatch: pytest.MonkeyPatch)
     assert study.missing() == [("plain", 0), ("plain", 1)]
     stored = study.result("no decoder", 1)
     assert stored["seed"] == 1 and stored["recipe"]["model"] == "deeplabv3"
-    assert (
-        stored["scores"]
-        == Trainer(study.recipe("no decoder", 1), study.runs / stored["name"], data_root=study.data_root)
-        .evaluate(progress=False)
-        .compute()
-        .to_dict()
-    )
+    trainer = Trainer(study.recipe("no decoder", 1), study.runs / stored["name"], data_root=study.data_root)
+    assert stored["scores"] == trainer.evaluate(progress=False).compute().to_dict()
     monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("a stored run is not repeated"))
     assert study.run("no decoder", progress=False) == 0
 
@@ -69,27 +65,6 @@ def test_a_run_that_another_process_is_at_is_left_to_it(study: Study) -> None:
     with FileLock(run_dir / "lock"):
         assert study.run("plain", [0], progress=False) == 0
     assert study.run("plain", [0], progress=False) == 1
-
-
-def test_the_table_compares_seed_by_seed(study: Study) -> None:
-    for seed, (plain, without) in enumerate([(0.5, 0.4), (0.7, 0.65)]):
-        store(study, "plain", seed, plain)
-        store(study, "no decoder", seed, without)
-    table = study.table()
-    assert table.n.tolist() == [2, 2]
-    assert table["mean"].tolist() == pytest.approx([0.6, 0.525])
-    assert table.sd.tolist() == pytest.approx([np.std([0.5, 0.7], ddof=1), np.std([0.4, 0.65], ddof=1)])
-    assert table.difference["no decoder"] == pytest.approx(-0.075)
-    assert table["sd of difference"]["no decoder"] == pytest.approx(np.std([-0.1, -0.05], ddof=1))
-    assert math.isnan(table.difference["plain"])
-
-
-def test_a_row_that_was_not_run_says_so(study: Study) -> None:
-    store(study, "plain", 0, 0.5)
-    table = study.table()
-    assert table.n.tolist() == [1, 0]
-    assert table["mean"]["plain"] == 0.5 and math.isnan(table.sd["plain"])
-    assert math.isnan(table["mean"]["no decoder"]) and math.isnan(table.difference["no decoder"])
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.toml")), ids=lambda path: path.stem)
@@ -141,65 +116,78 @@ def test_a_row_needs_a_recipe_and_a_name_that_is_there(tmp_path: Path) -> None:
         Study.load(tmp_path / "wrong.toml")
     with pytest.raises(FileNotFoundError, match=r"nowhere\.toml: no such study"):
         Study.load("nowhere")
-    with pytest.raises(ValueError, match="row 'plan'"):
-        Study("t", {"plain": SMALL}).recipe("plan", 0)
 
 
-def store_all(study: Study, **scores: list[float]) -> None:
-    for row, values in scores.items():
-        for seed, miou in enumerate(values):
-            store(study, row.replace("_", " "), seed, miou)
-
-
-def test_the_paper_stands_beside_the_measurement(study: Study, tmp_path: Path) -> None:
+def test_the_table_compares_seed_by_seed_beside_the_paper(study: Study, tmp_path: Path) -> None:
     study = dataclasses.replace(study, source="DeepLabv3+, Table 9", published={"plain": 0.7885, "no decoder": 0.7721})
-    store_all(study, plain=[0.50, 0.52], no_decoder=[0.40, 0.421])
+    store(study, plain=[0.50, 0.52], no_decoder=[0.40, 0.421])
     table = study.table()
-    assert table.paper.tolist() == [0.7885, 0.7721]
-    assert table["paper difference"]["no decoder"] == pytest.approx(-0.0164)
-    assert table.effect.tolist() == ["base", "confirmed"]
+    assert table["mean"].tolist() == pytest.approx([0.51, 0.4105]) and table.n.tolist() == [2, 2]
+    assert table.sd.tolist() == pytest.approx([np.std([0.5, 0.52], ddof=1), np.std([0.4, 0.421], ddof=1)])
+    assert table.difference["no decoder"] == pytest.approx(-0.0995) and math.isnan(table.difference["plain"])
+    assert table["sd of difference"]["no decoder"] == pytest.approx(np.std([-0.1, -0.099], ddof=1))
     assert table.low["no decoder"] < -0.0995 < table.high["no decoder"] < 0
+    assert table.paper.tolist() == [0.7885, 0.7721] and table.effect.tolist() == ["base", "confirmed"]
+    assert table["paper difference"]["no decoder"] == pytest.approx(-0.0164)
+    assert study.table(lambda result: result["scores"]["miou"]).paper.isna().all(), "published is mIoU"
     report = study.report()
     assert report.loc["plain"].tolist() == ["78.8", "51.0 ± 1.4 (2)", "", "", "base", "toy", ""]
     assert report["DeepLabv3+, Table 9"].tolist() == ["78.8", "77.2"]
     assert report["paper's difference"]["no decoder"] == "-1.6"
     assert report["our difference [95 %]"]["no decoder"] == "-10.0 [-10.6, -9.3]"
+    other_base = dataclasses.replace(study, base="no decoder").table()
+    assert other_base.difference["plain"] == pytest.approx(0.0995) and other_base.effect["no decoder"] == "base"
     study.to_csv(tmp_path / "table.csv")
     written = pd.read_csv(tmp_path / "table.csv", index_col=0)
     assert written["mean"].tolist() == pytest.approx([0.51, 0.4105])
-    assert set(written.source) == {"DeepLabv3+, Table 9"}
-    assert "2 iterations of 2" in written.protocol.iloc[0]
+    assert set(written.source) == {"DeepLabv3+, Table 9"} and "2 iterations of 2" in written.protocol.iloc[0]
 
 
-def test_no_published_value_stands_beside_another_measure(study: Study) -> None:
-    study = dataclasses.replace(study, published={"plain": 0.7885})
-    store_all(study, plain=[0.50, 0.52])
-    assert math.isnan(study.table(lambda result: result["scores"]["miou"])["paper"]["plain"])
-    assert study.table().paper["plain"] == 0.7885
-
-
-def test_a_missing_seed_is_named(study: Study) -> None:
-    store_all(study, plain=[0.5, 0.6], no_decoder=[0.4])
-    assert "seeds 1 not run" in study.table().remarks["no decoder"]
-    assert study.table().effect["no decoder"] == "too few seeds"
-    assert study.report()["ours"]["no decoder"] == "40.0 (1)"
-    assert "not run" not in study.table().remarks["plain"]
+def test_what_was_not_run_is_named(study: Study) -> None:
+    store(study, no_decoder=[0.4])
+    table = study.table()
+    assert table.n.tolist() == [0, 1] and table.effect["no decoder"] == "no base"
+    assert math.isnan(table["mean"]["plain"]) and table["mean"]["no decoder"] == 0.4
+    assert study.report().ours.tolist() == ["not run", "40.0 (1)"]
+    store(study, plain=[0.5, 0.6])
+    table = study.table()
+    assert table.remarks.tolist() == ["", "seeds 1 not run"] and table.effect["no decoder"] == "too few seeds"
+    one = dataclasses.replace(study, base="no decoder").table()
+    assert one.remarks["plain"] == "difference over 1 seeds, those of the base row"
+    assert study.values("plain", lambda r: None if r["seed"] == 0 else r["scores"]["miou"]) == {1: 0.6}
+    assert study.table(lambda _: None).n["plain"] == 0, "a measure may have no value"
 
 
 def test_a_row_whose_recipe_was_changed_is_stale(study: Study) -> None:
-    store_all(study, plain=[0.5, 0.6], no_decoder=[0.4, 0.45])
+    store(study, plain=[0.5, 0.6], no_decoder=[0.4, 0.45])
     study.record()
     assert "stale" not in " ".join(study.table().remarks)
     rows = {**study.rows, "no decoder": study.rows["no decoder"].replace(crop_size=35)}
     changed = dataclasses.replace(study, rows=rows)
     table = changed.table()
     assert table.n["no decoder"] == 0 and math.isnan(table["mean"]["no decoder"])
-    assert "stale: 40.0, 45.0 measured with crop_size 33 instead of 35" in table.remarks["no decoder"]
-    assert "stale" not in table.remarks["plain"]
+    assert table.remarks.tolist() == ["", "stale: 40.0, 45.0 measured with crop_size 33 instead of 35"]
     assert "stale" not in " ".join(dataclasses.replace(changed, title="another").table().remarks)
-    store(changed, "no decoder", 0, 0.41)  # what is run again is no longer stale
+    store(changed, no_decoder=[0.41])  # what is run again is no longer stale
     changed.record()
     assert "stale: 45.0 measured" in changed.table().remarks["no decoder"]
+
+
+def test_an_interrupted_row_has_noted_what_it_stored(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = Trainer.fit
+    monkeypatch.setattr(Trainer, "fit", lambda self: 1 / 0 if self.recipe.seed else fit(self))
+    with pytest.raises(ZeroDivisionError):
+        study.run("plain", progress=False)
+    changed = {**study.rows, "plain": study.rows["plain"].replace(crop_size=35)}
+    assert "stale" in dataclasses.replace(study, rows=changed).table().remarks["plain"]
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"plain": ["x"]}', b"\xff"])
+def test_a_damaged_note_of_rows_is_named(study: Study, content: bytes) -> None:
+    (study.folder / "rows").mkdir()
+    (study.folder / "rows" / "decoder_toy.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"decoder_toy\.json: damaged \(.*\); take it back"):
+        study.table()
 
 
 def present_code(patch: pytest.MonkeyPatch, code: dict[str, str]) -> None:
@@ -225,7 +213,7 @@ def test_a_result_knows_its_code(study: Study, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_result_without_its_code_is_earlier(study: Study) -> None:
-    store(study, "no decoder", 0, 0.5)
+    store(study, no_decoder=[0.5])
     study.run("plain", [0], progress=False)
     assert study.table().sources.tolist() == ["", "earlier"]
     code = study.folder / "code" / f"{study.result('plain', 0)['code']}.json"
@@ -257,66 +245,24 @@ def test_results_from_before_code_was_stored_have_a_table() -> None:
     assert table.n.tolist() == [5, 5, 5, 5] and set(table.sources) <= {"", "earlier"}
 
 
-def test_an_edited_result_is_refused(study: Study) -> None:
-    store_all(study, plain=[0.5, 0.6])
-    path = study.folder / f"{study.recipe('plain', 1).name}.json"
-    path.write_text(path.read_text().replace("0.6", "0.7"))
-    with pytest.raises(ValueError, match=f"{path.name}: edited"):
-        study.table()
-
-
-def test_a_file_with_another_runs_result_is_refused(study: Study) -> None:
-    store_all(study, plain=[0.5, 0.6])
+def test_edited_and_exchanged_results_are_refused(study: Study) -> None:
+    store(study, plain=[0.5, 0.6])
     first, second = (study.folder / f"{study.recipe('plain', seed).name}.json" for seed in (0, 1))
+    second.write_text(second.read_text().replace("0.6", "0.7"))
+    with pytest.raises(ValueError, match=f"{second.name}: edited"):
+        study.table()
     second.write_text(first.read_text())
-    with pytest.raises(ValueError, match=f"{second.name}: holds the result of {first.stem}"):
-        study.table()
-    with pytest.raises(ValueError, match="holds the result of"):
-        study.run("plain", progress=False)
+    for use in (study.table, lambda: study.run("plain", progress=False)):
+        with pytest.raises(ValueError, match=f"{second.name}: holds the result of {first.stem}"):
+            use()
 
 
-def test_a_row_without_its_base_keeps_its_numbers(study: Study) -> None:
-    store_all(study, no_decoder=[0.4, 0.5])
-    table = study.table()
-    assert table.n["no decoder"] == 2 and table.effect["no decoder"] == "no base"
-    store(study, "plain", 1, 0.6)
-    assert study.table().remarks["no decoder"] == "difference over 1 seeds, those of the base row"
-
-
-def test_a_measure_may_have_no_value(study: Study) -> None:
-    store_all(study, plain=[0.5, 0.6])
-    assert study.values("plain", lambda r: None if r["seed"] == 0 else r["scores"]["miou"]) == {1: 0.6}
-    assert study.table(lambda _: None).n["plain"] == 0
-
-
-def test_an_interrupted_row_has_noted_what_it_stored(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    fit = Trainer.fit
-
-    def interrupted(self: Trainer) -> Trainer:
-        if self.recipe.seed:
-            raise KeyboardInterrupt
-        return fit(self)
-
-    monkeypatch.setattr(Trainer, "fit", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        study.run("plain", progress=False)
-    changed = {**study.rows, "plain": study.rows["plain"].replace(crop_size=35)}
-    assert "stale" in dataclasses.replace(study, rows=changed).table().remarks["plain"]
-
-
-@pytest.mark.parametrize("content", [b"{", b"[]", b'{"plain": ["x"]}', b"\xff"])
-def test_a_damaged_note_of_rows_is_named(study: Study, content: bytes) -> None:
-    (study.folder / "rows").mkdir()
-    (study.folder / "rows" / "decoder_toy.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"decoder_toy\.json: damaged \(.*\); take it back"):
-        study.table()
-
-
-def test_rows_and_seeds_that_the_study_has_not_are_refused(study: Study) -> None:
+def test_rows_and_seeds_that_the_study_does_not_have_are_refused(study: Study) -> None:
     with pytest.raises(ValueError, match=r"seeds \[7\]; expected some of the study's, \[0, 1\]"):
         study.run("plain", [0, 7], progress=False)
-    with pytest.raises(ValueError, match="row 'plan'; expected one of"):
-        study.run("plan", progress=False)
+    for use in (lambda: study.run("plan", progress=False), lambda: study.recipe("plan", 0)):
+        with pytest.raises(ValueError, match=r"row 'plan'; expected one of \['plain', 'no decoder'\]"):
+            use()
 
 
 def test_notebooks_and_the_command_line_resume_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +271,7 @@ def test_notebooks_and_the_command_line_resume_each_other(tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     assert Study.load("batch_size").runs == there
     monkeypatch.setenv("SEGLIB_RUNS", str(tmp_path))
-    assert Study.load("batch_size").runs == tmp_path
+    assert Study.load("batch_size").runs == Study("t", {"plain": SMALL}).runs == tmp_path
 
 
 def test_rows_that_differ_in_scoring_share_one_training(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -415,13 +361,9 @@ def test_a_file_of_one_scale(tmp_path: Path) -> None:
     assert study.recipe("small", 4) == Recipe.load("toy_voc").replace(seed=4, crop_size=65)
 
 
-def test_the_command_runs_what_is_missing_and_writes(
-    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_the_command_prints_and_writes_the_table(study: Study, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     toy = dataclasses.replace(Study.load("batch_size", "toy"), folder=study.folder)
-    for seed in range(5):
-        for row in toy.rows:
-            store(toy, row, seed, 0.4 + 0.01 * seed)
+    store(toy, **{row: [0.4, 0.41, 0.42, 0.43, 0.44] for row in toy.rows})
     places = {"folder": study.folder, "runs": study.runs}
     assert run_study("batch_size", **places, csv=tmp_path / "t.csv") == 0
     assert "DeepLabv3, Table 9" in capsys.readouterr().out
