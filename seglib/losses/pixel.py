@@ -59,14 +59,11 @@ def focal(
 def hard_pixel_cross_entropy(logits: Tensor, labels: Tensor, keep: float = 1.0, ignore_index: int = 255) -> Tensor:
     """Cross-entropy of only the hardest pixels (the TF code's `top_k_percent_pixels`).
 
-    Args:
-        keep: share of the batch's valid pixels, by descending loss, that are kept; at least one pixel.
+    `keep` is the share of the batch's valid pixels, by descending loss, that are kept; at least one pixel. The others
+    are the arguments of `cross_entropy`.
 
     Returns:
         The mean over the kept pixels; void pixels are never among them, nor counted in their number. All-void: 0.
-
-    Raises:
-        ValueError: for sizes as `cross_entropy`.
     """
     check_sizes(logits, labels)
     losses = pixel_cross_entropy(logits, labels, ignore_index)[labels != ignore_index]  # (valid,)
@@ -81,12 +78,7 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255)
 
 
 def cross_entropy_sum(
-    logits: Tensor,
-    labels: Tensor,
-    ignore_index: int,
-    class_weights: Tensor | None,
-    smoothing: float,
-    smoothed: str,
+    logits: Tensor, labels: Tensor, ignore_index: int, class_weights: Tensor | None, smoothing: float, smoothed: str
 ) -> Tensor:
     """The numerator of `cross_entropy`; logits may also be (N, K) with labels (N,)."""
     logits, labels = logits.float(), labels.long()

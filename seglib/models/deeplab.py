@@ -20,13 +20,6 @@ from seglib.models.layers import (
 
 PAPER_RATES = (6, 12, 18)
 PAPER_OUTPUT_STRIDE = 16
-CHOICES = {
-    "separable": ("none", "paper", "plain"),
-    "post_aspp": ("none", "full", "separable"),
-    "aspp_order": ("pool_last", "pool_first"),
-    "decoder_order": ("aspp_first", "low_first"),
-    "decoder_kernel": (1, 3),
-}
 
 
 @dataclass(frozen=True)
@@ -41,16 +34,13 @@ class HeadVariant:
         decoder_depth: number of convolutions in the decoder (v3+ Table 2).
         decoder_kernel: side of their kernels, 3 or 1.
         decoder_width: their output channels; None is the head's.
-        decoder_conv3: two such stacks, as in Table 2's row of Conv2 and Conv3, which has one convolution each: ASPP's
-            output meets block 2's map at stride 8 first (Conv3), and then block 1's at stride 4 (Conv2).
+        decoder_conv3: two such stacks (Table 2's row of Conv2 and Conv3): ASPP's output meets block 2's map at stride 8
+            first, and then block 1's at stride 4.
         decoder_dropout: probability after each of them, () for none, as in the papers.
         aspp_order: image pooling "pool_last", or "pool_first" as in the papers' code, in the concatenation.
         decoder_order: "aspp_first" as in the papers' code, or "low_first", in the concatenation.
         align_corners: of every bilinear resize. The papers' code has True (on sizes 16 k + 1); False here and in
             torchvision, so that any size works alike.
-
-    Raises:
-        ValueError: if a value is none of these.
     """
 
     aspp_dropout: float = 0.1
@@ -66,8 +56,11 @@ class HeadVariant:
     align_corners: bool = False
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            check_choice(name, getattr(self, name), choices)
+        check_choice("separable", self.separable, ("none", "paper", "plain"))
+        check_choice("post_aspp", self.post_aspp, ("none", "full", "separable"))
+        check_choice("aspp_order", self.aspp_order, ("pool_last", "pool_first"))
+        check_choice("decoder_order", self.decoder_order, ("aspp_first", "low_first"))
+        check_choice("decoder_kernel", self.decoder_kernel, (1, 3))
         if len(self.decoder_dropout) not in (0, self.decoder_depth):
             raise ValueError(f"decoder_dropout = {self.decoder_dropout!r}; expected () or {self.decoder_depth} values")
 
@@ -224,7 +217,7 @@ class DeepLabV3(nn.Module):
         return self.backbone.output_stride
 
     def set_output_stride(self, output_stride: int) -> None:
-        """Same weights, new dilations in the backbone and in ASPP: train at 16, evaluate at 8 (v3 Table 6).
+        """Gives backbone and ASPP other dilations in place, weights stay: train at 16, evaluate at 8 (v3 Table 6).
 
         Raises:
             ValueError: if the output stride is not offered, or rates do not divide; nothing is changed then.
@@ -276,10 +269,9 @@ class DeepLabV3Plus(DeepLabV3):
             raise ValueError("the backbone has cascaded blocks; expected none: the decoder refines ASPP's output")
         self.taps = (4, 8) if variant.decoder_conv3 else (4,)
         offered = self.backbone.tap_channels
-        if missing := [stride for stride in self.taps if stride not in offered]:
+        if variant.decoder_conv3 and 8 not in offered:
             raise ValueError(
-                f"backbone {type(self.backbone).__name__} offers maps at strides {[*offered]}; the decoder also takes "
-                f"{missing}: expected a ResNet"
+                f"decoder_conv3 = True takes a map at stride 8; {type(self.backbone).__name__} offers none"
             )
         width, meets = self._classifier_inputs(channels), channels
         if variant.decoder_conv3:

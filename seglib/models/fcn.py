@@ -35,9 +35,6 @@ class BilinearUpsampling(nn.Module):
 
     (B, C, h, w) -> (B, C, *size) for any size up to (h * factor, w * factor). The map is continued beyond its edges, so
     that the outermost half cell is not faded with zeros.
-
-    Raises:
-        ValueError: if the factor is odd.
     """
 
     def __init__(self, channels: int, factor: int, learned: bool = True, cell_centred: bool = True):
@@ -49,14 +46,11 @@ class BilinearUpsampling(nn.Module):
         padding = factor + factor // 2 if cell_centred else factor - 1
         self.border = (int(cell_centred), 1) * 2
         groups = 1 if learned else channels
-        self.conv = nn.ConvTranspose2d(
-            channels, channels, kernel_size, stride=factor, padding=padding, groups=groups, bias=False
-        )
-        kernel = bilinear_kernel(kernel_size)
+        self.conv = nn.ConvTranspose2d(channels, channels, kernel_size, factor, padding, groups=groups, bias=False)
         with torch.no_grad():
             self.conv.weight.zero_()
             for channel in range(channels):
-                self.conv.weight[channel, channel if learned else 0] = kernel
+                self.conv.weight[channel, channel if learned else 0] = bilinear_kernel(kernel_size)
         self.conv.weight.requires_grad_(learned)
 
     def forward(self, x: Tensor, size: torch.Size) -> Tensor:

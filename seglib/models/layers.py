@@ -68,9 +68,6 @@ def atrous_plan(
         dilate_first_unit: multiply the rate before the unit that loses its stride. Pretrained weights then compute
             something else; some public networks are built and trained that way.
 
-    Returns:
-        One AtrousStep per unit.
-
     Raises:
         ValueError: if the output stride is none of these, or not reached by the units' strides.
     """
@@ -112,9 +109,8 @@ def conv_bn_relu(
     in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, groups: int = 1
 ) -> nn.Sequential:
     """Convolution without bias, batch norm, ReLU. (B, in, H, W) -> (B, out, H/stride, W/stride)."""
-    padding = kernel_size // 2
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False),
+        nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )

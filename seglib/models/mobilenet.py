@@ -1,14 +1,10 @@
 """MobileNetV2 as a DeepLab backbone: torchvision's inverted residuals under the papers' stride-to-dilation rule."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from seglib.models.layers import Backbone, Features, atrous_plan, set_atrous
-
-if TYPE_CHECKING:
-    from torchvision.models.mobilenetv2 import InvertedResidual
 
 STEM_STRIDE = 2
 LOW_UNIT = 3
@@ -36,7 +32,7 @@ class MobileNetV2(Backbone):
 
     def set_output_stride(self, output_stride: int) -> None:
         """Gives every unit another stride and rate in place; weights stay. Raises ValueError if it is not offered."""
-        units: list[InvertedResidual] = list(self.features[1:])
+        units = self.features[1:]  # inverted residuals, whose `stride` is the nominal one
         plan = atrous_plan([unit.stride for unit in units], output_stride, STEM_STRIDE)
         for unit, step in zip(units, plan, strict=True):
             set_atrous(find_depthwise(unit.conv), step.stride, step.rate)

@@ -166,9 +166,6 @@ class ResNet(Backbone):
             more of both after the last block. The stem's convolution and the taps have neither.
         dilate_first_unit: with stride_unit "first", give that unit the block's own rate all the same: a different
             function of the same weights, needed only for networks that were trained so.
-
-    Raises:
-        ValueError: if an argument is outside the values above.
     """
 
     def __init__(
@@ -210,15 +207,15 @@ class ResNet(Backbone):
         self.final_norm = nn.BatchNorm2d(self.high_channels) if pre_activation else None
         self.stem: nn.Sequential | None = None
         if stem == "7x7":
-            stem_channels = width
+            channels = width
             self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
             self.bn1 = nn.Identity() if pre_activation else nn.BatchNorm2d(width)
         else:
-            stem_channels = 2 * width
+            channels = 2 * width
             self.stem = nn.Sequential(
                 conv_bn_relu(3, width, 3, stride=2),
                 conv_bn_relu(width, width, 3),
-                conv_bn_relu(width, stem_channels, 3),
+                conv_bn_relu(width, channels, 3),
             )
             if pre_activation:
                 self.stem[2] = self.stem[2][0]
@@ -226,7 +223,6 @@ class ResNet(Backbone):
 
         if pre_activation:
             unit = PRE_ACTIVATION[unit]
-        channels = stem_channels
         for block, count in enumerate(counts, start=1):
             strides = [1] * count
             if stride_unit == "last" and block < len(counts):

@@ -66,8 +66,7 @@ class XceptionModule(nn.Module):
         self.nominal_stride = stride
         inputs = (in_channels, *channels[:-1])
         self.convs = nn.ModuleList(SeparableConv(n, m, relu_inside) for n, m in zip(inputs, channels, strict=True))
-        self.add_input = shortcut == "sum"
-        self.shortcut: nn.Sequential | None = None
+        self.shortcut: nn.Module | None = nn.Identity() if shortcut == "sum" else None
         if shortcut == "conv":
             conv = nn.Conv2d(in_channels, channels[-1], 1, stride=stride, bias=False)
             self.shortcut = nn.Sequential(conv, nn.BatchNorm2d(channels[-1]))
@@ -76,22 +75,20 @@ class XceptionModule(nn.Module):
         """Applies a step of the plan in place; all three convolutions have the rate before the stride."""
         for index, conv in enumerate(self.convs):
             set_atrous(conv.depthwise, step.stride if index == 2 else 1, step.rate)
-        if self.shortcut is not None:
+        if isinstance(self.shortcut, nn.Sequential):
             set_atrous(self.shortcut[0], step.stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.finish(x, self.begin(x))
 
     def begin(self, x: Tensor) -> Tensor:
-        """The first two convolutions: what a strided module knows before its stride."""
+        """The first two convolutions, before the stride."""
         return self.convs[1](self.convs[0](x))
 
     def finish(self, x: Tensor, y: Tensor) -> Tensor:
-        """The third convolution and the sum, from the module's input and what `begin` made of it."""
+        """The third convolution and the sum, from the module's input x and `begin(x)`."""
         y = self.convs[2](y)
-        if self.shortcut is not None:
-            return y + self.shortcut(x)
-        return y + x if self.add_input else y
+        return y if self.shortcut is None else y + self.shortcut(x)
 
 
 class Xception(Backbone):
@@ -108,9 +105,6 @@ class Xception(Backbone):
         depth: 41, 65 (v3+ Table 5) or 71 (v3+ Table 7).
         output_stride: 8, 16 or 32.
         width_mult: factor on every number of channels.
-
-    Raises:
-        ValueError: if depth or output stride is not offered.
     """
 
     def __init__(self, depth: int = 65, output_stride: int = 16, width_mult: float = 1.0):
