@@ -15,14 +15,11 @@ def dice(logits: Tensor, labels: Tensor, smooth: float = 1.0, ignore_index: int 
     Sums run over the valid pixels of the whole batch. A class without a pixel in it counts too.
 
     Args:
-        logits, labels, ignore_index: as `cross_entropy`.
+        logits, labels, ignore_index: as `cross_entropy`, with its errors.
         smooth: added above and below, so that an absent class that is not predicted scores 1.
 
     Returns:
         A scalar in 0..1; an all-void batch gives 0 with zero gradients.
-
-    Raises:
-        ValueError: for sizes as `cross_entropy`.
     """
     check_sizes(logits, labels)
     targets, valid = _one_hot(labels, logits.shape[1], ignore_index)
@@ -59,15 +56,12 @@ def region_mutual_information(
     summed over classes. In float64, as the authors found necessary.
 
     Args:
-        logits, labels: as `cross_entropy`; at least `radius * stride` pixels on each side.
+        logits, labels, ignore_index: as `cross_entropy`, with its errors; at least `radius * stride` pixels on a side.
         weight: the loss is weight * binary cross-entropy (mean over valid pixels, sum over classes) + (1 - weight) *
             the region term.
 
     Returns:
         A scalar, which may be negative. Void pixels are 0 in both maps; images that are all void do not count.
-
-    Raises:
-        ValueError: for sizes as `cross_entropy`.
     """
     check_sizes(logits, labels)
     targets, valid = _one_hot(labels, logits.shape[1], ignore_index)

@@ -21,13 +21,12 @@ class VGG16(Backbone):
 
     Args:
         width: channels of the first block; 64 is the published network, with 64 * width channels in fc6 and fc7.
-        dropout: probability after fc6 and fc7.
     """
 
     cell_centred = True  # a 2x2 pooling's value stands for the middle of its cell
     output_stride = 32
 
-    def __init__(self, width: int = 64, dropout: float = 0.5):
+    def __init__(self, width: int = 64):
         super().__init__()
         layers: list[nn.Module] = []
         channels = 3
@@ -41,7 +40,7 @@ class VGG16(Backbone):
         self.fc6 = nn.Conv2d(channels, 64 * width, WINDOW, padding=WINDOW // 2)
         self.fc7 = nn.Conv2d(64 * width, 64 * width, 1)
         self.relu = nn.ReLU(inplace=True)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(0.5)  # after fc6 and fc7
         self.tap_channels = {4: 2 * width, 8: 4 * width, 16: 8 * width}
         self.high_channels = 64 * width
         init_convolutions(self)
