@@ -1,6 +1,7 @@
 """The parts that every network here is made of: strides that become dilations, convolutions, strict loading."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import NamedTuple
 
 import torch
@@ -62,16 +63,17 @@ def atrous_plan(
     network: its outputs are a subset of the dilated network's (DeepLab v2, section 3.1).
 
     Args:
-        unit_strides: nominal stride of each unit, in order.
-        output_stride: 8 or another power of 2 up to 256.
+        unit_strides: nominal stride of each unit, 1 or 2, in order.
+        output_stride: 8, 16, ... up to all strides together.
         stem_stride: stride of everything before the first unit.
         dilate_first_unit: multiply the rate before the unit that loses its stride. Pretrained weights then compute
             something else; some public networks are built and trained that way.
 
     Raises:
-        ValueError: if the output stride is none of these, or not reached by the units' strides.
+        ValueError: if the output stride is none of these.
     """
-    check_choice("output_stride", output_stride, OUTPUT_STRIDES)
+    whole = stem_stride * prod(unit_strides)
+    check_choice("output_stride", output_stride, [stride for stride in OUTPUT_STRIDES if stride <= whole])
     current_stride, rate, plan = stem_stride, 1, []
     for stride in unit_strides:
         if current_stride * stride <= output_stride:
@@ -81,8 +83,6 @@ def atrous_plan(
             next_rate = rate * stride
             plan.append(AtrousStep(1, next_rate if dilate_first_unit else rate, next_rate))
             rate = next_rate
-    if current_stride != output_stride:
-        raise ValueError(f"output_stride = {output_stride}; the units' strides reach {current_stride}")
     return plan
 
 
