@@ -80,7 +80,9 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255)
 def cross_entropy_sum(
     logits: Tensor, labels: Tensor, ignore_index: int, class_weights: Tensor | None, smoothing: float, smoothed: str
 ) -> Tensor:
-    """The numerator of `cross_entropy`; logits may also be (N, K) with labels (N,)."""
+    """Sums `cross_entropy` over the valid pixels; logits may also be (N, K) with labels (N,)."""
+    if smoothed not in ("pytorch", "report"):
+        raise ValueError(f"smoothed = {smoothed!r}; expected 'pytorch' or 'report'")
     logits, labels = logits.float(), labels.long()
     weight = None if class_weights is None else class_weights.to(logits)
     options = {"weight": weight, "ignore_index": ignore_index, "reduction": "sum"}
@@ -108,7 +110,7 @@ def check_sizes(logits: Tensor, labels: Tensor) -> None:
 
 
 def _weight_of(labels: Tensor, ignore_index: int, class_weights: Tensor) -> Tensor:
-    """-> (B, H, W) float32; 0 where void."""
+    """Looks up each pixel's class weight. -> (B, H, W) float32; 0 where void."""
     valid = labels != ignore_index
     weights = class_weights.to(device=labels.device, dtype=torch.float32)
     return weights[labels.long().where(valid, 0)] * valid
