@@ -13,10 +13,11 @@ from torch.nn import functional as F
 from seglib.data import ToyVOC
 from seglib.data.batches import EpochBatches
 from seglib.data.open import build_dataset
-from seglib.models import ASPP, DeepLabV3Plus, HeadVariant, ResNet, mult_adds, parameter_count
+from seglib.models import ASPP, DeepLabV3Plus, HeadVariant, ResNet
 from seglib.models.build import build_model
 from seglib.models.norms import GhostBatchNorm2d, group_norm_like, replace_batch_norm
 from seglib.recipe import Recipe
+from seglib.studies.cost import mult_adds, parameter_count
 from seglib.train import distributed
 from seglib.train.optim import at_logits_size, build_loss, freeze_batch_norm, reestimate_batch_norm
 from seglib.train.trainer import Trainer, reestimate, training_crops

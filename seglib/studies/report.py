@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from seglib.models.build import build_model
-from seglib.models.cost import mult_adds
 from seglib.recipe import Recipe
+from seglib.studies.cost import mult_adds
 
 NAN = float("nan")
 
