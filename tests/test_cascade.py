@@ -42,7 +42,7 @@ def small(cascade_blocks: int = 3, output_stride: int = 16, **settings: object) 
 def test_base_rates_double_from_block_to_block(
     output_stride: int, base: tuple[int, ...], multi_grid: tuple[int, ...]
 ) -> None:
-    """v3 Figure 3(b) at 16; multi-grid multiplies the base rate in block 4 and in every block behind it."""
+    """v3 Figure 3(b) at 16; multi-grid multiplies the base rate in block 4 and in every block after it."""
     found = rates(meta_resnet(50, output_stride, multi_grid, cascade_blocks=3))
     assert {b: found[b] for b in (4, 5, 6, 7)} == {
         block: [rate * grid for grid in multi_grid] for block, rate in zip((4, 5, 6, 7), base, strict=True)
@@ -96,7 +96,7 @@ def test_the_dilated_cascade_computes_what_the_strided_one_does() -> None:
 
 
 def test_the_cascade_has_no_aspp() -> None:
-    """v3 section 3.2: the classifier stands behind the last block."""
+    """v3 section 3.2: the classifier follows the last block."""
     model = small(1).eval()
     assert model.aspp is None and model.classifier.in_channels == 64
     x = torch.randn(1, 3, 65, 65)
