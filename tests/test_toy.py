@@ -50,7 +50,7 @@ def assert_same_files(written: Path, bundled: Path, count: int) -> None:
         other = bundled / path.relative_to(written)
         if path.read_bytes() != other.read_bytes():
             assert path.suffix == ".jpg", path
-            assert np.abs(read_rgb(path).astype(int) - read_rgb(other)).mean() < 3, path
+            assert np.abs(read_rgb(path).astype(int) - read_rgb(other)).mean() < 0.3, path
 
 
 def test_the_painter_writes_the_bundled_voc_files(tmp_path: Path) -> None:
