@@ -67,6 +67,19 @@ def test_cell_centred_says_for_which_pixels_a_value_stands(name: str) -> None:
             assert torch.allclose(a.flip(3), b, rtol=1e-3, atol=1e-3 * float(a.abs().max())) == fits
 
 
+@pytest.mark.parametrize("name", [name for name in BACKBONES if name != "vgg16"])
+def test_removing_strides_keeps_the_weights_valid(name: str) -> None:
+    """Outputs of the strided network are a subset of the dilated network's."""
+    backbone = BACKBONES[name](32).eval()
+    x = torch.randn(1, 3, 97, 129)
+    with torch.inference_mode():
+        coarse = backbone(x).high
+        for output_stride, step in ((16, 2), (8, 4)):
+            backbone.set_output_stride(output_stride)
+            error = (backbone(x).high[..., ::step, ::step] - coarse).abs().max()
+            assert error < 1e-4 * coarse.abs().max()
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 def test_output_strides_that_are_not_offered_are_refused(name: str) -> None:
     backbone = BACKBONES[name](32)

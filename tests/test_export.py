@@ -1,35 +1,20 @@
 """Networks leave PyTorch with the logits that they have in it: torch.export, and ONNX where its packages are there."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from networks import CLASSES, NETWORKS, randomise_norms
 from torch import Tensor, nn
-
-from seglib.models import FCN, VGG16, DeepLabV3, DeepLabV3Plus, MobileNetV2, ResNet, UNet, Xception
-
-NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "deeplabv3plus": lambda: DeepLabV3Plus(5, ResNet(18, width=8), channels=16),
-    "deeplabv3": lambda: DeepLabV3(5, ResNet(18, width=8), channels=16),
-    "mobilenet_v2": lambda: DeepLabV3Plus(5, MobileNetV2(16, 0.25), channels=16),
-    "xception": lambda: DeepLabV3Plus(5, Xception(41, 16, 0.05), channels=16),
-    "fcn8s": lambda: FCN(5, ResNet(18, 32, width=8)),
-    "fcn8s of vgg16": lambda: FCN(5, VGG16(width=4)),
-    "unet": lambda: UNet(5, width=4, depth=2),
-}
 
 
 def random_network(name: str) -> nn.Module:
     """Makes a network whose layers all matter: an FCN's scores would start at zero."""
-    model = NETWORKS[name]().eval()
+    model = NETWORKS[name][0]().eval()
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.2)
-            module.running_var.uniform_(0.5, 1.5)
-        elif isinstance(module, nn.Conv2d) and module.out_channels == 5:
-            nn.init.normal_(module.weight)
-    return model
+        if isinstance(module, nn.Conv2d) and module.out_channels == CLASSES:
+            nn.init.normal_(module.weight, std=0.1)
+    return randomise_norms(model)
 
 
 def logits(model: nn.Module, images: Tensor) -> Tensor:

@@ -74,17 +74,6 @@ def test_an_upsampling_that_is_learned_mixes_channels_only_later() -> None:
     assert not learned.conv.weight[0, 1].any()
 
 
-@pytest.mark.parametrize("kind", ["resnet", "vgg"])
-@pytest.mark.parametrize("stride", STRIDES)
-@pytest.mark.parametrize("size", [(97, 97), (64, 80), (75, 50), (33, 31)])
-def test_any_size_comes_out_as_it_went_in(kind: str, stride: int, size: tuple[int, int]) -> None:
-    model = small(stride, kind).eval()
-    x = torch.randn(1, 3, *size)
-    with torch.inference_mode():
-        assert model(x).shape == (1, 4, *size)
-        assert model(x, upsample=False).shape == (1, 4, *(-(-side // stride) for side in size))
-
-
 def fill_scores(model: FCN) -> None:
     for score in model.scores:
         nn.init.normal_(score.weight)
@@ -150,7 +139,6 @@ def test_scores_start_at_zero_and_learn() -> None:
         optimiser.step()
         losses.append(loss.item())
     assert all(later < earlier for earlier, later in pairwise(losses))
-    assert all(p.grad.abs().sum() > 0 for n, p in model.named_parameters() if p.requires_grad and n.endswith("weight"))
     assert torch.equal(model.last_upsampling.conv.weight, small().last_upsampling.conv.weight)
 
 

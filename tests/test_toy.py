@@ -220,14 +220,9 @@ def test_extra_masks_have_no_void_and_rougher_outlines_as_sbd_has() -> None:
     assert not any((mask("SegmentationClassAug", name) == 255).any() for name in extra[::5])
     for name in names("trainval")[::20]:
         assert np.array_equal(mask("SegmentationClass", name), mask("SegmentationClassAug", name))
-    differing = total = 0
-    for index in range(8):
-        scene = toy_voc_scene("extra", index)
-        valid = scene.label != 255
-        assert set(np.unique(scene.label_sbd[valid])) <= set(np.unique(scene.label[valid])) | {0}
-        differing += (scene.label != scene.label_sbd)[valid].sum()
-        total += (scene.label[valid] > 0).sum()
-    assert 0 < differing < 0.1 * total
+    scenes = [toy_voc_scene("extra", index) for index in range(4)]
+    differing = [((s.label != s.label_sbd) & (s.label != 255)).sum() / (s.label % 255 > 0).sum() for s in scenes]
+    assert 0 < min(differing) and max(differing) < 0.1
 
 
 def test_the_reader_serves_the_bundled_set(tmp_path: Path) -> None:

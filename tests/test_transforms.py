@@ -82,13 +82,6 @@ def test_label_window_takes_the_pixel_that_holds_the_centre(window: Window) -> N
         assert sample[row, column] == label[int(y), int(x)]
 
 
-@pytest.mark.parametrize("size", [(30, 44), (61, 90), (47, 131), (15, 22)])
-def test_label_window_equals_resizing_all_with_pillow_and_cropping(size: tuple[int, int]) -> None:
-    _, label = noise(31, 45)
-    whole = np.asarray(Image.fromarray(label).resize(size[::-1], Image.Resampling.NEAREST))
-    assert np.array_equal(resample_label(label, size, (3, 5), (10, 12)), whole[3:13, 5:17])
-
-
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 64), st.integers(0, 10**6))
 @settings(max_examples=100)
 def test_no_label_value_appears_that_was_not_there(height: int, width: int, crop: int, seed: int) -> None:
