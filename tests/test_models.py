@@ -11,7 +11,7 @@ from networks import CLASSES, NETWORKS, meta_resnet, norm_relu, randomise_norms
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglib.models import ASPP, DeepLabV3, DeepLabV3Plus, HeadVariant, MobileNetV2, ResNet, atrous_plan
+from seglib.models import ASPP, DeepLabV3, DeepLabV3Plus, HeadVariant, MobileNetV2, ResNet, UNet, atrous_plan
 
 
 def rates(network: nn.Module, prefix: str) -> list[int]:
@@ -28,7 +28,7 @@ def small(head: type[DeepLabV3] = DeepLabV3Plus, output_stride: int = 16, **sett
 
 @given(st.lists(st.sampled_from([1, 2]), max_size=12), st.sampled_from([2, 4]), st.sampled_from([8, 16, 32]))
 def test_atrous_plan_keeps_the_distance_between_taps(strides: list[int], stem: int, output_stride: int) -> None:
-    """Stride so far times rate is what the strides alone would have reached, before and after every unit."""
+    """Stride so far times rate is what only the strides would have reached, before and after every unit."""
     nominal = list(accumulate([stem, *strides], mul))
     if nominal[-1] < output_stride:
         with pytest.raises(ValueError, match="the units' strides reach"):
@@ -206,6 +206,10 @@ def test_wrong_settings_are_named() -> None:
             lambda: DeepLabV3Plus(4, MobileNetV2(16, 0.25), variant=HeadVariant(decoder_conv3=True)),
             r"MobileNetV2 offers maps at strides \[4\]; the decoder also takes \[8\]",
         ),
+        (lambda: UNet(0), "num_classes = 0"),
+        (lambda: UNet(2, width=0), "width = 0"),
+        (lambda: UNet(2, width=4, depth=0), "depth = 0"),
+        (lambda: UNet(2, width=4, depth=2).set_output_stride(16), r"output_stride = 16; expected one of \(4,\)"),
         (lambda: HeadVariant(decoder_depth=0), "decoder_depth = 0"),
         (lambda: HeadVariant(aspp_dropout=1.0), "aspp_dropout = 1.0"),
     ]:
@@ -294,3 +298,29 @@ def test_dropout_follows_the_projection() -> None:
     output = aspp(torch.randn(2, 6, 4, 4))
     assert set(output.unique().tolist()) == {0.0, 2.0}
     assert (output == 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+# --- U-Net
+
+
+def test_levels_of_a_u_net_are_the_papers() -> None:
+    with torch.device("meta"):
+        model = UNet(2)
+    assert model.backbone.channels == (64, 128, 256, 512, 1024)
+    assert [(up.in_channels, up.out_channels) for up in model.up] == [(1024, 512), (512, 256), (256, 128), (128, 64)]
+    assert [convs[0][0].in_channels for convs in model.expanding] == [1024, 512, 256, 128]
+    convs = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
+    assert len(convs) == 18 and model.output_stride == 16
+
+
+def test_two_levels_of_a_u_net_by_hand() -> None:
+    """Skip first, then the upsampled map, each level from the map of its own size."""
+    model = UNet(3, width=4, depth=2).eval()
+    x = torch.randn(1, 3, 12, 20)
+    with torch.inference_mode():
+        a = model.backbone.levels[0](x)
+        b = model.backbone.levels[1](F.max_pool2d(a, 2))
+        y = model.backbone.levels[2](F.max_pool2d(b, 2))
+        for up, convs, skip in zip(model.up, model.expanding, (b, a), strict=True):
+            y = convs(torch.cat((skip, F.conv_transpose2d(y, up.weight, up.bias, stride=2)), 1))
+        torch.testing.assert_close(model(x), F.conv2d(y, model.classifier.weight, model.classifier.bias))
