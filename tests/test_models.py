@@ -28,7 +28,7 @@ def small(head: type[DeepLabV3] = DeepLabV3Plus, output_stride: int = 16, **sett
 
 @given(st.lists(st.sampled_from([1, 2]), max_size=12), st.sampled_from([2, 4]), st.sampled_from([8, 16, 32]))
 def test_atrous_plan_keeps_the_distance_between_taps(strides: list[int], stem: int, output_stride: int) -> None:
-    """Stride so far times rate is what only the strides would have reached, before and after every unit."""
+    """Stride so far times rate is what the strides by themselves would have reached, before and after every unit."""
     nominal = list(accumulate([stem, *strides], mul))
     if nominal[-1] < output_stride:
         with pytest.raises(ValueError, match="the units' strides reach"):
