@@ -86,7 +86,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     smoothed: Literal["pytorch", "report"] = "pytorch"  # the rule of label smoothing
     focal_gamma: float = 2.0
     alpha: Share = 0.6  # "combined": share of cross-entropy; the rest is Dice
-    keep_pixels: Share = 1.0  # "hard_pixels": share of the pixels that count
+    keep_pixels: Annotated[float, Meta(gt=0, le=1)] = 1.0  # "hard_pixels": share of the pixels that count
     downsample_labels: bool = False  # compare at the head's stride, not at the label's (v3 Table 8)
 
     # --- optimisation

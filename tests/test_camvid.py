@@ -85,9 +85,7 @@ def test_what_is_missing_is_named(root: Path) -> None:
     (root / "images" / "train" / "Thumbs.db").write_bytes(b"")
     assert len(CamVid(root)) == 3
     (root / "labels" / "train" / "0006R0_2.png").unlink()
-    with pytest.raises(
-        FileNotFoundError, match=r"labels.train: lacks 1 of the 3 files listed: 0006R0_2\.png; each image needs a label"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"labels.train: lacks 1 of the 3 .*: 0006R0_2\.png; each image needs"):
         CamVid(root)
     shutil.rmtree(root / "labels" / "val")
     with pytest.raises(FileNotFoundError, match=r"labels.val: no such folder; data/README\.md says how"):

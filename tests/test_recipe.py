@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from seglib.models import FCN, VGG16, UNet, build_model, mult_adds
+from seglib.models import FCN, VGG16, UNet, build_model
+from seglib.studies.cost import mult_adds
 from seglib.recipe import RECIPES, Recipe
 
 RESULTS = Path(__file__).parents[1] / "data" / "results"
