@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from seglib.models import FCN, VGG16, UNet, build_model
-from seglib.studies.cost import mult_adds
 from seglib.recipe import RECIPES, Recipe
+from seglib.studies.cost import mult_adds
 
 RESULTS = Path(__file__).parents[1] / "data" / "results"
 DEFAULTS = {
