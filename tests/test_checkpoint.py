@@ -1,4 +1,4 @@
-"""Files survive a full disk, a kill between two renames, and damage; a run's network can be read from its checkpoint."""
+"""Files survive a full disk, a kill between two renames, and damage; a checkpoint gives the network of its run."""
 
 import errno
 import os
