@@ -20,7 +20,6 @@ from seglib.data.transforms import IMAGENET, UNIT
 from seglib.metrics.cityscapes_labels import train_ids_to_ids
 from seglib.predict import Scoring, predict_image
 from seglib.recipe import Recipe
-from seglib.train import Trainer
 from seglib.train.checkpoint import load_run
 from seglib.zoo import load_checkpoint
 
@@ -144,7 +143,7 @@ def test_a_run_predicts_as_its_recipe_says_unless_told_otherwise(
     mask = predict(runs["voc"], data.files[0][0], tmp_path / "new" / "masks", *options.split())
     model, image = load_run(runs["voc"])[0], data.read(0)[0]
     expected = predict_image(model, image, normalisation, scoring)
-    for changed in ({"scales": (1.0,)}, {"flip": not scoring.flip}, {"window": None}, {"overlap": 0.1}):
+    for changed in ({"scales": (1.0,)}, {"flip": not scoring.flip}, {"window": None}, {"overlap": 0.7}):
         assert (predict_image(model, image, normalisation, replace(scoring, **changed)) != expected).any(), changed
     assert mask.mode == "P" and np.array_equal(np.asarray(mask), expected)
     assert np.array_equal(np.asarray(mask.convert("RGB")), voc_palette()[expected])
