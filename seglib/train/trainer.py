@@ -198,11 +198,12 @@ class Trainer:
         self.model.train()
         if recipe.freeze_bn:
             freeze_batch_norm(self.model)
+        batches = self._load_batches(self.iteration, end)  # before anything is written: it refuses a batch size
         if self.iteration == 0:
             self._save(0.0)  # fail now if the folder is not writable
         saved = logged = time.perf_counter()
         with tqdm(total=recipe.iterations, initial=self.iteration, desc="train", disable=not self.progress) as bar:
-            for images, labels in self._load_batches(self.iteration, end):
+            for images, labels in batches:
                 self._losses.append(self._step(images, labels))
                 self.iteration += 1
                 bar.update()
