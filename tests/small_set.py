@@ -57,8 +57,8 @@ def write_label(path: Path, label: np.ndarray) -> None:
     mask.save(path)
 
 
-def make_trainer(recipe: Recipe, run_dir: Path, data: Path, **options: Any) -> Trainer:
-    """Makes a trainer on the CPU that draws nothing."""
+def make_trainer(recipe: Recipe, run_dir: Path, data: Path | None, **options: Any) -> Trainer:
+    """Makes a trainer on the CPU that draws nothing; without `data`, on the bundled set."""
     return Trainer(recipe, run_dir, data_root=data, device="cpu", progress=False, **options)
 
 

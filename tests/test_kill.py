@@ -20,11 +20,10 @@ from typing import Any
 
 import pytest
 import torch
-from small_set import SMALL, write_small_set
+from small_set import SMALL, make_trainer, write_small_set
 
 from seglib.metrics import ConfusionMatrix
 from seglib.train.results import load_result
-from seglib.train.trainer import Trainer
 
 POINTS = ("half written", "not flushed", "between the renames", "amid an evaluation", "before the result is in place")
 # Number of loader workers -> what kills the attempts, in this order. "late" is a random time.
@@ -42,16 +41,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the killer did, by number of workers."""
     folder = tmp_path_factory.mktemp("kills")
     write_small_set(folder / "data")
-    root = Path(__file__).resolve().parent.parent
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run(
-        [sys.executable, __file__, str(folder)],
-        env={**os.environ, **threads, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
+    environment = {**os.environ, **threads, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    command = [sys.executable, __file__, str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return {"folder": folder, **json.loads((folder / "report.json").read_text())}
 
@@ -156,11 +149,11 @@ def half_then(passed: Callable[[], None], save: Callable) -> Callable:
     def wrapped(state: dict[str, Any], file: Any) -> None:
         buffer = io.BytesIO()
         save(state, buffer)
-        content = buffer.getvalue()
-        file.write(content[: len(content) // 2])
+        half = buffer.tell() // 2
+        file.write(buffer.getvalue()[:half])
         file.flush()
         passed()
-        file.write(content[len(content) // 2 :])
+        file.write(buffer.getvalue()[half:])
 
     return wrapped
 
@@ -177,8 +170,7 @@ def start(run_dir: Path, data: Path, workers: int, point: str | None = None, nth
         torch.manual_seed(os.getpid())  # a new process has another generator state
         if point in POINTS:
             arm(point, nth)
-        options = {"device": "cpu", "progress": False, "eval_every": 5, "checkpoint_seconds": 0.0}
-        Trainer(SMALL, run_dir, data_root=data, num_workers=workers, **options).fit()
+        make_trainer(SMALL, run_dir, data, num_workers=workers, eval_every=5, checkpoint_seconds=0.0).fit()
         status = 0
     finally:
         os._exit(status)
