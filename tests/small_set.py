@@ -57,9 +57,9 @@ def write_label(path: Path, label: np.ndarray) -> None:
     mask.save(path)
 
 
-def make_trainer(recipe: Recipe, run_dir: Path, data: Path | None, **options: Any) -> Trainer:
-    """Makes a trainer on the CPU that draws nothing; without `data`, on the bundled set."""
-    return Trainer(recipe, run_dir, data_root=data, device="cpu", progress=False, **options)
+def make_trainer(recipe: Recipe, run_dir: Path, data: Path | None, progress: bool = False, **options: Any) -> Trainer:
+    """Makes a trainer on the CPU; without `data`, on the bundled set."""
+    return Trainer(recipe, run_dir, data_root=data, device="cpu", progress=progress, **options)
 
 
 def weights(model: nn.Module) -> Tensor:

@@ -101,8 +101,7 @@ def apply_norm(norm: nn.Module, x: Tensor, gradient: Tensor) -> dict[str, Tensor
 
 def train(recipe: Recipe, run_dir: Path, data: Path) -> tuple[Trainer, dict[str, Any]]:
     """Trains and records each step's loss and this process's share of valid pixels."""
-    run = make_trainer(recipe, run_dir, data, checkpoint_seconds=1e9)
-    run.progress = distributed.is_main()
+    run = make_trainer(recipe, run_dir, data, progress=True, checkpoint_seconds=1e9)
     losses, valid, step = [], [], run._step
 
     def recorded(images: Tensor, labels: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ PLAN = {
     1: (POINTS[1], "late", POINTS[0], "late", POINTS[3], "late", POINTS[4]),
     2: ("late", POINTS[2], "late", POINTS[1], "late", POINTS[4]),
 }
+RECIPE = SMALL.replace(iterations=10)
 LINUX = sys.platform.startswith("linux")
 pytestmark = pytest.mark.skipif(not LINUX, reason="forks, and reads from /proc which workers are left: Linux only")
 
@@ -72,7 +73,7 @@ def differences(ours: Any, theirs: Any, name: str = "") -> list[str]:
 @pytest.mark.parametrize("workers", PLAN)
 def test_killed_runs_end_as_an_uninterrupted_one(report: dict[str, Any], workers: int) -> None:
     whole = stored(report["folder"] / "whole")
-    assert whole["iteration"] == SMALL.iterations and len(whole["log"]) == 3
+    assert whole["iteration"] == RECIPE.iterations and len(whole["log"]) == 3
     finished = report[str(workers)]["finished"]
     assert finished
     for name in finished:
@@ -170,7 +171,7 @@ def start(run_dir: Path, data: Path, workers: int, point: str | None = None, nth
         torch.manual_seed(os.getpid())  # a new process has another generator state
         if point in POINTS:
             arm(point, nth)
-        make_trainer(SMALL, run_dir, data, num_workers=workers, eval_every=5, checkpoint_seconds=0.0).fit()
+        make_trainer(RECIPE, run_dir, data, num_workers=workers, eval_every=5, checkpoint_seconds=0.0).fit()
         status = 0
     finally:
         os._exit(status)

@@ -43,7 +43,6 @@ def unlike_others(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
 def test_ghost_batch_norm_is_batch_norm_group_by_group(
     batch: int, momentum: float | None, memory_format: torch.memory_format
 ) -> None:
-    torch.manual_seed(0)
     plain = unlike_others(nn.BatchNorm2d(5, eps=1e-3, momentum=momentum))
     ghost = GhostBatchNorm2d.like(copy.deepcopy(plain), group_size=3)
     assert {k: v.shape for k, v in ghost.state_dict().items()} == {k: v.shape for k, v in plain.state_dict().items()}
@@ -52,9 +51,9 @@ def test_ghost_batch_norm_is_batch_norm_group_by_group(
         inputs = [x.clone().requires_grad_(), x.clone().requires_grad_()]
         y = ghost(inputs[0])
         expected = torch.cat([plain(inputs[1][first : first + 3]) for first in range(0, batch, 3)])
-        weights = torch.randn_like(y)
-        (y * weights).sum().backward()
-        (expected * weights).sum().backward()
+        gradient = torch.randn_like(y)
+        y.backward(gradient)
+        expected.backward(gradient)
         assert y.is_contiguous(memory_format=memory_format)
         pairs = [(y, expected), (inputs[0].grad, inputs[1].grad), (ghost.weight.grad, plain.weight.grad)]
         pairs += [(ghost.bias.grad, plain.bias.grad)]
@@ -67,22 +66,18 @@ def test_ghost_batch_norm_is_batch_norm_group_by_group(
 
 
 def test_ghost_batch_norm_evaluates_and_freezes_as_batch_norm() -> None:
-    torch.manual_seed(0)
     plain = unlike_others(nn.BatchNorm2d(5)).eval()
     ghost = GhostBatchNorm2d.like(plain, group_size=2)
     assert not ghost.training and "group_size=2" in repr(ghost)
-    x = torch.randn(3, 5, 4, 6)
-    before = {key: value.clone() for key, value in ghost.state_dict().items()}
-    torch.testing.assert_close(ghost(x), plain(x), atol=0, rtol=0)
+    x, before = torch.randn(3, 5, 4, 6), weights(ghost)
+    assert torch.equal(ghost(x), plain(x))
     model = nn.Sequential(ghost).train()
     freeze_batch_norm(model)
     model(x)
-    assert all(torch.equal(ghost.state_dict()[key], value) for key, value in before.items())
-    assert not ghost.weight.requires_grad
+    assert torch.equal(weights(ghost), before) and not ghost.weight.requires_grad
 
 
 def test_statistics_are_re_estimated_over_groups() -> None:
-    torch.manual_seed(0)
     batches = [torch.randint(0, 256, (4, 3, 5, 5), dtype=torch.uint8) for _ in range(3)]
     model = nn.Sequential(unlike_others(GhostBatchNorm2d(3, group_size=2, momentum=0.3)))
     reestimate_batch_norm(model, batches, lambda images: images.float())
@@ -159,7 +154,6 @@ def test_group_norm_stands_in_place_of_every_batch_norm(recipe: Recipe) -> None:
 
 
 def test_group_norm_sees_one_image_at_a_time() -> None:
-    torch.manual_seed(0)
     model = build_model(SMALL.replace(norm="group", norm_groups=4, dropout=0.0), 9)
     x = torch.randn(2, 3, 33, 33)
     whole = model(x)
@@ -169,17 +163,15 @@ def test_group_norm_sees_one_image_at_a_time() -> None:
     torch.testing.assert_close(norm(y), grouped_by_hand(y, 4), atol=1e-5, rtol=1e-5)
 
 
-def test_image_pooling_and_single_pixels_work_with_group_norm() -> None:
-    torch.manual_seed(0)
+@pytest.mark.parametrize("side", [1, 5])
+def test_image_pooling_and_single_pixels_work_with_group_norm(side: int) -> None:
     aspp = ASPP(6, (1, 2), channels=8)
     replace_batch_norm(aspp, lambda norm: group_norm_like(norm, 4))
-    aspp.dropout.p = 0.0
-    for side in (1, 5):
-        x = torch.randn(1, 6, side, side, requires_grad=True)
-        pooled = aspp.pool(x.mean(dim=(2, 3), keepdim=True))
-        expected = F.relu(grouped_by_hand(aspp.pool[0](x.mean(dim=(2, 3), keepdim=True)), 4))
-        torch.testing.assert_close(pooled, expected, atol=1e-5, rtol=1e-5)
-        assert (pooled > 0).any() and aspp(x).shape == (1, 8, side, side)
+    x = torch.randn(1, 6, side, side)
+    mean = x.mean(dim=(2, 3), keepdim=True)
+    expected = F.relu(grouped_by_hand(aspp.pool[0](mean), 4))
+    torch.testing.assert_close(aspp.pool(mean), expected, atol=1e-5, rtol=1e-5)
+    assert (expected > 0).any() and aspp(x).shape == (1, 8, side, side)
 
 
 def test_group_norm_refuses_what_does_not_go_with_it() -> None:
@@ -209,8 +201,6 @@ def test_each_logit_gets_the_label_at_its_centre(side: int, small: int) -> None:
 def test_the_loss_is_taken_at_the_heads_stride(tmp_path: Path, data: Path) -> None:
     recipe = SMALL.replace(iterations=2, downsample_labels=True, model="deeplabv3", dropout=0.0, batch_size=3)
     run = make_trainer(recipe, tmp_path / "run", data)
-    sizes = []
-    run.model.classifier.register_forward_hook(lambda module, inputs, output: sizes.append(output.shape[-2:]))
     images = torch.randint(0, 256, (3, 3, 33, 33), dtype=torch.uint8)
     labels = torch.randint(0, 9, (3, 33, 33), dtype=torch.uint8)
     labels[0, :20] = 255
@@ -219,7 +209,7 @@ def test_the_loss_is_taken_at_the_heads_stride(tmp_path: Path, data: Path) -> No
     expected = F.cross_entropy(logits, small.long(), ignore_index=255)
     run.model.train()
     torch.testing.assert_close(run._step(images, labels), expected.detach())
-    assert set(sizes) == {(3, 3)} and run.evaluate().matrix.sum() > 4 * 30 * 40, "scores are at full size"
+    assert run.evaluate().matrix.sum() > 4 * 30 * 40, "scores are at full size"
 
 
 def test_processes_share_the_loss_over_small_labels(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
@@ -238,32 +228,20 @@ def test_processes_share_the_loss_over_small_labels(monkeypatch: pytest.MonkeyPa
 
 # --- the decoder -----------------------------------------------------------------------------------------------------
 
-# depth, kernel, width, Conv3: the rows of v3+ Table 2 (with 16 channels for its 256, 8 for its 128), and one more
-STRUCTURES = [
-    (1, 3, None, False),
-    (2, 3, None, False),
-    (3, 3, None, False),
-    (1, 3, 8, False),
-    (1, 1, None, False),
-    (1, 3, None, True),
-    (2, 1, 8, True),
-]
 
-
-def convolution(kernel: int, inputs: int, outputs: int) -> int:
-    return kernel**2 * inputs * outputs
-
-
-@pytest.mark.parametrize(("depth", "kernel", "width", "conv3"), STRUCTURES)
+# the rows of v3+ Table 2 (with 16 channels for its 256, 8 for its 128), and one more
+@pytest.mark.parametrize(("depth", "kernel", "width"), [(1, 3, None), (2, 3, None), (3, 3, None), (1, 3, 8), (1, 1, 8)])
+@pytest.mark.parametrize("conv3", [False, True])
 def test_the_decoders_size_and_cost_by_hand(depth: int, kernel: int, width: int | None, conv3: bool) -> None:
     classes, channels, projected = 9, 16, 4
-    recipe = SMALL.replace(channels=channels, decoder_channels=projected)
+    recipe = SMALL.replace(channels=channels, decoder_channels=projected, decoder_depth=depth, decoder_kernel=kernel)
     with torch.device("meta"):
-        model = build_model(
-            recipe.replace(decoder_depth=depth, decoder_kernel=kernel, decoder_width=width, decoder_conv3=conv3),
-            classes,
-        )
+        model = build_model(recipe.replace(decoder_width=width, decoder_conv3=conv3), classes)
         bare = build_model(recipe.replace(model="deeplabv3"), classes)
+
+    def convolution(kernel: int, inputs: int, outputs: int) -> int:
+        return kernel**2 * inputs * outputs
+
     out = width or channels
     again = (depth - 1) * convolution(kernel, out, out)
     low, middle = model.backbone.tap_channels[4], model.backbone.tap_channels[8]
@@ -281,7 +259,6 @@ def test_the_decoders_size_and_cost_by_hand(depth: int, kernel: int, width: int 
 @pytest.mark.parametrize("order", ["aspp_first", "low_first"])
 @pytest.mark.parametrize("stride_unit", ["last", "first"])
 def test_conv3_is_refined_before_conv2(order: str, stride_unit: str) -> None:
-    torch.manual_seed(0)
     variant = HeadVariant(decoder_depth=1, decoder_width=6, decoder_conv3=True, decoder_order=order)
     backbone = ResNet(50, width=4, stride_unit=stride_unit)
     model = DeepLabV3Plus(5, backbone, channels=8, decoder_channels=3, variant=variant).eval()
@@ -309,7 +286,6 @@ def test_conv3_is_refined_before_conv2(order: str, stride_unit: str) -> None:
 
 
 def test_every_new_convolution_begins_and_learns_as_the_others() -> None:
-    torch.manual_seed(0)
     model = build_model(SMALL.replace(decoder_conv3=True, channels=64, decoder_channels=32, dropout=0.0), 9)
     for conv in (model.conv3_projection[0], model.conv3_decoder[0][0], model.decoder[1][0]):
         fan_in = conv.weight[0].numel()
