@@ -94,8 +94,8 @@ def label_gone(data: Path, name: str) -> str:
         (truncated_jpeg, 0),
         (no_image_at_all, 0),
         (label_gone, 0),
-        (truncated_jpeg, 2),
-        (label_gone, 2),
+        (truncated_jpeg, 1),
+        (label_gone, 1),
     ],
 )
 def test_bad_sample_stops_the_run_with_the_data_sets_own_message(
@@ -125,7 +125,7 @@ def test_bad_sample_of_the_val_list_keeps_the_trained_weights(data: Path, tmp_pa
     assert load_result(tmp_path / "run" / "result.json")["name"] == SMALL.name
 
 
-@pytest.mark.parametrize(("workers", "same_process"), [(0, True), (0, False), (2, True)])
+@pytest.mark.parametrize(("workers", "same_process"), [(0, True), (0, False), (1, True)])
 def test_run_resumes_when_the_image_is_mended(
     data: Path, tmp_path: Path, whole: Tensor, workers: int, same_process: bool
 ) -> None:
@@ -407,22 +407,12 @@ def test_missing_and_foreign_weights_are_named(data: Path, tmp_path: Path) -> No
 # --- disks and folders
 
 
-@contextlib.contextmanager
-def mounted(folder: Path, options: str) -> Iterator[bool]:
-    """Mounts a file system in memory on a new folder for the body; yields False where that is not allowed."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    done = shutil.which("mount") and subprocess.run(command, capture_output=True, check=False).returncode == 0
-    yield bool(done)
-    if done:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SimpleNamespace]:
     """A folder whose disk `fill(spare)` fills but for some bytes: a real one if we may mount it, else a limit."""
     folder, limits = tmp_path / "disk", resource.getrlimit(resource.RLIMIT_FSIZE)
     filler = folder / "filler"
+    folder.mkdir()
 
     def fill(spare: int) -> None:
         with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
@@ -433,12 +423,13 @@ def disk(tmp_path: Path) -> Iterator[SimpleNamespace]:
     def limit(size: int = limits[0]) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
 
-    with mounted(folder, "size=8m") as real:
-        if real:
-            yield SimpleNamespace(folder=folder, fill=fill, free=filler.unlink, message="No space left on device")
-        else:
-            yield SimpleNamespace(folder=folder, fill=limit, free=limit, message="File too large")
-            limit()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if shutil.which("mount") and subprocess.run(mount, capture_output=True, check=False).returncode == 0:
+        yield SimpleNamespace(folder=folder, fill=fill, free=filler.unlink, message="No space left on device")
+        subprocess.run(["umount", str(folder)], check=True)
+    else:
+        yield SimpleNamespace(folder=folder, fill=limit, free=limit, message="File too large")
+        limit()
 
 
 @pytest.mark.parametrize("same_process", [True, False])
@@ -448,8 +439,9 @@ def test_full_disk_keeps_the_last_checkpoint_and_the_run_resumes(
     run = make_trainer(SMALL, disk.folder / "run", data, checkpoint_seconds=0.0).fit(until=5)
     before = {path.name: path.read_bytes() for path in run.run_dir.iterdir()}
     disk.fill(2**16)
-    with pytest.raises(OSError, match=rf"checkpoint\.pt: could not be written \(.*{disk.message}.*is kept"):
+    with pytest.raises(OSError, match=rf"checkpoint\.pt: could not be written \(.*{disk.message}.*is kept") as raised:
         run.fit()
+    assert isinstance(raised.value.__cause__, OSError), "torch.save makes a RuntimeError of it"
     assert {path.name: path.read_bytes() for path in run.run_dir.iterdir()} == before
     disk.free()
     if not same_process:
@@ -477,28 +469,6 @@ def test_full_disk_at_the_result_keeps_the_weights(data: Path, disk: SimpleNames
     assert (run.run_dir / "result.json").exists()
 
 
-@pytest.fixture
-def unwritable(tmp_path: Path) -> Iterator[Path]:
-    """A folder that can be read and not written: by its mount where we may, since modes do not stop root."""
-    folder = tmp_path / "unwritable"
-    with mounted(folder, "ro,size=1m") as real:
-        if real:
-            yield folder
-            return
-        folder.chmod(0o500)
-        yield folder
-        folder.chmod(0o700)
-
-
-def test_unwritable_folder_is_named_before_the_work(data: Path, unwritable: Path) -> None:
-    run = make_trainer(SMALL, unwritable / "run", data)
-    with pytest.raises(OSError, match=r"run.checkpoint\.pt: could not be written \(.*(Read-only|Permission denied)"):
-        run.fit()
-    assert run.iteration == 0
-    with pytest.raises(OSError, match=r"result\.json: could not be written"):
-        write_json(unwritable / "result.json", {})
-
-
 def test_folder_that_goes_away_is_named(data: Path, tmp_path: Path) -> None:
     """A drive that is unmounted amid a run, as a Colab session's is: the run resumes where the folder comes back."""
     drive, away = tmp_path / "drive", tmp_path / "away"
@@ -507,6 +477,12 @@ def test_folder_that_goes_away_is_named(data: Path, tmp_path: Path) -> None:
     drive.write_text("not mounted")
     with pytest.raises(OSError, match=r"checkpoint\.pt: could not be written"):
         run.fit()
+    fresh = make_trainer(SMALL, drive / "other", data)
+    with pytest.raises(OSError, match=r"checkpoint\.pt: could not be written"):
+        fresh.fit()
+    assert fresh.iteration == 0, "found before the work"
+    with pytest.raises(OSError, match=r"result\.json: could not be written"):
+        write_json(drive / "result.json", {})
     drive.unlink()
     away.rename(drive)
     assert make_trainer(SMALL, drive / "run", data).iteration == 4

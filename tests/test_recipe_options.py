@@ -18,7 +18,6 @@ from seglib.recipe import Recipe
 from seglib.train import distributed
 from seglib.train.optim import build_loss, compare_at_logits_size, freeze_batch_norm, reestimate_batch_norm
 from seglib.train.results import load_result
-from seglib.train.trainer import load_batches
 
 
 @pytest.fixture(scope="module")
@@ -335,16 +334,3 @@ def test_statistics_are_estimated_over_crops_that_the_training_had_not(tmp_path:
     assert torch.equal(weights(again.fit().model), weights(run.model)), "a resumed run finds the same"
     without = make_trainer(recipe.replace(reestimate_bn=0), tmp_path, data).fit()
     assert load_result(tmp_path / "result.json")["confusion"] == without.evaluate().matrix.tolist() != confusion
-
-
-def test_processes_share_the_crops(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Path) -> None:
-    recipe = SMALL.replace(batch_size=4)
-    train_set = make_trainer(recipe, tmp_path, data).train_set
-    whole = [images for images, _ in load_batches(recipe, train_set, 3, 5)]
-    assert [len(images) for images in whole] == [4, 4]
-    parts = []
-    monkeypatch.setattr(distributed, "world_size", lambda: 2)
-    for rank in (0, 1):
-        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
-        parts.append([images for images, _ in load_batches(recipe, train_set, 3, 5)])
-    assert all(torch.equal(torch.cat(pair), both) for *pair, both in zip(*parts, whole, strict=True))
