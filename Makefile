@@ -26,9 +26,10 @@ NOTEBOOK ?= 00_start_here.ipynb
 LAB_ARGS ?=
 NB ?=
 UV_ARGS ?=
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test notebooks stamp lint bench requirements clean
+.PHONY: help lab test notebooks stamp lint sizes bench requirements clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -60,8 +61,11 @@ lab: $(STAMP) ## open JupyterLab on the first notebook (LAB_ARGS="--port=9999" p
 
 # The notebooks run on this interpreter (--nbval-current-env), not on whatever kernel is registered as python3 elsewhere;
 # notebooks/conftest.py takes SEGLIB_DATA from them and restarts a kernel that does not come up.
-test: lint ## lint, unit tests, and every notebook against its stored outputs
-	$(PY) -m pytest -q -rs --nbval --nbval-current-env --nbval-cell-timeout=300 tests notebooks
+# A file's tests, and a notebook's cells, stay in one of the JOBS processes; each has one thread, because two torch
+# processes with two threads each slow one another tenfold on two cores.
+test: lint ## lint, unit tests, and every notebook against its stored outputs (JOBS=4 for more processes)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -rs -n $(JOBS) --dist loadfile \
+		--nbval --nbval-current-env --nbval-cell-timeout=600 notebooks tests
 
 notebooks: $(STAMP) ## run notebooks again and store their outputs (NB=06_training_voc_aug for one)
 	$(PY) tools/notebooks.py $(NB)
@@ -72,6 +76,9 @@ stamp: $(STAMP) ## write the address in pyproject.toml into badges and set-up ce
 lint: $(STAMP) ## ruff check and ruff format --check
 	$(PY) -m ruff check --quiet
 	$(PY) -m ruff format --check --quiet
+
+sizes: $(STAMP) ## count the lines of the package and of what to read first, and write them into README.md
+	$(PY) tools/sizes.py
 
 bench: $(STAMP) ## run every benchmarks/*.py
 	@for f in benchmarks/*.py; do [ -e "$$f" ] || { echo "benchmarks/ holds no script"; break; }; \

@@ -1,4 +1,4 @@
-"""Settings every test shares: two threads, fixed seeds, repeatable property tests, and the folder of real data."""
+"""Settings every test shares: one thread, fixed seeds, repeatable property tests, and the folder of real data."""
 
 import os
 import random
@@ -11,7 +11,7 @@ from hypothesis import settings
 
 # Before anything imports matplotlib: figures are drawn without a display.
 os.environ["MPLBACKEND"] = "Agg"
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 settings.register_profile("course", deadline=None, derandomize=True)
 settings.load_profile("course")
 

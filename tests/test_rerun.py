@@ -1,52 +1,74 @@
-"""Stored results run again: what is equal, what is within the spread, what is not."""
+"""Stored results run again: what is equal, what is within the spread, what is not, and which code is found equal."""
 
+import copy
+import dataclasses
 import json
 import math
+import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 from small_set import SMALL, write_small_set
 
-from seglib.files import write_json
-from seglib.studies.rerun import Comparison, main, run_again, sample
-from seglib.train.results import load_result, sealed
+from seglib.recipe import Recipe
+from seglib.studies.rerun import Comparison, rerun, run_again, sample
+from seglib.studies.study import Study
+from seglib.train.optim import learning_rate
+from seglib.train.results import code_hashes
 from seglib.train.trainer import Trainer
 
 RECIPE = SMALL.replace(iterations=2)
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_set(tmp_path_factory.mktemp("data"))
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Three results of code of which one definition has changed since; two of them are of one kind."""
+    place = tmp_path_factory.mktemp("stored")
+    rows = {"plain": RECIPE, "Dice": RECIPE.replace(loss="dice"), "slow": RECIPE.replace(lr=0.01)}
+    root = write_small_set(place / "data")
+    study = Study("tiny", rows, seeds=(0,), folder=place / "results", runs=place / "runs", data_root=root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seglib.train.trainer.code_hashes", lambda: code_hashes() | {"0": "old_loss"})
+        assert [study.run(row, progress=False) for row in rows] == [1, 1, 1]
+    return study
 
 
 @pytest.fixture
-def stored(root: Path, tmp_path: Path) -> Path:
-    Trainer(RECIPE, tmp_path / "first", data_root=root, progress=False).fit()
-    path = tmp_path / "results" / f"{RECIPE.name}.json"
-    write_json(path, load_result(tmp_path / "first" / "result.json"))
-    return path
+def study(stored: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    monkeypatch.setattr("seglib.studies.rerun.Trainer", partial(Trainer, data_root=stored.data_root))
+    return dataclasses.replace(stored, folder=shutil.copytree(stored.folder, tmp_path / "results"))
 
 
-def test_the_same_machine_gives_the_same_result(stored: Path, root: Path, tmp_path: Path) -> None:
-    compared = run_again(stored, tmp_path / "again", root, progress=False)
-    assert compared.same and compared.agrees and compared.sources == []
-    assert str(compared).endswith("the same, pixel by pixel")
+def compare(again: float, spread: float, code: list[str] | None = None, again_on: str = "CPU, 1 threads") -> Comparison:
+    stored, new = (
+        {"name": "x", "scores": {"miou": miou}, "confusion": [[round(1000 * miou)]], "device": device}
+        for miou, device in ((0.5, "CPU, 1 threads"), (again, again_on))
+    )
+    return Comparison(stored, new, spread, code)
 
 
-def test_a_forged_result_is_found(stored: Path, root: Path, tmp_path: Path) -> None:
-    result = load_result(stored)
-    result["scores"]["miou"] += 0.1
-    write_json(stored, sealed({**result, "sources": {"metrics.py": "0"}}))
-    compared = run_again(stored, tmp_path / "again", root, progress=False)  # the confusion matrix was left as it was
-    assert not compared.same and not compared.agrees
-    assert "BEYOND" in str(compared) and "metrics.py" in str(compared)
+def test_the_same_machine_gives_the_same_result(study: Study, tmp_path: Path) -> None:
+    path = study.folder / f"{RECIPE.name}.json"
+    compared = run_again(path, tmp_path / "again")
+    assert compared.same and compared.agrees and compared.code == ["old_loss"]
+    assert str(compared).endswith("the same, pixel by pixel (code changed: old_loss)")
+    forged = copy.deepcopy(compared.stored)
+    forged["scores"]["iou"][0] += 1e-6  # the confusion matrix is left as it was
+    assert not dataclasses.replace(compared, stored=forged).same
 
 
 @pytest.mark.parametrize(("again", "agrees"), [(0.5, True), (0.519, True), (0.481, True), (0.521, False)])
 def test_another_machine_may_differ_by_twice_the_spread(again: float, agrees: bool) -> None:
-    assert Comparison("x", 0.5, again, False, 0.01, []).agrees == agrees
-    assert not Comparison("x", 0.5, again, False, math.nan, []).agrees
+    assert compare(again, 0.01).agrees == agrees
+    assert compare(again, math.nan).agrees == (again == 0.5)
+    assert ("BEYOND" in str(compare(again, 0.01))) == (not agrees)
+
+
+def test_other_threads_are_named() -> None:
+    assert str(compare(0.5, 0.01, [])) == "x: 50.00, again 50.00: the same, pixel by pixel"
+    told = str(compare(0.51, 0.01, None, again_on="CPU, 2 threads"))
+    assert told.endswith("(on CPU, 1 threads, again on CPU, 2 threads) (code changed: unknown)")
 
 
 def test_the_sample_is_random_and_can_be_repeated(tmp_path: Path) -> None:
@@ -60,19 +82,43 @@ def test_the_sample_is_random_and_can_be_repeated(tmp_path: Path) -> None:
 
 
 def test_the_command_counts_what_does_not_agree(
-    stored: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    outcomes = iter([Comparison("x", 0.5, 0.5, True, 0.0, []), Comparison("x", 0.5, 0.7, False, 0.01, None)])
-    monkeypatch.setattr("seglib.studies.rerun.run_again", lambda *_, **__: next(outcomes))
-    (stored.parent / "toy_other.json").write_text(json.dumps({}))
-    assert main(["2", "--folder", str(stored.parent)]) == 1
-    assert "sources changed: unknown" in capsys.readouterr().out
-
-
-def test_a_damaged_result_does_not_keep_the_others_from_being_compared(
-    tmp_path: Path, capsys: pytest.CaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     for name in ("toy_a", "toy_b"):
         (tmp_path / f"{name}.json").write_text("{")
-    assert main(["2", "--folder", str(tmp_path)]) == 2
+    assert rerun(2, folder=tmp_path) == 2, "a damaged result does not keep the others from being compared"
     assert capsys.readouterr().out.count("expected JSON") == 2
+    outcomes = iter([compare(0.5, 0.0), compare(0.7, 0.01)])
+    monkeypatch.setattr("seglib.studies.rerun.run_again", lambda *_: next(outcomes))
+    assert rerun(2, folder=tmp_path) == 1
+
+
+def test_code_that_gives_the_same_is_renewed(study: Study, capsys: pytest.CaptureFixture) -> None:
+    old = study.result("plain", 0)["code"]
+    assert set(study.table().sources) == {"earlier (1 definition changed)"}
+    assert rerun(renew=True, seed=1, folder=study.folder) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.endswith("pixel by pixel (code changed: old_loss)") for line in lines] == [True, True, False]
+    (path,) = [path for path in (study.folder / "code").glob("*.json") if path.stem != old]
+    assert lines[-1] == f"renewed: {path}"
+    found = json.loads(path.read_text())
+    assert found["definitions"] == code_hashes() and found["equal_to"] == [old]
+    assert found["proved_by"] == sorted(line.split(":")[0] for line in lines[:2]), "one of each loss"
+    assert set(study.table().sources) == {""}
+    assert rerun(renew=True, folder=study.folder) == 0
+    assert "nothing to renew" in capsys.readouterr().out
+
+
+def test_code_that_gives_something_else_is_not(
+    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def rate(recipe: Recipe, step: int) -> float:
+        return learning_rate(recipe, step) * (9.0 if recipe.loss == "dice" else 1.0)
+
+    monkeypatch.setattr("seglib.train.trainer.learning_rate", rate)
+    before = sorted((study.folder / "code").iterdir())
+    assert rerun(renew=True, seed=1, folder=study.folder) == 1, "one of two kinds"
+    dice = study.recipe("Dice", 0).name
+    assert capsys.readouterr().out.splitlines()[-1] == f"nothing is renewed; not the same: {dice}"
+    assert sorted((study.folder / "code").iterdir()) == before
+    assert set(study.table().sources) == {"earlier (1 definition changed)"}

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from small_set import SMALL, write_small_set
+from torch import nn
 
 from seglib.files import load_tensors
 from seglib.metrics import ConfusionMatrix
+from seglib.predict import Scoring
 from seglib.recipe import Recipe
-from seglib.studies.staged import Staged, choose_members, main, mean_weights
+from seglib.studies.staged import Staged, choose_members, mean_weights, run_staged
 
 FAST = SMALL.replace(iterations=3, batch_size=4, dropout=0.1, seed=3)
 
@@ -32,6 +34,19 @@ def test_members_are_chosen_by_score() -> None:
     assert members == {"best fold": [1], "mean of all": [1, 3, 4, 0, 2], "mean of the best 3": [1, 3, 4]}
 
 
+def test_mean_weights() -> None:
+    states = [nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).state_dict() for _ in range(3)]
+    states[1]["1.num_batches_tracked"] += 5
+    mean = mean_weights(states)
+    expected = (states[0]["0.weight"] + states[1]["0.weight"] + states[2]["0.weight"]) / 3
+    torch.testing.assert_close(mean["0.weight"], expected)
+    assert mean["1.num_batches_tracked"] == 0
+    with pytest.raises(ValueError, match=r"network 1 differs from the first in \['0\.weight'\]"):
+        mean_weights([states[0], {**states[1], "0.weight": torch.zeros(1)}])
+    with pytest.raises(ValueError, match="found none"):
+        mean_weights([])
+
+
 def test_every_stage_has_folds_aggregates_and_a_choice(finished: tuple[dict, Path]) -> None:
     result, _ = finished
     assert [stage["name"] for stage in result["stages"]] == ["first", "second"]
@@ -46,10 +61,10 @@ def test_every_stage_has_folds_aggregates_and_a_choice(finished: tuple[dict, Pat
 
 def test_everything_is_scored_by_the_recipes_protocol(staged: Staged, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr("seglib.studies.staged.evaluate", lambda *_, **how: seen.append(how) or ConfusionMatrix(9))
+    monkeypatch.setattr("seglib.studies.staged.evaluate", lambda *given: seen.append(given[3]) or ConfusionMatrix(9))
     how = {"scales": (0.5, 1.0), "flip": True, "output_stride": 8, "window": (24, 24)}
-    staged._score(FAST.replace(**{f"eval_{name}": value for name, value in how.items()}), torch.nn.Identity(), "val")
-    assert seen == [how]
+    staged._score(FAST.replace(**{f"eval_{name}": value for name, value in how.items()}), nn.Identity(), "val")
+    assert seen == [Scoring(**how)]
 
 
 def test_the_next_stage_starts_from_what_was_chosen(finished: tuple[dict, Path]) -> None:
@@ -91,13 +106,26 @@ def test_the_packages_own_is_the_reports() -> None:
     assert [recipe.augmentation for recipe in stages.values()] == ["geometric"] * 2 + ["occlusion"] * 2
 
 
+def test_the_command_stores_and_prints(
+    finished: tuple[dict, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(Staged, "run", lambda *_, **__: finished[0])
+    run_staged("course_report", output=tmp_path / "out.json")
+    assert json.loads((tmp_path / "out.json").read_text()) == finished[0]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["first", "second"]
+
+
 def test_nonsense_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="2 folds"):
         Staged("", {"a": Recipe()}, 2)
     with pytest.raises(ValueError, match="stage 'a': folds"):
         Staged("", {"a": Recipe(folds=3)})
     with pytest.raises(FileNotFoundError, match="course_report"):
-        main(["nothing"])
-    (tmp_path / "bad.toml").write_text("title = 'x'\n")
-    with pytest.raises(ValueError, match=r"bad\.toml: not a staged training"):
-        Staged.load(tmp_path / "bad.toml")
+        run_staged("nothing")
+    for text, said in {
+        "": "missing required field",
+        "recipe = 'toy_voc'\nstages = {}\nx = 1\n": "unknown field `x`",
+    }.items():
+        (tmp_path / "bad.toml").write_text(f"title = 'x'\n{text}")
+        with pytest.raises(ValueError, match=rf"bad\.toml: not a staged training .*{said}"):
+            Staged.load(tmp_path / "bad.toml")

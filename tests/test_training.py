@@ -12,7 +12,7 @@ from seglib.predict import evaluate
 from seglib.recipe import Recipe
 from seglib.train import Trainer
 from seglib.train.optim import poly
-from seglib.train.results import changed_code, code_hashes, definitions, load_result
+from seglib.train.results import code_hashes, load_result
 from seglib.train.trainer import LOG_EVERY
 
 
@@ -139,28 +139,3 @@ def test_another_scoring_of_a_finished_training_scores_anew(
     assert second["name"] == flipped.recipe.name
     monkeypatch.setattr(SegmentationDataset, "read", lambda *_: pytest.fail("scored again"))
     flipped.fit()
-
-
-SOURCE = '''
-"""A module."""
-import math
-
-LIMIT: int = 3  # pixels
-
-
-@cached
-def area(side):
-    """Says nothing."""
-    text = """# kept"""
-    return side * side  # squared
-'''
-
-
-def test_code_is_its_definitions_without_comments_and_docstrings() -> None:
-    expected = {"LIMIT": "LIMIT: int = 3"}
-    expected["area"] = '@cached\ndef area(side):\n    text = """# kept"""\n    return side * side'
-    assert dict(definitions(SOURCE)) == expected
-    reworded = SOURCE.replace("import math", "import cmath").replace("  # pixels", "").replace("Says", "Computes")
-    assert dict(definitions(reworded)) == expected
-    assert dict(definitions(SOURCE.replace("@cached\n", ""))) != expected
-    assert changed_code({"1": "poly", "2": "Recipe", "3": "poly"}, {"2": "Recipe", "4": "poly"}) == ["poly"]

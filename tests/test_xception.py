@@ -7,9 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from seglib.models import DeepLabV3, DeepLabV3Plus, HeadVariant, Xception, mult_adds
+from seglib.models import DeepLabV3, DeepLabV3Plus, HeadVariant, Xception
 from seglib.models.build import build_model
 from seglib.recipe import Recipe
+from seglib.studies.cost import mult_adds
 
 BILLION = 1e9
 # Output stride, decoder, separable convolutions in ASPP and decoder, v3+ Table 5's billions.

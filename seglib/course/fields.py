@@ -1,6 +1,4 @@
-"""What an output pixel sees: theoretical and effective receptive fields, paths through a chain, and valid weights."""
-
-from __future__ import annotations
+"""Receptive fields, theoretical and effective; paths through a chain of layers; the valid weights of a kernel."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -8,6 +6,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from seglib.models import Features
+from seglib.train.optim import reestimate_batch_norm
 
 # Two standard deviations of a Gaussian: a pixel belongs to the effective field above this part of the largest gradient
 # (Luo et al. 2016, section 3, who take the centre's gradient for the largest).
@@ -57,7 +58,7 @@ def theoretical_field(layers: Iterable[Layer]) -> Field:
 
 
 def path_counts(layers: Sequence[Layer]) -> Tensor:
-    """How many paths lead from each input pixel of the field to the output pixel, along one axis.
+    """The number of paths from each input pixel of the field to the output pixel, along one axis.
 
     (size,) float64. A zero is a pixel inside the field that the output pixel cannot see: gridding. Along both axes the
     counts are the outer product.
@@ -72,10 +73,10 @@ def path_counts(layers: Sequence[Layer]) -> Tensor:
 def backbone_layers(backbone: nn.Module) -> list[Layer]:
     """The longest way through a backbone (ResNet, MobileNetV2): its convolutions and poolings, without the shortcuts.
 
-    Shortcuts are 1x1 and see less. Append `Layer(3, 1, rate, rate)` for an ASPP branch behind it.
+    Shortcuts are 1x1 and see less. Append `Layer(3, 1, rate, rate)` for an ASPP branch after it.
 
     Raises:
-        ValueError: a layer whose kernel, stride, dilation or padding differs between the axes.
+        ValueError: if a layer's kernel, stride, dilation or padding differs between the axes.
     """
     layers = []
     for name, module in backbone.named_modules():
@@ -88,36 +89,27 @@ def backbone_layers(backbone: nn.Module) -> list[Layer]:
     return layers
 
 
-class LastMap(nn.Module):
-    """A backbone's last map alone: (B, 3, H, W) -> (B, C, H/OS, W/OS), as `effective_field` needs it."""
-
-    def __init__(self, backbone: nn.Module):
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.backbone(images).high
-
-
 def effective_field(network: nn.Module, images: Tensor, row: int, column: int) -> Tensor:
-    """How much each input pixel changes one output pixel: the gradient's magnitude (Luo et al. 2016, section 3).
+    """The influence of each input pixel on one output pixel: the gradient's magnitude (Luo et al. 2016, section 3).
 
     Args:
-        network: (B, C, H, W) -> (B, K, h, w), in evaluation mode: batch norm in training mode would let every pixel of
-            the batch see every other.
+        network: (B, C, H, W) -> (B, K, h, w), or a backbone, whose last map is taken; in evaluation mode: batch norm
+            in training mode would let every pixel of the batch see every other.
         images: (B, C, H, W), such as `torch.randn`; the magnitude is averaged over them.
-        row, column: of the output pixel, whose K channels are added.
+        row: of the output pixel, whose K channels are added.
+        column: of the output pixel.
 
     Returns:
         (H, W), the absolute gradient summed over the C channels, averaged over the images. Largest value 1.
 
     Raises:
-        ValueError: the network is in training mode, or the output has no such pixel.
+        ValueError: if the network is in training mode, or the output has no such pixel.
     """
     if network.training:
         raise ValueError("network: expected evaluation mode, found training mode; call network.eval()")
     images = images.detach().requires_grad_()
     output = network(images)
+    output = output.high if isinstance(output, Features) else output
     height, width = output.shape[2:]
     if not (0 <= row < height and 0 <= column < width):
         raise ValueError(f"row, column = {row}, {column}; expected a pixel of the {height} x {width} output")
@@ -132,15 +124,7 @@ def settle_batch_norm(network: nn.Module, images: Tensor) -> None:
     An untrained network needs it: with batch norm's first statistics, mean 0 and variance 1, its values grow from unit
     to unit, and the last units count for more than they do in training.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the plain mean over batches, of which there is one
-    with torch.no_grad():
-        network.train()(images)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    reestimate_batch_norm(network, [images], lambda pixels: pixels)
     network.eval()
 
 
@@ -153,7 +137,7 @@ def effective_size(field: Tensor) -> float:
 
 
 def valid_weights(side: int, rate: int) -> Tensor:
-    """How many of the nine weights of a 3x3 kernel meet the map and not its zero padding, at each position.
+    """The number of the nine weights of a 3x3 kernel that meet the map, and not its zero padding, at each position.
 
     (side, side) int64, for a map of side x side pixels and an atrous rate of at least 1, padded to keep its size.
     """

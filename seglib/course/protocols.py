@@ -1,4 +1,4 @@
-"""One network under several protocols: how much of a score is how it was taken."""
+"""One network under several protocols: the part of a score that is due to the way it was taken (notebook 07)."""
 
 import numpy as np
 from torch import nn
@@ -23,13 +23,10 @@ def miou_by_protocol(
     of those. "void counted": a class predicted where the label is void counts as a wrong prediction of that class.
 
     Args:
-        model: in evaluation mode. dataset: without a transform.
-
-    Raises:
-        ValueError: the data set has a transform, or no frames.
+        model: in evaluation mode.
+        dataset: without a transform.
+        normalisation: the model's.
     """
-    if dataset.transform is not None or not len(dataset):
-        raise ValueError(f"dataset: expected frames without a transform, found {len(dataset)}, {dataset.transform}")
     k = dataset.num_classes
     matrices = {name: ConfusionMatrix(k, dataset.ignore_index) for name in (FULL, HALF, CENTRE)}
     with_void = ConfusionMatrix(k + 1, ignore_index=None)
@@ -39,10 +36,10 @@ def miou_by_protocol(
         prediction = predict_image(model, image, normalisation)
         matrices[FULL].update(label, prediction)
         with_void.update(np.where(label == dataset.ignore_index, k, label), prediction)
-        alone = ConfusionMatrix(k, dataset.ignore_index)
-        alone.update(label, prediction)
-        frame_means.append(alone.compute().miou)
-        for name, part in ((HALF, halved(image, label)), (CENTRE, centre_square(image, label))):
+        of_frame = ConfusionMatrix(k, dataset.ignore_index)
+        of_frame.update(label, prediction)
+        frame_means.append(of_frame.compute().miou)
+        for name, part in ((HALF, halve(image, label)), (CENTRE, cut_centre(image, label))):
             matrices[name].update(part[1], predict_image(model, part[0], normalisation))
     scores = {name: matrix.compute().miou for name, matrix in matrices.items()}
     # a frame that is void throughout has no mean
@@ -52,12 +49,12 @@ def miou_by_protocol(
     }
 
 
-def halved(image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def halve(image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both at half height and width, (H, W, 3) and (H, W) uint8; the label by nearest neighbour."""
     return Squash((label.shape[0] // 2, label.shape[1] // 2))(image, label)
 
 
-def centre_square(image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def cut_centre(image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The square in the middle of both whose side is the shorter one of (H, W)."""
     height, width = label.shape
     side = min(height, width)

@@ -2,10 +2,10 @@
 
 from seglib.data.base import VOID, SegmentationDataset, sample_rng
 from seglib.data.batches import EpochBatches, make_loader
+from seglib.data.cache import PackedDataset, pack
 from seglib.data.camvid import CAMVID_CLASSES, CamVid, camvid_palette
 from seglib.data.cityscapes import CITYSCAPES_CLASSES, CityscapesSegmentation, cityscapes_palette
 from seglib.data.open import build_dataset
-from seglib.data.packed import PackedDataset, pack
 from seglib.data.toy import TOY_VOC_CLASSES, ToyCityscapes, ToyVOC
 from seglib.data.voc import VOC_CLASSES, VOCSegmentation, voc_palette
 from seglib.metrics.cityscapes_labels import train_ids_to_ids

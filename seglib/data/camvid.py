@@ -1,12 +1,13 @@
 """CamVid: street scenes filmed from a car, in the 11 classes and the size of the SegNet authors' copy."""
 
 import os
-from itertools import pairwise
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from seglib.data.base import SegmentationDataset, Transform
+from seglib.data.images import check_files
 
 CAMVID_CLASSES = (
     "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist",
@@ -31,7 +32,7 @@ class CamVid(SegmentationDataset):
 
     Frames are found by listing `images/SPLIT`, JPEG or PNG; each has a label PNG of the same name in `labels/SPLIT`.
     val is one short clip whose frames are much like frames of train, so its scores flatter. `data/README.md` says how
-    to get the published files, whose void is 11, and `python -m seglib.data.convert_camvid` converts them.
+    to get the published files, whose void is 11, and `python -m seglib convert-camvid` converts them.
 
     Args:
         root: the folder that holds `images` and `labels`; as `convert_camvid` makes it.
@@ -39,8 +40,8 @@ class CamVid(SegmentationDataset):
         transform, seed: as in `SegmentationDataset`.
 
     Raises:
-        FileNotFoundError: a folder is missing or empty, or an image has no label.
-        ValueError: unknown split, or two images of one name.
+        FileNotFoundError: if a folder is missing or empty, or an image has no label.
+        ValueError: if the split is unknown, or two images have one name.
     """
 
     def __init__(
@@ -58,19 +59,17 @@ class CamVid(SegmentationDataset):
             raise FileNotFoundError(f"{images}: holds no .jpg or .png file; data/README.md says how to get CamVid")
         files = [(images / name, labels / f"{name.rpartition('.')[0]}.png") for name in found]
         names = [label.stem for _, label in files]
-        if twice := [name for name, other in pairwise(sorted(names)) if name == other]:
+        if twice := [name for name, number in Counter(names).items() if number > 1]:
             raise ValueError(f"{images}: {twice[0]} is there as .jpg and as .png; expected one of them")
-        labelled = set(os.listdir(labels))  # one listing, because asking for each takes minutes on a network drive
-        if lacking := next((pair for pair in files if pair[1].name not in labelled), None):
-            raise FileNotFoundError(f"{lacking[0]}: no label {lacking[1]}")
+        check_files([label for _, label in files], "each image needs a label of its name")
         super().__init__(files, CAMVID_CLASSES, camvid_palette(), transform, seed, names)
 
     def read_label(self, path: Path) -> np.ndarray:
-        """(H, W) uint8, 255 = void. Raises ValueError: void is 11, as in the published files."""
+        """Reads (H, W) uint8, 255 = void. Raises ValueError if void is 11, as in the published files."""
         label = super().read_label(path)
         if (label == PUBLISHED_VOID).any():
             raise ValueError(
                 f"{path}: holds the value {PUBLISHED_VOID}, void in the published files; expected 0 to 10, or 255 for "
-                "void: `python -m seglib.data.convert_camvid` converts them"
+                "void: `python -m seglib convert-camvid` converts them"
             )
         return label

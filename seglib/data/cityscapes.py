@@ -1,25 +1,17 @@
 """Cityscapes: street scenes with fine and coarse annotations, ids mapped to the 19 trainIds in memory."""
 
-import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from seglib.data.base import SegmentationDataset, Transform
+from seglib.data.base import VOID, SegmentationDataset, Transform
+from seglib.data.images import check_files, open_image
 from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS
 
 _TRAINED = sorted((row for row in CITYSCAPES_LABELS if 0 <= row.train_id < 255), key=lambda row: row.train_id)
 CITYSCAPES_CLASSES = tuple(row.name for row in _TRAINED)
 SPLITS = {"fine": ("train", "val", "test"), "coarse": ("train", "val", "train_extra")}
-PACKAGES = {
-    "train": "leftImg8bit_trainvaltest.zip (11 GB)",
-    "val": "leftImg8bit_trainvaltest.zip (11 GB)",
-    "test": "leftImg8bit_trainvaltest.zip (11 GB)",
-    "train_extra": "leftImg8bit_trainextra.zip (44 GB)",
-    "fine": "gtFine_trainvaltest.zip (241 MB)",
-    "coarse": "gtCoarse.zip (1.3 GB)",
-}
+PACKAGES = {"fine": "gtFine_trainvaltest.zip (241 MB)", "coarse": "gtCoarse.zip (1.3 GB)"}
 IMAGE = "_leftImg8bit.png"
 
 
@@ -30,15 +22,10 @@ def cityscapes_palette() -> np.ndarray:
     return palette
 
 
-def _train_ids() -> np.ndarray:
-    table = np.full(256, 255, np.uint8)
-    for row in CITYSCAPES_LABELS:
-        if row.id >= 0:
-            table[row.id] = row.train_id
-    return table
-
-
-TRAIN_IDS = _train_ids()  # (256,), from id to trainId
+TRAIN_IDS = np.full(256, VOID, np.uint8)  # (256,), from id to trainId
+for _row in CITYSCAPES_LABELS:
+    if _row.id >= 0:
+        TRAIN_IDS[_row.id] = _row.train_id
 LAST_ID = max(row.id for row in CITYSCAPES_LABELS)
 
 
@@ -47,8 +34,8 @@ class CityscapesSegmentation(SegmentationDataset):
 
     Frames are found by listing `leftImg8bit/SPLIT/CITY`. Labels come from `labelIds`, the files that the official
     packages hold; `labelTrainIds` are not needed. The 15 ids that are not evaluated become void, 255;
-    `train_ids_to_ids` takes predictions back to ids. The annotations of "test" are withheld: its files hold void ids
-    alone, so every label is 255, and only the official server can score predictions.
+    `train_ids_to_ids` takes predictions back to ids. The annotations of "test" are withheld: its files hold only
+    void ids, so every label is 255, and only the official server can score predictions.
 
     Args:
         root: the folder that holds `leftImg8bit` and `gtFine` or `gtCoarse`.
@@ -57,8 +44,8 @@ class CityscapesSegmentation(SegmentationDataset):
         transform, seed: as in `SegmentationDataset`.
 
     Raises:
-        FileNotFoundError: a folder is missing, or an image has no annotation.
-        ValueError: unknown split or quality, or a split that does not have this quality.
+        FileNotFoundError: if a folder is missing, or an image has no annotation.
+        ValueError: if split or quality is unknown, or the split does not have this quality.
     """
 
     def __init__(
@@ -79,21 +66,24 @@ class CityscapesSegmentation(SegmentationDataset):
         for folder in (images, labels):
             if not folder.is_dir():
                 raise FileNotFoundError(f"{folder}: no such folder; {self._origin()}")
-        files = _pairs(images, labels, f"_{annotations}_labelIds.png")
-        if not files:
+        frames = sorted(path for path in images.glob(f"*/*{IMAGE}") if not path.name.startswith("."))
+        if not frames:
             raise FileNotFoundError(f"{images}: holds no CITY folder with *{IMAGE} files; {self._origin()}")
-        names = [image.name.removesuffix(IMAGE) for image, _ in files]
+        names = [frame.name.removesuffix(IMAGE) for frame in frames]
+        ending = f"_{annotations}_labelIds.png"
+        files = [(frame, labels / frame.parent.name / frame.name.replace(IMAGE, ending)) for frame in frames]
+        check_files([label for _, label in files], "labelTrainIds files are not read")
         super().__init__(files, CITYSCAPES_CLASSES, cityscapes_palette(), transform, seed, names)
 
     def _origin(self) -> str:
-        """Where the folders come from, for messages."""
+        images = "trainextra.zip (44 GB)" if self.split == "train_extra" else "trainvaltest.zip (11 GB)"
         return (
             "Cityscapes may not be passed on: log in at https://www.cityscapes-dataset.com/downloads, accept the "
-            f"licence, and unpack {PACKAGES[self.split]} and {PACKAGES[self.quality]} into one folder, root"
+            f"licence, and unpack leftImg8bit_{images} and {PACKAGES[self.quality]} into one folder, root"
         )
 
     def read_label(self, path: Path) -> np.ndarray:
-        """(H, W) uint8 trainIds, 255 = void, of a labelIds file. Raises ValueError: a file that holds other things."""
+        """Reads (H, W) uint8 trainIds, 255 = void, of a labelIds file. Raises ValueError if it holds something else."""
         if path.name.endswith("_labelTrainIds.png"):
             raise ValueError(f"{path}: trainIds; expected ids, a file named *_labelIds.png, which are mapped in memory")
         ids = super().read_label(path)
@@ -104,44 +94,21 @@ class CityscapesSegmentation(SegmentationDataset):
         return TRAIN_IDS[ids]
 
     def read_instances(self, index: int) -> np.ndarray:
-        """(H, W) int32 instanceIds of sample `index`: id * 1000 + number for a single object, else the plain id.
+        """Reads (H, W) int32 instanceIds of a sample: id * 1000 + number for a single object, else the plain id.
 
         Raises:
-            FileNotFoundError: there is no instanceIds file beside the labelIds.
-            ValueError: it cannot be decoded, or holds something else.
+            FileNotFoundError: if there is no instanceIds file beside the labelIds.
+            ValueError: if it cannot be decoded, or holds something else.
         """
         label = self.files[index][1]
         path = label.with_name(label.name.replace("_labelIds.png", "_instanceIds.png"))
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file, though there is {label.name}; {self._origin()}")
-        try:
-            with Image.open(path) as image:
-                mode, instances = image.mode, np.array(image)
-        except (OSError, SyntaxError, ValueError) as error:  # as Pillow's PNG reader does on damaged data
-            raise ValueError(f"{path}: not an image that can be read ({error})") from error
+        image, size = open_image(path), open_image(label).size
+        instances = np.array(image)
         if instances.dtype == np.uint8 or instances.ndim != 2:
-            raise ValueError(f"{path}: an image of mode {mode}; expected instanceIds, a 16-bit grey image")
-        with Image.open(label) as image:
-            size = image.size  # (width, height), from the header
-        if instances.shape != size[::-1]:
-            found = f"{instances.shape[1]} x {instances.shape[0]}"
+            raise ValueError(f"{path}: an image of mode {image.mode}; expected instanceIds, a 16-bit grey image")
+        if image.size != size:
+            found = f"{image.size[0]} x {image.size[1]}"
             raise ValueError(f"{path}: {found} (width x height), its {label.name} is {size[0]} x {size[1]}")
         return instances.astype(np.int32)
-
-
-def _pairs(images: Path, labels: Path, ending: str) -> list[tuple[Path, Path]]:
-    """(image, label) files, by city and name. Raises FileNotFoundError: an image without a label."""
-    files = []
-    for city in sorted(folder.name for folder in images.iterdir() if folder.is_dir()):
-        # one listing per folder, because asking for each file takes minutes on a network drive
-        annotated = set(os.listdir(labels / city)) if (labels / city).is_dir() else set()
-        for name in sorted(os.listdir(images / city)):
-            if not name.endswith(IMAGE) or name.startswith("."):
-                continue
-            label = name.removesuffix(IMAGE) + ending
-            if label not in annotated:
-                other = label.replace("_labelIds", "_labelTrainIds")
-                hint = f" ({other} is there, but holds trainIds)" if other in annotated else ""
-                raise FileNotFoundError(f"{images / city / name}: no annotation {labels / city / label}{hint}")
-            files.append((images / city / name, labels / city / label))
-    return files

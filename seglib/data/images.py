@@ -1,9 +1,13 @@
 """Image files: one way to open them, and one way to say why not."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from seglib.files import some
 
 
 def open_image(path: Path) -> Image.Image:
@@ -42,3 +46,14 @@ def read_indices(path: Path) -> np.ndarray:
             "image. Was the mask converted to colours?"
         )
     return np.array(image)
+
+
+def check_files(paths: Sequence[Path], hint: str = "") -> None:
+    """Raises FileNotFoundError if some of the files are missing; the message names them and ends with the hint."""
+    # One listing per folder, because asking for each file takes minutes on a network drive.
+    present = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in {p.parent for p in paths}}
+    if missing := [path for path in paths if path.name not in present[path.parent]]:
+        names = some([path.name for path in missing], limit=3)
+        raise FileNotFoundError(
+            f"{missing[0].parent}: lacks {len(missing)} of the {len(paths)} files listed: {names}{hint and f'; {hint}'}"
+        )

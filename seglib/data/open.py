@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from seglib.data.base import SegmentationDataset, Transform
+from seglib.data.cache import PackedDataset, pack
 from seglib.data.camvid import CAMVID_CLASSES, CamVid, camvid_palette
 from seglib.data.cityscapes import CITYSCAPES_CLASSES, CityscapesSegmentation, cityscapes_palette
 from seglib.data.noise import NoisyMasks
-from seglib.data.packed import PackedDataset, pack
 from seglib.data.toy import TOY_VOC_CLASSES, ToyCityscapes, ToyVOC
 from seglib.data.transforms import Compose, Normalisation, build_augmentation
 from seglib.data.voc import VOC_CLASSES, VOCSegmentation, voc_palette

@@ -22,8 +22,8 @@ class ToyVOC(VOCSegmentation):
         transform, seed: as in `SegmentationDataset`.
 
     Raises:
-        FileNotFoundError: no data set in `root`, or a file of it is missing.
-        ValueError: unknown split.
+        FileNotFoundError: if there is no data set in `root`, or a file of it is missing.
+        ValueError: if the split is unknown.
     """
 
     class_names: ClassVar[tuple[str, ...]] = TOY_VOC_CLASSES
@@ -48,8 +48,8 @@ class ToyCityscapes(CityscapesSegmentation):
         transform, seed: as in `SegmentationDataset`.
 
     Raises:
-        FileNotFoundError: no data set in `root`, or a file of it is missing.
-        ValueError: unknown split.
+        FileNotFoundError: if there is no data set in `root`, or a file of it is missing.
+        ValueError: if the split is unknown.
     """
 
     def __init__(

@@ -57,8 +57,6 @@ class RandomScaleCrop:
     fill: tuple[int, int, int] = IMAGE_MEAN
 
     def __post_init__(self) -> None:
-        if min(self.window) < 1:
-            raise ValueError(f"crop_size: expected at least 1 pixel, found {self.crop_size}")
         if not 0 < self.scale_range[0] <= self.scale_range[1]:
             raise ValueError(f"scale_range: expected 0 < smallest <= largest, found {self.scale_range}")
 

@@ -1,22 +1,27 @@
 """Pascal VOC 2012 segmentation, with SBD's annotations: trainaug."""
 
-import os
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from seglib.data.base import SegmentationDataset, Transform
+from seglib.data.images import check_files
+from seglib.files import some
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
+COUNTS = {"train": 1464, "val": 1449, "trainval": 2913, "trainaug": 10582}
 
 
 def voc_palette() -> np.ndarray:
-    """The VOC colours, (256, 3) uint8: index bits 0, 3, 6 are red's bits from the top; 1, 4, 7 green's; 2, 5 blue's."""
+    """Makes the VOC colours, (256, 3) uint8.
+
+    Bits 0, 3 and 6 of an index are red's bits from the top; 1, 4 and 7 are green's; 2 and 5 blue's.
+    """
     index = np.arange(256)
     palette = np.zeros((256, 3), dtype=np.uint8)
     for bit in range(8):
@@ -29,27 +34,24 @@ class VOCSegmentation(SegmentationDataset):
 
     train, val and trainval take their labels from `SegmentationClass`. trainaug is VOC's train and what SBD adds to it
     without touching val; all its labels come from `SegmentationClassAug`. Where that folder is missing, or `sbd_root`
-    is given, they are VOC's own for VOC's train and SBD's .mat files for the rest (needs scipy). Where `trainaug.txt`
-    is missing it is made from SBD's: (VOC train + SBD train + SBD val) - VOC val = 1,464 + 6,820 + 2,298 = 10,582.
-    Where `trainval.txt` is missing it is train + val.
+    is given, they are VOC's own for VOC's train and SBD's .mat files for the rest. Where `trainaug.txt` is missing it
+    is made from SBD's: (VOC train + SBD train + SBD val) - VOC val = 1,464 + 6,820 + 2,298 = 10,582. Where
+    `trainval.txt` is missing it is train + val.
 
     Args:
         root: the `VOCdevkit` folder, which holds `VOC2012`.
         split: "train" (1,464 images), "val" (1,449), "trainval" (2,913) or "trainaug" (10,582).
-        transform, seed: as in `SegmentationDataset`.
+        transform, seed: as of `SegmentationDataset`.
         partial: True accepts a tree whose lists hold fewer images; False verifies the official counts.
         sbd_root: SBD's folder, `benchmark_RELEASE`; None looks for it in `root` and beside it.
 
     Raises:
-        FileNotFoundError: a folder, a list, an image or a label is missing.
-        ValueError: unknown split, a count is not the official one, trainaug overlaps val or lacks some of train.
-        ImportError: scipy is needed and missing.
+        FileNotFoundError: if a folder, a list, an image or a label is missing.
+        ValueError: if the split is unknown, a count is not the official one, or trainaug overlaps val or lacks some of
+            train.
     """
 
-    year: ClassVar[str] = "VOC2012"
     class_names: ClassVar[tuple[str, ...]] = VOC_CLASSES
-    colours: ClassVar[np.ndarray] = voc_palette()
-    counts: ClassVar[dict[str, int]] = {"train": 1464, "val": 1449, "trainval": 2913, "trainaug": 10582}
 
     def __init__(
         self,
@@ -61,74 +63,80 @@ class VOCSegmentation(SegmentationDataset):
         *,
         sbd_root: str | Path | None = None,
     ) -> None:
-        if split not in self.counts:
-            raise ValueError(f"split: expected one of {tuple(self.counts)}, found {split!r}")
+        if split not in COUNTS:
+            raise ValueError(f"split: expected one of {tuple(COUNTS)}, found {split!r}")
         self.split = split
-        self.folder = Path(root) / self.year
-        self._partial = partial
+        self.folder = Path(root) / "VOC2012"
         if not self.folder.is_dir():
-            raise FileNotFoundError(f"{self.folder}: no such folder; root is the folder that holds {self.year}")
-        sbd = _find_sbd(Path(root), sbd_root)
-        names = self._ids(split, sbd)
-        labels = self._labels(names, sbd, use_sbd=sbd_root is not None)
-        files = [(self.folder / "JPEGImages" / f"{name}.jpg", label) for name, label in zip(names, labels, strict=True)]
-        _check_files([image for image, _ in files])
-        _check_files(labels)
-        super().__init__(files, self.class_names, self.colours, transform, seed, names)
+            raise FileNotFoundError(f"{self.folder}: no such folder; root is the folder that holds VOC2012")
+        self._sbd = _find_sbd(Path(root), sbd_root)
+        self._partial = partial
+        names = self._ids(split)
+        images = [self.folder / "JPEGImages" / f"{name}.jpg" for name in names]
+        labels = self._labels(names, use_sbd=sbd_root is not None)
+        check_files(images)
+        check_files(labels)
+        files = list(zip(images, labels, strict=True))
+        super().__init__(files, self.class_names, voc_palette(), transform, seed, names)
 
     def read_label(self, path: Path) -> np.ndarray:
-        """(H, W) uint8 of a PNG, or of one of SBD's .mat files."""
+        """Reads (H, W) uint8 of a PNG, or of one of SBD's .mat files."""
         return _read_mat(path) if path.suffix == ".mat" else super().read_label(path)
 
-    def _ids(self, split: str, sbd: Path | None) -> list[str]:
+    def _ids(self, split: str) -> list[str]:
         path = self.folder / "ImageSets" / "Segmentation" / f"{split}.txt"
         if split == "trainval" and not path.exists():
-            names = sorted(self._ids("train", sbd) + self._ids("val", sbd))
+            names = sorted(self._ids("train") + self._ids("val"))
         elif split == "trainaug":
-            names = _read_list(path) if path.exists() else self._trainaug_of_sbd(path, sbd)
-            _check_trainaug(path, names, self._ids("train", sbd), self._ids("val", sbd))
+            names = self._trainaug(path)
         else:
             names = _read_list(path)
-        if not self._partial and len(names) != self.counts[split]:
+        if not self._partial and len(names) != COUNTS[split]:
             raise ValueError(
-                f"{path}: {len(names)} images; expected the official {self.counts[split]}. "
+                f"{path}: {len(names)} images; expected the official {COUNTS[split]}. "
                 "partial=True accepts a part of the data set, whose scores compare with no published number."
             )
         return names
 
-    def _trainaug_of_sbd(self, path: Path, sbd: Path | None) -> list[str]:
-        if sbd is None:
+    def _trainaug(self, path: Path) -> list[str]:
+        train, val = set(self._ids("train")), set(self._ids("val"))
+        if path.exists():
+            names = _read_list(path)
+        elif self._sbd is not None:
+            added = _read_list(self._sbd / "train.txt") + _read_list(self._sbd / "val.txt")
+            names = sorted(train.union(added) - val)
+        else:
             raise FileNotFoundError(
                 f"{path}: no such list, and no benchmark_RELEASE folder (SBD) to make it from; expected one of them"
             )
-        names = {*self._ids("train", sbd), *_read_list(sbd / "train.txt"), *_read_list(sbd / "val.txt")}
-        return sorted(names - set(self._ids("val", sbd)))
+        if leaked := sorted(val.intersection(names)):
+            raise ValueError(f"{path}: {len(leaked)} of val's images are in trainaug: {some(leaked)}; expected none")
+        if lacking := sorted(train.difference(names)):
+            raise ValueError(f"{path}: lacks {len(lacking)} of train's images: {some(lacking)}; trainaug holds all")
+        return names
 
-    def _labels(self, names: list[str], sbd: Path | None, use_sbd: bool) -> list[Path]:
+    def _labels(self, names: list[str], use_sbd: bool) -> list[Path]:
         own, augmented = self.folder / "SegmentationClass", self.folder / "SegmentationClassAug"
         if self.split != "trainaug":
             return [own / f"{name}.png" for name in names]
         if augmented.is_dir() and not use_sbd:
             return [augmented / f"{name}.png" for name in names]
-        if sbd is None:
+        if self._sbd is None:
             raise FileNotFoundError(
                 f"{augmented}: no such folder, and no benchmark_RELEASE folder (SBD) with labels; expected one of them"
             )
-        _loadmat()  # says now, not at the first sample, that scipy is missing
-        train = set(self._ids("train", sbd))
-        return [own / f"{name}.png" if name in train else sbd / "cls" / f"{name}.mat" for name in names]
+        train = set(self._ids("train"))
+        return [own / f"{name}.png" if name in train else self._sbd / "cls" / f"{name}.mat" for name in names]
 
 
 def _find_sbd(root: Path, sbd_root: str | Path | None) -> Path | None:
-    """SBD's `dataset` folder: the one that holds cls/, train.txt and val.txt."""
-    if sbd_root is not None:
-        if not (Path(sbd_root) / "dataset" / "cls").is_dir():
-            raise FileNotFoundError(
-                f"sbd_root: {sbd_root} holds no dataset/cls; expected SBD's benchmark_RELEASE folder"
-            )
-        return Path(sbd_root) / "dataset"
-    places = (root / "benchmark_RELEASE" / "dataset", root.absolute().parent / "benchmark_RELEASE" / "dataset")
-    return next((place for place in places if (place / "cls").is_dir()), None)
+    """Finds SBD's `dataset` folder: the one that holds cls/, train.txt and val.txt."""
+    near = [folder / "benchmark_RELEASE" for folder in (root, root.absolute().parent)]
+    folders = [Path(place) / "dataset" for place in (near if sbd_root is None else [sbd_root])]
+    found = next((folder for folder in folders if (folder / "cls").is_dir()), None)
+    if found is None and sbd_root is not None:
+        raise FileNotFoundError(f"sbd_root: {sbd_root} holds no dataset/cls; expected SBD's benchmark_RELEASE folder")
+    return found
 
 
 def _read_list(path: Path) -> list[str]:
@@ -139,47 +147,19 @@ def _read_list(path: Path) -> list[str]:
         raise ValueError(f"{path}: lists no image; expected at least one")
     if wrong := next((name for name in names if "/" in name or "." in name), None):
         raise ValueError(f"{path}: expected one image id such as 2007_000032 per line, found {wrong!r}")
-    if len(set(names)) != len(names):
-        repeated = sorted(name for name in set(names) if names.count(name) > 1)
-        raise ValueError(f"{path}: lists {_first(repeated)} more than once")
+    if repeated := [name for name, number in Counter(names).items() if number > 1]:
+        raise ValueError(f"{path}: lists {some(repeated)} more than once")
     return names
 
 
-def _check_trainaug(path: Path, names: list[str], train: list[str], val: list[str]) -> None:
-    if leaked := sorted(set(names) & set(val)):
-        raise ValueError(f"{path}: {len(leaked)} of val's images are in trainaug: {_first(leaked)}; expected none")
-    if lacking := sorted(set(train) - set(names)):
-        raise ValueError(
-            f"{path}: lacks {len(lacking)} of train's images: {_first(lacking)}; trainaug holds all of train"
-        )
-
-
-def _check_files(paths: list[Path]) -> None:
-    # One listing per folder, because asking for each file takes minutes on a network drive.
-    present = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in {p.parent for p in paths}}
-    if missing := [path for path in paths if path.name not in present[path.parent]]:
-        shown = _first([path.name for path in missing])
-        raise FileNotFoundError(f"{missing[0].parent}: lacks {len(missing)} of the {len(paths)} files listed: {shown}")
-
-
-def _first(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-
-
-def _loadmat() -> Callable[[Path], dict[str, np.ndarray]]:
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise ImportError("SBD's .mat labels are read with scipy, which is missing: pip install scipy") from error
-    return loadmat
-
-
 def _read_mat(path: Path) -> np.ndarray:
+    from scipy.io import loadmat  # here: only SBD's own files need it
+
     try:
-        return _loadmat()(path)["GTcls"][0]["Segmentation"][0].astype(np.uint8)
+        return loadmat(path)["GTcls"][0]["Segmentation"][0].astype(np.uint8)
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file, though the data set lists it") from None
-    except (ImportError, MemoryError):
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except MemoryError:
         raise
     except Exception as error:  # scipy raises many kinds on a damaged file
         raise ValueError(f"{path}: not one of SBD's label files ({error})") from error

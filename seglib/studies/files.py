@@ -1,87 +1,106 @@
 """Studies as TOML files.
 
 title = "batch size"            # what is compared
-base = "16"                     # the row that differences are taken to
-seeds = [0, 1, 2, 3, 4]
+base = "16"                     # the row that differences are taken to; default: the first
+seeds = [0, 1, 2, 3, 4]         # default: [0, 1, 2]
 table = ["deeplabv3", "9"]      # of data/papers.json; without it nothing is published
 recipe = "toy_v3"               # what the rows depart from: a study of one scale, `scale = "toy"` unless said
-[scales]                        # or, for several, a recipe and further fields for each of them
+[scales]                        # or, for several, a recipe, further fields, and seeds for each of them
 smoke = { recipe = "toy_v3", iterations = 4, crop_size = 33, seeds = [0, 1] }
 toy = { recipe = "toy_v3" }
 [rows."4"]
-batch_size = 4                  # the fields in which the row departs from the recipe, or `recipe` for another one
+batch_size = 4                  # the fields in which the row departs from the scale's recipe, or another `recipe`
 published = { batch_size = 4 }  # the paper's row: its conditions in data/papers.json
-paper = { batch_size = 4 }      # a scale's name: what the row has there, on top
+only = ["smoke", "toy"]         # the scales that have the row; default: all
+toy = { crop_size = 65 }        # a scale's name: further departures there
+
+At the smoke scale a row has its departures for `toy`, unless it has some for `smoke`.
 """
 
-import dataclasses
-import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from seglib.recipe import Recipe, toml_path
+import msgspec
+
+from seglib.recipe import Recipe
 from seglib.studies.papers import load_papers, published
 
 STUDIES = Path(__file__).parent
-SCALES = ("smoke", "toy", "photographs", "gpu", "paper")
+ScaleName = Literal["smoke", "toy", "photographs", "gpu", "paper"]
+Changes = dict[str, Any]  # fields of a recipe, and "recipe"
 
 
-def read_study(name: str | Path, scale: str = "") -> dict[str, Any]:
-    """The arguments of a `Study`: title, rows, seeds, base, scale, source, published.
+class StudyFile(msgspec.Struct, forbid_unknown_fields=True):
+    title: str
+    rows: dict[str, Changes]
+    base: str = ""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    table: tuple[str, str] = ("", "")
+    recipe: str | None = None
+    scale: ScaleName | None = None
+    scales: dict[ScaleName, Changes] | None = None
+
+
+class Scale(msgspec.Struct):
+    changes: Changes
+    seeds: tuple[int, ...] | None = None
+
+
+class Row(msgspec.Struct):
+    changes: Changes
+    published: dict[str, Any] | None = None
+    only: tuple[ScaleName, ...] | None = None
+    smoke: Changes | None = None
+    toy: Changes | None = None
+    photographs: Changes | None = None
+    gpu: Changes | None = None
+    paper: Changes | None = None
+
+
+def read_study(path: Path, scale: str = "") -> dict[str, Any]:
+    """Reads the arguments of a `Study`: title, rows, seeds, base, scale, source, published.
 
     Raises:
-        FileNotFoundError: no such file. ValueError: what it holds is no study, or has not that scale; names the file.
+        ValueError: if the file holds no study, or does not have the scale.
+        KeyError: if a published row is not in the papers.
     """
-    path = toml_path(name, STUDIES, "study")
-    try:
-        return _study(tomllib.loads(path.read_text(encoding="utf-8")), scale)
-    except (tomllib.TOMLDecodeError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a study ({error})") from error
-
-
-def _study(values: dict[str, Any], scale: str) -> dict[str, Any]:
-    if "scales" not in values:
-        common = {"recipe": values.pop("recipe")} if "recipe" in values else {}
-        values["scales"] = {values.pop("scale", "toy"): common}
-    scales = values.pop("scales")
+    file = msgspec.toml.decode(path.read_bytes(), type=StudyFile)
+    if file.scales is not None and (file.recipe or file.scale):
+        raise ValueError("expected scales, or one recipe and scale; found both")
+    scales = {file.scale or "toy": {"recipe": file.recipe}} if file.scales is None else file.scales
     scale = scale or next(iter(scales), "")
-    if scale not in scales or not set(scales) <= set(SCALES):
-        raise ValueError(f"scale = {scale!r}; the file offers {list(scales)}, of {list(SCALES)}")
-    common = dict(scales[scale])
-    seeds = tuple(common.pop("seeds", values.pop("seeds", (0, 1, 2))))
-    values.pop("seeds", None)
-    if not all(type(seed) is int for seed in seeds):
-        raise ValueError(f"seeds = {list(seeds)}; expected whole numbers")
-    table = values.pop("table", None)
-    if not {"title", "rows"} <= set(values) or not isinstance(values["rows"], dict):
-        raise ValueError(f"expected a title and rows, each a table of its own; found {sorted(values)}")
+    if scale not in scales:
+        raise ValueError(f"scale = {scale!r}; the file offers {list(scales)}")
+    common = _split(scales[scale], Scale)
     rows, theirs = {}, {}
-    for row, changes in values.pop("rows").items():
-        changes = dict(changes)
-        only = changes.pop("only", list(scales))
-        conditions = changes.pop("published", None)
-        own = {name: changes.pop(name) for name in SCALES if name in changes}
-        if not {*own, *only} <= set(scales):
-            raise ValueError(f"row {row!r} names {sorted({*own, *only} - set(scales))}; scales are {list(scales)}")
-        if scale not in only:
+    for name, entries in file.rows.items():
+        row = _split(entries, Row)
+        own = {at: changes for at in get_args(ScaleName) if (changes := getattr(row, at)) is not None}
+        if unknown := {*own, *(row.only or ())} - set(scales):
+            raise ValueError(f"row {name!r} names {sorted(unknown)}; scales are {list(scales)}")
+        if scale not in (row.only or scales):
             continue
         here = own.get(scale, own.get("toy", {}) if scale == "smoke" else {})
-        rows[row] = _row_recipe(common, {**changes, **here})
-        if conditions is not None:
-            theirs[row] = float(published(*table, **{k: _plain(v) for k, v in conditions.items()})) / 100
-    source = f"{load_papers()[table[0]]['name']}, Table {table[1]}" if table else ""
-    known = {"title", "base"}
-    if unknown := set(values) - known:
-        raise ValueError(f"unknown entries {sorted(unknown)}")
-    return {**values, "rows": rows, "seeds": seeds, "scale": scale, "source": source, "published": theirs}
+        changes = {**common.changes, **row.changes, **here}
+        if not (recipe := changes.pop("recipe", None)):
+            raise ValueError(f"row {name!r}: expected a recipe of its own, its scale's or the file's, found none")
+        rows[name] = Recipe.load(recipe).replace(**changes)
+        if row.published is not None:
+            theirs[name] = published(*file.table, **row.published) / 100
+    paper, table = file.table
+    return {
+        "title": file.title,
+        "rows": rows,
+        "seeds": file.seeds if common.seeds is None else common.seeds,
+        "base": file.base,
+        "scale": scale,
+        "source": f"{load_papers()[paper]['name']}, Table {table}" if paper else "",
+        "published": theirs,
+    }
 
 
-def _row_recipe(common: dict[str, Any], changes: dict[str, Any]) -> Recipe:
-    common = dict(common)
-    name = changes.pop("recipe", None) or common.get("recipe")
-    common.pop("recipe", None)
-    return Recipe.from_dict({**dataclasses.asdict(Recipe.load(name)), **common, **changes})
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _split(entries: Changes, kind: type) -> Any:
+    """Makes a struct of the entries that it has; all others are its `changes`."""
+    own = set(kind.__struct_fields__) - {"changes"}
+    changes = {name: value for name, value in entries.items() if name not in own}
+    return msgspec.convert({**{name: entries[name] for name in own & set(entries)}, "changes": changes}, kind)

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
 
 from seglib.files import PROJECT
 
@@ -14,58 +13,49 @@ Condition = str | int | bool | tuple[int, ...]
 
 
 @cache
-def load_papers(path: Path = PAPERS_FILE) -> Mapping[str, dict]:
-    """All papers of the file: key -> title, name, authors, arxiv or url, year, tables.
+def load_papers() -> Mapping[str, dict]:
+    """Reads all papers: key -> title, name, authors, arxiv or url, year, tables.
 
-    Args:
-        path: the JSON file; by default the one in the project's `data` folder, beside the package.
-
-    Returns:
-        A mapping; numbers with a decimal point are `Decimal`, so that they print as the paper prints them.
+    Numbers with a decimal point are `Decimal`, so that they print as the paper prints them.
 
     Raises:
-        FileNotFoundError: the file is not there, as after an installation without the project's folder.
+        FileNotFoundError: if the file is not there, as after an installation without the project's folder.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no such file; expected in the data folder beside the package (pip install -e .)"
-        )
-    return json.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+    if not PAPERS_FILE.is_file():
+        raise FileNotFoundError(f"{PAPERS_FILE}: no such file; expected beside the package (pip install -e .)")
+    return json.loads(PAPERS_FILE.read_text(encoding="utf-8"), parse_float=Decimal)
 
 
-def published(
-    paper: str, table: int | str, *, value: str = "miou", path: Path = PAPERS_FILE, **row: Condition
-) -> float:
-    """One published number, in the unit its table's `protocol` states (mIoU in %, Mult-Adds in billions).
+def published(paper: str, table: int | str, *, value: str = "miou", **row: Condition) -> float:
+    """Returns a published number, in the unit its table's `protocol` states (mIoU in %, Mult-Adds in billions).
 
     Args:
         paper: "fcn", "deeplabv1", "deeplabv2", "deeplabv3", "deeplabv3plus", "course_report" or
             "reimplementation_report".
         table: number or name of the table, such as 9, "7(a)" or "Figure 5(a)".
         value: column to read.
-        path: the JSON file.
         row: conditions that single out one row, such as `batch_size=16`.
 
     Raises:
-        KeyError: no such paper, table, column or row, or several rows fit; the message lists what there is.
+        KeyError: if there is no such paper, table, column or row, or several rows fit; lists what there is.
 
     `published("deeplabv3", 9, batch_size=16)` is 77.21.
     """
-    return float(_find(paper, table, value, path, row))
+    return float(_find(paper, table, value, row))
 
 
-def cite(paper: str, table: int | str, *, value: str = "miou", path: Path = PAPERS_FILE, **row: Condition) -> str:
-    """The number with its digits as printed and its source: "77.21 (DeepLabv3, Table 9)". Arguments as `published`."""
-    number = _find(paper, table, value, path, row)
-    return f"{number} ({load_papers(path)[paper]['name']}, {_label(table)})"
+def cite(paper: str, table: int | str, *, value: str = "miou", **row: Condition) -> str:
+    """Returns the number as printed, and its source: "77.21 (DeepLabv3, Table 9)". Arguments as `published`."""
+    number = _find(paper, table, value, row)
+    return f"{number} ({load_papers()[paper]['name']}, {_label(table)})"
 
 
 def _label(table: int | str) -> str:
     return f"Table {table}" if str(table)[:1].isdigit() else str(table)
 
 
-def _find(paper: str, table: int | str, value: str, path: Path, row: Mapping[str, Condition]) -> Decimal:
-    papers = load_papers(path)
+def _find(paper: str, table: int | str, value: str, row: Mapping[str, Condition]) -> Decimal:
+    papers = load_papers()
     if paper not in papers:
         raise KeyError(f"no paper {paper!r}; there are: {', '.join(papers)}")
     tables = papers[paper]["tables"]

@@ -1,4 +1,4 @@
-"""A study in words: effects and verdicts, its table for reading, its protocol, and what a run will cost."""
+"""A study in words: effects and verdicts, its table for reading, its protocol, and the cost of its runs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from seglib.models.build import build_model
-from seglib.models.cost import mult_adds
 from seglib.recipe import Recipe
+from seglib.studies.cost import mult_adds
 
 NAN = float("nan")
 
@@ -21,8 +21,11 @@ class Effect:
     """The difference of a row to the base row, seed by seed.
 
     Attributes:
-        n: seeds that both have. mean, sd: of the differences, nan for fewer than one or two of them.
-        low, high: the confidence interval of the mean by Student's t, nan for fewer than two.
+        n: number of seeds that both have.
+        mean: of the differences, nan if there are none.
+        sd: their standard deviation, nan for fewer than two.
+        low: lower end of the confidence interval of the mean by Student's t, nan for fewer than two.
+        high: its upper end.
     """
 
     n: int
@@ -33,33 +36,34 @@ class Effect:
 
 
 def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and the sample's standard deviation (n - 1); nan where there are too few values."""
+    """Returns the mean and the sample's standard deviation (n - 1); nan where there are too few values."""
     mean = float(np.mean(values)) if len(values) else NAN
     return mean, float(np.std(values, ddof=1)) if len(values) > 1 else NAN
 
 
-def paired_effect(values: Mapping[int, float], base: Mapping[int, float], confidence: float = 0.95) -> Effect:
-    """The difference of two rows over the seeds that both have. `values`, `base`: seed -> score."""
-    differences = [values[seed] - base[seed] for seed in sorted(values) if seed in base]
-    mean, sd = mean_and_sd(differences)
-    n = len(differences)
-    if n < 2:
-        return Effect(n, mean, sd, NAN, NAN)
-    from scipy.special import stdtrit  # Student's t, its quantile
+def paired_effect(values: Mapping[int, float], base: Mapping[int, float]) -> Effect:
+    """Compares two rows, each seed -> score, over the seeds that both have; the interval is that of 95 %."""
+    seeds = [seed for seed in sorted(values) if seed in base]
+    ours, theirs = ([scores[seed] for seed in seeds] for scores in (values, base))
+    mean, sd = mean_and_sd(np.subtract(ours, theirs))
+    if len(seeds) < 2:
+        return Effect(len(seeds), mean, sd, NAN, NAN)
+    from scipy.stats import ttest_rel  # here, because it takes a second to import
 
-    half = float(stdtrit(n - 1, (1 + confidence) / 2)) * sd / math.sqrt(n)
-    return Effect(n, mean, sd, mean - half, mean + half)
+    interval = ttest_rel(ours, theirs).confidence_interval(0.95)
+    return Effect(len(seeds), mean, sd, float(interval.low), float(interval.high))
 
 
 def verdict(effect: Effect, published: float = NAN, runs: int = 0) -> str:
-    """What the interval says: by its place beside zero, and not by eye.
+    """Says by the interval, and not by eye, what an effect shows.
 
     Args:
+        effect: of the row, over the base row.
         published: the paper's difference between the same rows, nan where there is none.
-        runs: of the row itself, whether or not the base row has their seeds.
+        runs: number of results of the row itself, with seeds that the base row has or does not have.
 
     Returns:
-        "not run"; "no base" (it was, but with no seed that the base row has); "too few seeds" (no interval); "within
+        "not run"; "no base" (no seed of the row is one of the base row's); "too few seeds" (no interval); "within
         noise" (it holds zero); "confirmed" or "contradicted" (it lies on the published difference's side of zero, or on
         the other); "higher" or "lower" where nothing was published.
     """
@@ -72,28 +76,42 @@ def verdict(effect: Effect, published: float = NAN, runs: int = 0) -> str:
     return "confirmed" if (effect.mean > 0) == (published > 0) else "contradicted"
 
 
-def readable(table: pd.DataFrame, source: str = "") -> pd.DataFrame:
-    """`Study.table` in points of mIoU: "mean ± sd (n)", intervals in brackets.
+def format_table(table: pd.DataFrame, source: str = "") -> pd.DataFrame:
+    """Writes `Study.table` in points of mIoU: "mean ± sd (n)", intervals in brackets.
 
-    source: heads the column of published values; without it there is none.
+    Args:
+        table: of numbers.
+        source: heads the column of published values; without it there is none.
     """
-    lines = pd.DataFrame(index=table.index)
-    if source:
-        lines[source] = [_points(value) for value in table.paper]
-    lines["ours"] = [f"{_points(m)} ± {_points(s)} ({n})" for m, s, n in _lines(table, "mean", "sd", "n")]
-    lines.loc[table.n == 1, "ours"] = [f"{_points(m)} (1)" for m in table["mean"][table.n == 1]]
-    lines.loc[table.n == 0, "ours"] = "not run"
-    if source:
-        lines["paper's difference"] = [_points(value, "+") for value in table["paper difference"]]
-    lines["our difference [95 %]"] = [
-        f"{_points(d, '+')} [{_points(low, '+')}, {_points(high, '+')}]" if high == high else _points(d, "+")
-        for d, low, high in _lines(table, "difference", "low", "high")
-    ]
-    return lines.assign(effect=table.effect, scale=table.scale, remarks=table.remarks, sources=table.sources)
+    lines = []
+    for line in table.to_dict("records"):
+        n, ours, difference = line["n"], _points(line["mean"]), _points(line["difference"], "+")
+        if not math.isnan(line["low"]):
+            difference += f" [{_points(line['low'], '+')}, {_points(line['high'], '+')}]"
+        lines.append({
+            source: _points(line["paper"]),
+            "ours": f"{ours} ± {_points(line['sd'])} ({n})" if n > 1 else f"{ours} (1)" if n else "not run",
+            "paper's difference": _points(line["paper difference"], "+"),
+            "our difference [95 %]": difference,
+            **{name: line[name] for name in ("effect", "scale", "remarks", "sources")},
+        })  # fmt: skip
+    written = pd.DataFrame(lines, index=table.index)
+    return written if source else written.drop(columns=[source, "paper's difference"])
 
 
-def protocol_of(recipe: Recipe, scale: str, seeds: Sequence[int]) -> str:
-    """How a recipe is trained and scored, in one line."""
+def _points(value: float, sign: str = "") -> str:
+    return "" if math.isnan(value) else f"{100 * value:{sign}.1f}"
+
+
+def describe_code(changed: Sequence[str] | None) -> str:
+    """Says of what code a row is, by the definitions that changed since; "" is the present one."""
+    if changed is None:
+        return "earlier"
+    return f"earlier ({len(changed)} definition{'s' * (len(changed) > 1)} changed)" if changed else ""
+
+
+def describe_protocol(recipe: Recipe, scale: str, seeds: Sequence[int]) -> str:
+    """Says in one line how a recipe is trained and scored."""
     r = recipe
     backbone = f"pre-activated {r.backbone}" if r.pre_activation else r.backbone
     if r.stride_unit == "first" and "resnet" in r.backbone:
@@ -108,91 +126,54 @@ def protocol_of(recipe: Recipe, scale: str, seeds: Sequence[int]) -> str:
     )
 
 
-def _lines(table: pd.DataFrame, *columns: str) -> zip:
-    return zip(*(table[name] for name in columns), strict=True)
+def describe_cost(
+    row: str, recipe: Recipe, *, runs: int, left: int, trained: int, results: Sequence[Mapping[str, Any]]
+) -> str:
+    """Says in one sentence what is left to run of a row and how long it takes.
 
-
-def _points(value: float, sign: str = "") -> str:
-    return "" if value != value else f"{100 * value:{sign}.1f}"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What is left of a row.
-
-    Attributes:
-        row: its name. missing, seeds: runs that are left, of how many. trained: of these, those whose network another
-            row has trained, so that it is only to be scored.
-        mult_adds: multiply-adds of the forward passes of one training.
-        seconds: of one training, nan where no stored run tells. device: where that was measured.
-        scaled: seconds are those of another row, in proportion to the multiply-adds.
+    Args:
+        row: its name.
+        recipe: its recipe, with any seed.
+        runs: number of the study's seeds.
+        left: number of runs without a result.
+        trained: number of these whose network another row has trained, so that it is only to be scored.
+        results: stored ones that tell the time: the row's own, or another row's, whose time is taken in proportion.
     """
-
-    row: str
-    missing: int
-    trained: int
-    seeds: int
-    mult_adds: int
-    seconds: float
-    device: str
-    scaled: bool
-
-    def __str__(self) -> str:
-        if not self.missing:
-            return f"{self.row}: all {self.seeds} runs are stored, nothing is trained"
-        what = f"{self.row}: {self.missing} of {self.seeds} runs are left"
-        if self.trained == self.missing:
-            return f"{what}, trained with another row and only to be scored"
-        what += f", {_big(self.mult_adds)} Mult-Adds of training each"
-        if self.trained:
-            what += f", but {self.trained} only to be scored"
-        if self.seconds != self.seconds:
-            return f"{what}; no stored run tells how long one takes"
-        about = "estimated from another row's" if self.scaled else "as measured"
-        return f"{what}, about {_time(self.seconds)} each ({about} on {self.device})"
-
-
-def training_mult_adds(recipe: Recipe) -> int:
-    """Multiply-adds of the forward passes of a whole training; a backward pass takes about twice as many."""
-    model = build_model(recipe.replace(weights="", start_from=""), num_classes=21)
-    return mult_adds(model, *(recipe.squash or (recipe.crop_size,) * 2), space_to_batch=False) * (
-        recipe.batch_size * recipe.iterations
-    )
-
-
-def estimate(
-    recipe: Recipe,
-    row: str,
-    *,
-    missing: int,
-    trained: int,
-    seeds: int,
-    results: Sequence[Mapping[str, Any]],
-    others: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> Cost:
-    """The cost of a row: from its own stored results, else in proportion from those of the first row that has some."""
-    work = training_mult_adds(recipe)
-    near = results or next((found for found in others.values() if found), ())
-    if not near:
-        return Cost(row, missing, trained, seeds, work, float("nan"), "", False)
-    seconds = median(result["train_seconds"] for result in near)
+    if not left:
+        return f"{row}: all {runs} runs are stored, nothing is trained"
+    sentence = f"{row}: {left} of {runs} runs are left"
+    if trained == left:
+        return f"{sentence}, trained with another row and only to be scored"
+    work = _training_mult_adds(recipe)
+    sentence += f", {_big(work)} Mult-Adds of training each"
+    if trained:
+        sentence += f", but {trained} only to be scored"
     if not results:
-        seconds *= work / training_mult_adds(Recipe.from_dict(dict(near[0]["recipe"])))
-    return Cost(row, missing, trained, seeds, work, seconds, near[0]["device"], not results)
+        return f"{sentence}; no stored run tells how long one takes"
+    seconds, about = median(result["train_seconds"] for result in results), "as measured"
+    measured = Recipe.from_dict(results[0]["recipe"])
+    if measured.replace(seed=0) != recipe.replace(seed=0):
+        seconds, about = seconds * work / _training_mult_adds(measured), "estimated from another row's"
+    return f"{sentence}, about {_duration(seconds)} each ({about} on {results[0]['device']})"
 
 
-def _big(number: int) -> str:
-    for size, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
-        if number >= size:
-            return f"{number / size:,.3g} {word}" if number < 1000 * size else f"{number / size:,.0f} {word}"
-    return f"{number:,}"
+def _training_mult_adds(recipe: Recipe) -> int:
+    """Counts the forward passes of a whole training; a backward pass takes about twice as many."""
+    model = build_model(recipe.replace(weights="", start_from=""), num_classes=21)
+    one = mult_adds(model, *(recipe.squash or (recipe.crop_size,) * 2), space_to_batch=False)
+    return one * recipe.batch_size * recipe.iterations
 
 
-def _time(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 100
-        else f"{seconds / 60:.0f} min"
-        if seconds < 6000
-        else f"{seconds / 3600:.1f} h"
-    )
+def _big(number: float) -> str:
+    words = {1e12: "trillion", 1e9: "billion", 1e6: "million"}
+    size = next((size for size in words if number >= size), 1e6)
+    digits = ".3g" if number < 999.5 * size else ",.0f"
+    return f"{number / size:{digits}} {words[size]}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

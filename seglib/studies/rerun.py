@@ -1,18 +1,20 @@
-"""Runs a random sample of stored results again and compares: `python -m seglib.studies.rerun`."""
+"""Stored results run again: a random sample of them, or, after a change of code, one of each kind."""
 
-import argparse
 import random
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from seglib.recipe import Recipe
 from seglib.studies.report import mean_and_sd
-from seglib.studies.results import RESULTS, stored_results
-from seglib.train.results import changed_sources, load_result
+from seglib.studies.results import RESULTS, find_changed_code, record_equal_code, stored_results
+from seglib.train.results import load_result
 from seglib.train.trainer import Trainer
+
+KIND = ("data", "model", "backbone", "loss", "norm")  # fields of a recipe that choose the code that it runs
 
 
 @dataclass(frozen=True)
@@ -20,82 +22,116 @@ class Comparison:
     """A stored result beside its repetition.
 
     Attributes:
-        name: of the run. stored, again: mIoU in 0..1.
-        same: confusion matrices (pixel by pixel) and scores are equal.
+        stored: the result then.
+        again: the result now.
         spread: sd of the mIoU over the seeds that are stored of this recipe, nan for fewer than two.
-        sources: files whose code changed in between; None where the stored result does not know its own.
+        code: definitions that changed in between; None where the stored result does not know its own.
     """
 
-    name: str
-    stored: float
-    again: float
-    same: bool
+    stored: dict[str, Any]
+    again: dict[str, Any]
     spread: float
-    sources: list[str] | None
+    code: list[str] | None
+
+    @property
+    def same(self) -> bool:
+        """True if the confusion matrices are equal, pixel by pixel, and the scores but for rounding."""
+        old, new = self.stored["scores"], self.again["scores"]
+        if self.stored["confusion"] != self.again["confusion"] or not set(old) <= set(new):
+            return False
+        # None is the score of a class that is not there
+        pair = (np.hstack([np.array(scores[name], float) for name in old]) for scores in (old, new))
+        return np.allclose(*pair, rtol=1e-12, atol=0, equal_nan=True)
+
+    @property
+    def apart(self) -> float:
+        """The difference of the mIoU in points."""
+        return 100 * (self.again["scores"]["miou"] - self.stored["scores"]["miou"])
 
     @property
     def agrees(self) -> bool:
-        """Equal, as on one machine with the same sources and versions; or apart by at most twice the seeds' spread."""
-        return self.same or abs(self.again - self.stored) <= 2 * self.spread
+        """True if they are the same, as on one machine with the same code, or apart by at most twice the spread."""
+        return self.same or abs(self.apart) <= 200 * self.spread
 
     def __str__(self) -> str:
-        if self.same:
-            found = "the same, pixel by pixel"
-        else:
-            word = "within" if self.agrees else "BEYOND"
-            found = (
-                f"{100 * (self.again - self.stored):+.2f} points, {word} twice the seeds' sd of {100 * self.spread:.2f}"
-            )
-        other = "unknown" if self.sources is None else ", ".join(self.sources)
-        return f"{self.name}: {100 * self.stored:.2f}, again {100 * self.again:.2f}: {found}" + (
-            f" (sources changed: {other})" if other else ""
-        )
+        before, after = (100 * result["scores"]["miou"] for result in (self.stored, self.again))
+        word = "within" if self.agrees else "BEYOND"
+        found = f"{self.apart:+.2f} points, {word} twice the seeds' sd of {100 * self.spread:.2f}"
+        sentence = f"{self.stored['name']}: {before:.2f}, again {after:.2f}: "
+        sentence += "the same, pixel by pixel" if self.same else found
+        devices = self.stored["device"], self.again["device"]  # the last digits depend on the number of threads
+        if devices[0] != devices[1]:
+            sentence += f" (on {devices[0]}, again on {devices[1]})"
+        changed = "unknown" if self.code is None else ", ".join(self.code)
+        return f"{sentence} (code changed: {changed})" if changed else sentence
 
 
-def run_again(path: Path, run_dir: Path, data_root: Path | None = None, progress: bool = True) -> Comparison:
+def run_again(path: Path, run_dir: Path) -> Comparison:
     """Trains a stored result's recipe from its beginning in an empty folder. Raises as `load_result` and `Trainer`."""
     stored = load_result(path)
     recipe = Recipe.from_dict(stored["recipe"])
-    _, spread = mean_and_sd([_miou(result) for result in stored_results(recipe, path.parent)])
-    Trainer(recipe, run_dir, data_root=data_root, progress=progress).fit()
-    again = load_result(run_dir / "result.json")
-    sources = stored.get("sources")
-    changed = changed_sources(sources, again["sources"]) if isinstance(sources, dict) else None
-    same = all(stored.get(name) == again[name] for name in ("confusion", "scores"))
-    return Comparison(stored["name"], _miou(stored), _miou(again), same, spread, changed)
+    _, spread = mean_and_sd([result["scores"]["miou"] for result in stored_results(recipe, path.parent)])
+    Trainer(recipe, run_dir, progress=False).fit()
+    return Comparison(stored, load_result(run_dir / "result.json"), spread, find_changed_code(stored, path.parent))
 
 
 def sample(folder: Path, count: int, seed: int | None, pattern: str = "*") -> list[Path]:
-    """`count` stored results at random, or all where there are fewer. Raises FileNotFoundError: there is none."""
+    """Chooses `count` stored results at random, or all where there are fewer. Raises FileNotFoundError if none is."""
     paths = sorted(folder.glob(f"{pattern}.json"))
     if not paths:
         raise FileNotFoundError(f"{folder / pattern}.json: no stored result; expected at least one")
     return random.Random(seed).sample(paths, min(count, len(paths)))
 
 
-def _miou(result: dict[str, Any]) -> float:
-    return float(result["scores"]["miou"])
+def sample_kinds(folder: Path, count: int | None, seed: int | None, pattern: str = "*") -> list[Path]:
+    """Chooses at random one result of each kind among those whose code has changed since; of at most `count` kinds."""
+    kinds: dict[tuple[str, ...], list[Path]] = {}
+    for path in sorted(folder.glob(f"{pattern}.json")):
+        result = load_result(path)
+        if find_changed_code(result, folder):
+            recipe = Recipe.from_dict(result["recipe"])
+            kinds.setdefault(tuple(getattr(recipe, name) for name in KIND), []).append(path)
+    generator = random.Random(seed)
+    chosen = [generator.choice(paths) for paths in kinds.values()]
+    return chosen if count is None else generator.sample(chosen, min(count, len(chosen)))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; the exit status is the number of results that do not agree or cannot be run, at most 100."""
-    parser = argparse.ArgumentParser(prog="python -m seglib.studies.rerun", description=__doc__)
-    parser.add_argument("count", type=int, nargs="?", default=3, help="how many (default 3)")
-    parser.add_argument("--names", default="toy_*", help='pattern of their names; "*" takes those on real data too')
-    parser.add_argument("--seed", type=int, help="of the sample; default: another one each time")
-    parser.add_argument("--folder", type=Path, default=RESULTS, help="where results are stored")
-    options = parser.parse_args(arguments)
-    failed = 0
-    for path in sample(options.folder, options.count, options.seed, options.names):
+def rerun(
+    count: int | None = None,
+    *,
+    seed: int | None = None,
+    pattern: str = "toy_*",
+    renew: bool = False,
+    folder: Path = RESULTS,
+) -> int:
+    """Runs some stored results again and compares: with the same code and number of threads they are equal.
+
+    Args:
+        count: number of results; default 3, with renew one of each kind (data, model, backbone, loss, norm).
+        seed: of the choice; default: another one each time.
+        pattern: of their names; "*" takes those on real data too.
+        renew: run results whose code has changed since; if all are equal, note that this code gives what theirs gave.
+        folder: where results are stored.
+
+    Returns:
+        The number of results that do not agree or cannot be run, at most 100.
+    """
+    paths = sample_kinds(folder, count, seed, pattern) if renew else sample(folder, count or 3, seed, pattern)
+    failed = []
+    for path in paths:
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                compared = run_again(path, Path(folder), progress=False)
-            failed += not compared.agrees
+            with tempfile.TemporaryDirectory() as run_dir:
+                compared = run_again(path, Path(run_dir))
+            agrees = compared.same if renew else compared.agrees
         except (OSError, ValueError, FloatingPointError) as error:  # the others are still worth their time
-            compared, failed = f"{path.stem}: {error}", failed + 1
+            compared, agrees = f"{path.stem}: {error}", False
         print(compared, flush=True)
-    return min(failed, 100)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+        if not agrees:
+            failed.append(path.stem)
+    if renew and failed:
+        print(f"nothing is renewed; not the same: {', '.join(failed)}")
+    elif renew and paths:
+        print(f"renewed: {record_equal_code([load_result(path) for path in paths], folder)}")
+    elif renew:
+        print("nothing to renew: no stored result has code that has changed since")
+    return min(len(failed), 100)

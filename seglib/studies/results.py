@@ -1,81 +1,145 @@
-"""Stored results, and which row of which study each was run for."""
+"""Stored results: the code that each was measured with, and the row of a study that it was run for."""
 
-import json
+import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 from filelock import FileLock
 
 from seglib.files import PROJECT, write_json
 from seglib.recipe import Recipe
-from seglib.train.results import load_result
+from seglib.train.results import changed_code, code_hashes, load_result, seal
 
 RESULTS = PROJECT / "data" / "results"
+T = TypeVar("T")
 
 
-def stored_results(recipe: "Recipe", folder: Path = RESULTS) -> list[dict[str, Any]]:
-    """The results of a recipe with any seed, by seed, all other fields equal; empty where it has not been run."""
+def stored_results(recipe: Recipe, folder: Path = RESULTS) -> list[dict[str, Any]]:
+    """Finds the results of a recipe with any seed, by seed, all other fields equal; [] where it has not been run."""
     wanted = recipe.replace(seed=0).changes()
     found = [load_result(path) for path in sorted(folder.glob("*.json"))]
     found = [result for result in found if {k: v for k, v in result["recipe"].items() if k != "seed"} == wanted]
     return sorted(found, key=lambda result: result["seed"])
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """A JSON file: row -> seed -> name of the result that was measured for it last."""
-
-    path: Path
-
-    @classmethod
-    def of(cls, folder: Path, title: str, scale: str) -> "Manifest":
-        """The manifest of a study at a scale, in the folder of its results."""
-        name = re.sub(r"[^a-z0-9]+", "_", f"{title}-{scale}".lower()).strip("_")
-        return cls(folder / "rows" / f"{name}.json")
-
-    def read(self) -> dict[str, dict[str, str]]:
-        """row -> seed -> name. Raises ValueError where the file is damaged."""
-        if not self.path.exists():
-            return {}
-        try:
-            rows = json.loads(self.path.read_text(encoding="utf-8"))
-            if not isinstance(rows, dict) or not all(isinstance(names, dict) for names in rows.values()):
-                raise ValueError("found something else than names by row and seed")
-        except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are
-            raise ValueError(f"{self.path}: expected JSON ({error}); delete it, it is written again") from None
-        return rows
-
-    def update(self, rows: Mapping[str, Mapping[int, str]]) -> None:
-        """Notes names of results; what is known of other rows and seeds stays."""
-        if not rows or _is_within(rows, self.read()):
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.with_suffix(".lock")):
-            known = self.read()
-            for row, names in rows.items():
-                known[row] = known.get(row, {}) | {str(seed): name for seed, name in names.items()}
-            write_json(self.path, known)
-
-    def stale(self, row: str, missing: Mapping[int, Recipe], folder: Path) -> list[str]:
-        """What is to be said of seeds that have no result of the row's recipe, but one of the recipe it had before."""
-        known, remarks = self.read().get(row, {}), {}
-        for seed, recipe in missing.items():
-            path = folder / f"{known.get(str(seed), recipe.name)}.json"
-            if path.stem == recipe.name or not path.exists():
-                continue
-            old = load_result(path)
-            changes = _differences(old["recipe"], recipe.changes())
-            remarks.setdefault(changes, []).append(f"{100 * old['scores']['miou']:.1f}")
-        return [f"stale: {', '.join(scores)} measured with {changes}" for changes, scores in remarks.items()]
+# --- code: folder/code/NAME.json holds the definitions that many results share
 
 
-def _is_within(rows: Mapping[str, Mapping[int, str]], known: dict[str, dict[str, str]]) -> bool:
-    return all(known.get(row, {}).get(str(seed)) == name for row, names in rows.items() for seed, name in names.items())
+class CodeSet(msgspec.Struct):
+    """The code of a result.
+
+    Attributes:
+        definitions: hash -> name, as of `code_hashes`.
+        equal_to: names of other sets that give the same results, pixel by pixel.
+        proved_by: names of the results by which this was found.
+    """
+
+    definitions: dict[str, str]
+    equal_to: list[str] = []
+    proved_by: list[str] = []
 
 
-def _differences(old: Mapping[str, object], new: Mapping[str, object]) -> str:
-    names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
-    return ", ".join(f"{name} {old.get(name, 'default')} instead of {new.get(name, 'default')}" for name in names)
+def name_code(definitions: Iterable[str]) -> str:
+    """Returns the name of a set of definitions: a hash over their sorted hashes."""
+    return hashlib.sha256("\n".join(sorted(definitions)).encode()).hexdigest()[:12]
+
+
+def store_result(result: Mapping[str, Any], folder: Path) -> None:
+    """Stores a run's result as NAME.json, sealed anew, with the name of its code in place of the definitions."""
+    code = name_code(result["code"])
+    path = folder / "code" / f"{code}.json"
+    if not path.exists():
+        write_json(path, {"definitions": result["code"]})
+    write_json(folder / f"{result['name']}.json", seal({**result, "code": code}))
+
+
+def find_changed_code(result: Mapping[str, Any], folder: Path) -> list[str] | None:
+    """Names the definitions that changed since a stored result was measured; None where it does not know its code.
+
+    Of all sets of code that are known to give equal results, the one that is nearest to the present code counts.
+
+    Raises:
+        ValueError: if a set's file is damaged; names it.
+    """
+    code = result.get("code")
+    if not isinstance(code, str) or not (folder / "code" / f"{code}.json").exists():
+        return None
+    sets = {path.stem: _read(path, CodeSet) for path in sorted((folder / "code").glob("*.json"))}
+    groups = [{name, *known.equal_to} for name, known in sets.items()]
+    equal = {code}
+    while more := [group for group in groups if group & equal and not group <= equal]:
+        equal = equal.union(*more)
+    present = code_hashes()
+    return min((changed_code(sets[name].definitions, present) for name in sorted(equal & set(sets))), key=len)
+
+
+def record_equal_code(results: Iterable[Mapping[str, Any]], folder: Path) -> Path:
+    """Notes that the present code gives what these results have, and so what their code gives; returns the file."""
+    present = code_hashes()
+    path = folder / "code" / f"{name_code(present)}.json"
+    known = _read(path, CodeSet) if path.exists() else CodeSet(present)
+    found = {
+        "definitions": known.definitions,
+        "equal_to": sorted({*known.equal_to, *(result["code"] for result in results)}),
+        "proved_by": sorted({*known.proved_by, *(result["name"] for result in results)}),
+    }
+    write_json(path, found)
+    return path
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{path}: damaged ({error}); take it back from where it came, or delete it") from None
+
+
+# --- rows: folder/rows/STUDY_SCALE.json holds, row -> seed, the name of the result that was measured for it last
+
+Names = dict[str, dict[str, str]]
+
+
+def rows_file(folder: Path, title: str, scale: str) -> Path:
+    """Returns the file of a study's rows."""
+    name = re.sub(r"[^a-z0-9]+", "_", f"{title}-{scale}".lower()).strip("_")
+    return folder / "rows" / f"{name}.json"
+
+
+def read_rows(path: Path) -> Names:
+    """Reads row -> seed -> name of a result. Raises ValueError if the file is damaged."""
+    return _read(path, Names) if path.exists() else {}
+
+
+def note_rows(path: Path, rows: Names) -> None:
+    """Notes names of results; what is known of other rows and seeds stays."""
+    known = read_rows(path)
+    if _add(known, rows) == known:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        write_json(path, _add(read_rows(path), rows))
+
+
+def _add(known: Names, rows: Names) -> Names:
+    return known | {row: known.get(row, {}) | names for row, names in rows.items()}
+
+
+def describe_stale(known: Mapping[str, str], missing: Mapping[int, Recipe], folder: Path) -> list[str]:
+    """Remarks on seeds that have no result of their row's recipe, but one of the recipe that the row had before.
+
+    Args:
+        known: seed -> name of the result that was measured for the row.
+        missing: seed -> the row's recipe now.
+    """
+    scores: dict[str, list[str]] = {}
+    for seed, recipe in missing.items():
+        path = folder / f"{known.get(str(seed), recipe.name)}.json"
+        if path.stem != recipe.name and path.exists():
+            old, new = load_result(path), recipe.changes()
+            names = sorted(name for name in {*old["recipe"], *new} if old["recipe"].get(name) != new.get(name))
+            changes = [f"{n} {old['recipe'].get(n, 'default')} instead of {new.get(n, 'default')}" for n in names]
+            scores.setdefault(", ".join(changes), []).append(f"{100 * old['scores']['miou']:.1f}")
+    return [f"stale: {', '.join(found)} measured with {changes}" for changes, found in scores.items()]

@@ -8,49 +8,51 @@ The val list chooses between aggregates and between stages. What is chosen so is
 that had no say would be lower.
 """
 
-import argparse
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seglib.data.open import build_dataset, normalisation
+from seglib.data.open import build_dataset
+from seglib.data.transforms import Normalisation
 from seglib.files import load_tensors, write_atomic, write_json
 from seglib.metrics import Scores
 from seglib.models.build import build_model
-from seglib.predict import evaluate
+from seglib.predict import Scoring, evaluate
 from seglib.recipe import RECIPES, Recipe, toml_path
-from seglib.studies.results import RESULTS
+from seglib.studies.results import RESULTS, name_code
 from seglib.train.optim import reestimate_batch_norm
-from seglib.train.results import load_result, sources_hash
-from seglib.train.trainer import Trainer, training_crops
+from seglib.train.results import code_hashes, load_result
+from seglib.train.trainer import Trainer, load_batches
+
+STAGED = RECIPES / "staged"
+BATCHES = 40  # over which an aggregate's batch norm is estimated again
+BEST = 3  # networks in the smaller of the two means
+State = dict[str, Tensor]
 
 
 def mean_weights(state_dicts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of the same network's weights from several trainings, key by key, summed in float64.
+    """Averages the weights of one network from several trainings, key by key, summed in float64.
 
     Batch norm's running statistics are averaged with them, which is *not* what the mean network would see: estimate
     them again with `reestimate_batch_norm` (Izmailov et al. 2018, sec. 3.2). Integers (counters) are the first's.
 
     Raises:
-        ValueError: no network, or their keys or shapes differ.
+        ValueError: if there is no network, or their keys or shapes differ.
     """
     if not state_dicts:
         raise ValueError("mean_weights: expected at least one state dict, found none")
-    first = state_dicts[0]
-    shapes = {key: value.shape for key, value in first.items()}
-    for number, other in enumerate(state_dicts):
-        found = {key: value.shape for key, value in other.items()}
-        if found != shapes:
-            differ = sorted(key for key in {*found, *shapes} if found.get(key) != shapes.get(key))
+    shapes = [{key: value.shape for key, value in state.items()} for state in state_dicts]
+    for number, found in enumerate(shapes):
+        if differ := [key for key in {**shapes[0], **found} if found.get(key) != shapes[0].get(key)]:
             raise ValueError(f"mean_weights: network {number} differs from the first in {differ[:3]}")
-    return {key: _mean([other[key] for other in state_dicts]) for key in first}
+    return {key: _mean([state[key] for state in state_dicts]) for key in shapes[0]}
 
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:
@@ -59,10 +61,11 @@ def _mean(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack([tensor.double() for tensor in tensors]).mean(dim=0).to(tensors[0].dtype)
 
 
-STAGED = RECIPES / "staged"
-BATCHES = 40  # over which an aggregate's batch norm is estimated again
-BEST = 3  # networks in the smaller of the two means
-State = dict[str, Tensor]
+class _StagedFile(msgspec.Struct, forbid_unknown_fields=True):
+    title: str
+    recipe: str
+    stages: dict[str, dict[str, Any]]
+    folds: int = 5
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Staged:
         data_root: as of `Trainer`.
 
     Raises:
-        ValueError: fewer than three folds, no stage, or a stage that has folds or a `start_from` itself.
+        ValueError: if there are fewer than three folds, or no stage, or a stage has folds or a `start_from` itself.
     """
 
     title: str
@@ -86,9 +89,8 @@ class Staged:
 
     def __post_init__(self) -> None:
         if self.folds < BEST or not self.stages:
-            raise ValueError(
-                f"staged: {self.folds} folds, {len(self.stages)} stages; expected at least {BEST} folds and a stage"
-            )
+            found = f"{self.folds} folds, {len(self.stages)} stages"
+            raise ValueError(f"staged: {found}; expected at least {BEST} folds and a stage")
         for name, recipe in self.stages.items():
             if recipe.folds or recipe.start_from:
                 raise ValueError(f"stage {name!r}: folds and start_from are given by the staged training")
@@ -100,29 +102,29 @@ class Staged:
         It holds `title`, `folds`, `recipe` (the common one's name) and a table `stages` of each one's changes to it.
 
         Raises:
-            FileNotFoundError: no such file. ValueError: what it holds is no staged training; names the file.
+            FileNotFoundError: if there is no such file.
+            ValueError: if it holds no staged training; names the file.
         """
         path = toml_path(name, STAGED, "staged training")
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-            common = Recipe.load(values.pop("recipe"))
-            changes = values.pop("stages")
-            stages = {name: Recipe.from_dict({**common.changes(), **change}) for name, change in changes.items()}
-            return cls(stages=stages, data_root=data_root, **values)
-        except (tomllib.TOMLDecodeError, ValueError, KeyError, TypeError) as error:
+            file = msgspec.toml.decode(path.read_bytes(), type=_StagedFile)
+            common = Recipe.load(file.recipe)
+            stages = {stage: common.replace(**changes) for stage, changes in file.stages.items()}
+            return cls(file.title, stages, file.folds, data_root)
+        except ValueError as error:
             raise ValueError(f"{path}: not a staged training ({error})") from error
 
     def run(self, folder: Path, progress: bool = True) -> dict[str, Any]:
-        """Trains what is missing in `folder` and returns the result; an interrupted call goes on where it was.
+        """Trains what is missing in `folder` and returns the result; resumes an interrupted call.
 
         Returns:
-            title, folds, sources and stages. Of each stage: name, recipe; folds (fold, miou and iou per class on the
-            val list, fold_miou on the part that was left out, history, class_history, train_seconds); aggregates: name
-            -> members (folds), miou, and miou_with_mean_statistics, where batch norm's running statistics are averaged
-            too and not estimated again; chosen: the aggregate that the next stage starts from.
+            title, folds, code (a hash of the present one) and stages. Of each stage: name; recipe; folds (fold, miou
+            and iou per class on the val list, fold_miou on the part that was left out, history, class_history,
+            train_seconds); aggregates: name -> members (folds), miou, and miou_with_mean_statistics, where batch norm's
+            running statistics are averaged too and not estimated again; chosen: the one that starts the next stage.
 
         Raises:
-            ValueError: `folder` holds a stage of another recipe; as `Trainer`.
+            ValueError: if `folder` holds a stage of another recipe; as `Trainer`.
         """
         outcome: list[dict[str, Any]] = []
         start = ""
@@ -136,27 +138,26 @@ class Staged:
             if outcome[-1]["recipe"] != recipe.changes():
                 raise ValueError(f"{stored}: a stage of another recipe; choose another folder")
             start = str((stage_folder / "best.pt").relative_to(folder))
-        return {"title": self.title, "folds": self.folds, "sources": sources_hash(), "stages": outcome}
+        return {"title": self.title, "folds": self.folds, "code": name_code(code_hashes()), "stages": outcome}
 
     def _stage(self, recipe: Recipe, folder: Path, stage_folder: Path, progress: bool) -> dict[str, Any]:
         results = [self._train(recipe, fold, folder, stage_folder, progress) for fold in range(self.folds)]
         states = [load_tensors(stage_folder / f"fold{fold}" / "weights.pt") for fold in range(self.folds)]
         aggregates, best = self._aggregate(recipe, states, [result["miou"] for result in results])
         write_atomic(stage_folder / "best.pt", lambda file: torch.save(best, file))
-        chosen = max(aggregates, key=lambda aggregate: aggregates[aggregate]["miou"])
+        chosen = max(aggregates, key=lambda name: aggregates[name]["miou"])
         return {"recipe": recipe.changes(), "folds": results, "aggregates": aggregates, "chosen": chosen}
 
     def _train(self, recipe: Recipe, fold: int, folder: Path, stage_folder: Path, progress: bool) -> dict[str, Any]:
         run_dir = stage_folder / f"fold{fold}"
         recipe = recipe.replace(folds=self.folds, fold=fold)
-        places = {"data_root": self.data_root, "weights_root": folder if recipe.start_from else None}
-        trainer = Trainer(recipe, run_dir, progress=progress, **places).fit()
-        write_atomic(run_dir / "weights.pt", lambda file: torch.save(trainer.model.state_dict(), file))
+        roots = {"data_root": self.data_root, "weights_root": folder if recipe.start_from else None}
+        model = Trainer(recipe, run_dir, progress=progress, **roots).fit().model
+        write_atomic(run_dir / "weights.pt", lambda file: torch.save(model.state_dict(), file))
         result = load_result(run_dir / "result.json")
-        left_out = self._score(recipe, trainer.model, "fold")
-        kept = {key: result[key] for key in ("history", "class_history", "train_seconds")}
-        scores = result["scores"]
-        return {"fold": fold, "miou": scores["miou"], "fold_miou": left_out.miou, "iou": scores["iou"], **kept}
+        scores = {"miou": result["scores"]["miou"], "iou": result["scores"]["iou"]}
+        scores["fold_miou"] = self._score(recipe, model, "fold").miou
+        return {"fold": fold, **scores, **{key: result[key] for key in ("history", "class_history", "train_seconds")}}
 
     def _aggregate(
         self, recipe: Recipe, states: list[State], mious: list[float]
@@ -171,7 +172,8 @@ class Staged:
             miou = mean
             if len(members) > 1:  # one network's statistics are its own
                 train = build_dataset(recipe, recipe.train_split, self.data_root, train=True)
-                reestimate_batch_norm(model, training_crops(recipe, train, BATCHES), normalisation(recipe))
+                crops = (images for images, _ in load_batches(recipe, train, 0, BATCHES))
+                reestimate_batch_norm(model, crops, Normalisation.named(recipe.normalisation))
                 miou = self._score(recipe, model, recipe.val_split).miou
             scored[name] = {"members": members, "miou": miou, "miou_with_mean_statistics": mean}
             if miou > best[0]:
@@ -180,38 +182,29 @@ class Staged:
 
     def _score(self, recipe: Recipe, model: nn.Module, split: str) -> Scores:
         dataset = build_dataset(recipe, split, self.data_root)
-        return evaluate(
-            model,
-            dataset,
-            normalisation(recipe),
-            scales=recipe.eval_scales,
-            flip=recipe.eval_flip,
-            output_stride=recipe.eval_output_stride,
-            window=recipe.eval_window,
-        ).compute()
+        return evaluate(model, dataset, Normalisation.named(recipe.normalisation), Scoring.of(recipe)).compute()
 
 
 def choose_members(mious: list[float]) -> dict[str, list[int]]:
-    """Which networks each of the three aggregates is the mean of, the best first."""
+    """Chooses the networks that each of the three aggregates is the mean of, the best first."""
     order = np.argsort([-miou for miou in mious], kind="stable").tolist()
     return {"best fold": order[:1], "mean of all": order, f"mean of the best {BEST}": order[:BEST]}
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: `python -m seglib.studies.staged NAME --folder runs/NAME` trains what is missing and stores the result."""
-    parser = argparse.ArgumentParser(
-        prog="python -m seglib.studies.staged", description="Train folds in stages; resumes."
-    )
-    parser.add_argument("name", help="a TOML file, or the name of one in seglib/recipes/staged")
-    parser.add_argument("--folder", type=Path, help="where the runs are kept; default: runs/NAME")
-    parser.add_argument("--output", type=Path, help="the result; default: data/results/staged/NAME.json")
-    parser.add_argument("--data-root", type=Path, help="the data set's folder; default: bundled, or under SEGLIB_DATA")
-    options = parser.parse_args(arguments)
-    name = Path(options.name).stem
-    staged = Staged.load(options.name, options.data_root)
-    result = staged.run(options.folder or Path("runs") / name, progress=False)
-    output = options.output or RESULTS / "staged" / f"{name}.json"
-    write_json(output, result)
+def run_staged(
+    name: str, *, folder: Path | None = None, output: Path | None = None, data_root: Path | None = None
+) -> None:
+    """Trains folds in stages, each from the best mean of the last, and stores the result; resumes.
+
+    Args:
+        name: a TOML file, or the name of one in seglib/recipes/staged.
+        folder: where the runs are kept; default: runs/NAME.
+        output: the result; default: data/results/staged/NAME.json.
+        data_root: the data set's folder; default: bundled, or under SEGLIB_DATA.
+    """
+    stem = Path(name).stem
+    result = Staged.load(name, data_root).run(folder or Path("runs") / stem, progress=False)
+    write_json(output or RESULTS / "staged" / f"{stem}.json", result)
     for stage in result["stages"]:
         aggregates = {aggregate: round(values["miou"], 4) for aggregate, values in stage["aggregates"].items()}
         print(stage["name"], [round(fold["miou"], 4) for fold in stage["folds"]], aggregates)

@@ -9,11 +9,15 @@ import sys
 import tokenize
 from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
+from seglib.data.base import SegmentationDataset
+from seglib.metrics import ConfusionMatrix
 from seglib.recipe import Recipe
 
 PACKAGE = Path(__file__).parents[1]
@@ -21,9 +25,71 @@ PACKAGE = Path(__file__).parents[1]
 MEASURING = ("models", "data", "losses", "metrics", "train", "predict.py")
 NOT_MEASURING = {
     f"{name}.py"
-    for name in ("data/cache", "data/download", "data/convert_camvid", "metrics/cityscapes", "models/cost",
-                 "train/results")
+    for name in ("data/cache", "data/download", "data/convert_camvid", "metrics/cityscapes", "train/results")
 }  # fmt: skip
+
+
+def collect(
+    recipe: Recipe,
+    matrix: ConfusionMatrix,
+    trimap: Mapping[int, ConfusionMatrix],
+    *,
+    data: Mapping[str, SegmentationDataset],
+    history: pd.DataFrame,
+    class_history: pd.DataFrame,
+    seconds: float,
+    device: torch.device,
+    world_size: int,
+    code: Mapping[str, str],
+) -> dict[str, Any]:
+    """Collects what result.json holds, as JSON values, not yet sealed.
+
+    Args:
+        matrix: of the whole val list.
+        trimap: width of a band in pixels -> the matrix of that band.
+        data: "train" and "val".
+        history, class_history: as the trainer's.
+        seconds: of training.
+        code: hash -> name of the definitions that it was trained and scored with.
+    """
+    return {
+        "name": recipe.name,
+        "recipe": recipe.changes(),
+        "seed": recipe.seed,
+        "scores": matrix.compute().to_dict(),
+        "confusion": matrix.matrix.tolist(),  # rows are labels
+        "trimap": {
+            "widths": list(trimap),
+            "miou": [band.compute().to_dict()["miou"] for band in trimap.values()],  # None: no pixel in the band
+        },
+        "classes": list(data["val"].classes),
+        "evaluation": {
+            "split": recipe.val_split,
+            "resolution": "the label's own",
+            "output_stride": recipe.eval_output_stride or recipe.output_stride,
+            "scales": list(recipe.eval_scales),
+            "flip": recipe.eval_flip,
+            "window": recipe.eval_window,
+        },
+        "data": {name: _describe(dataset) for name, dataset in data.items()},
+        "history": json.loads(history.to_json(orient="records")),
+        "class_history": json.loads(class_history.to_json(orient="split")),
+        "train_seconds": round(seconds, 1),
+        "peak_memory_mib": peak_memory_mib(device),
+        "device": device_name(device),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torchvision": metadata.version("torchvision"),
+        },
+        "code": dict(code),
+        "world_size": world_size,
+    }
+
+
+def _describe(dataset: SegmentationDataset) -> dict[str, Any]:
+    digest = hashlib.sha256("\n".join(dataset.names).encode()).hexdigest()
+    return {"images": len(dataset), "list_sha256": digest}
 
 
 def seal(result: dict[str, Any]) -> dict[str, Any]:
@@ -38,15 +104,13 @@ def load_result(path: str | Path) -> dict[str, Any]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no result of a run, or was edited after the run wrote it.
     """
-    path = Path(path)
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        result = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are
         raise ValueError(f"{path}: not a result of a run; expected JSON ({error})") from None
-    if not isinstance(result, dict):
-        raise ValueError(f"{path}: not a result of a run; expected a JSON object, found {type(result).__name__}")
-    if missing := {"name", "recipe", "scores"} - set(result):
-        raise ValueError(f"{path}: not a result of a run; lacks {sorted(missing)}")
+    if not isinstance(result, dict) or (missing := {"name", "recipe", "scores"} - set(result)):
+        lacks = f"lacks {sorted(missing)}" if isinstance(result, dict) else f"found {type(result).__name__}"
+        raise ValueError(f"{path}: not a result of a run; expected a JSON object with name, recipe, scores; {lacks}")
     if result.get("digest") != (digest := _digest(result)):
         raise ValueError(
             f"{path}: edited after the run wrote it: its content has the hash {digest}, expected "
@@ -86,10 +150,9 @@ def definitions(source: str) -> Iterator[tuple[str, str]]:
             lines[row - 1] = lines[row - 1][:column]
     tree = ast.parse(source)
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_text(body[0]):
-            for row in range(body[0].lineno, body[0].end_lineno + 1):
-                lines[row - 1] = ""
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
+            text = node.body[0]
+            lines[text.lineno - 1 : text.end_lineno] = [""] * (text.end_lineno - text.lineno + 1)
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             name = node.name
@@ -102,10 +165,6 @@ def definitions(source: str) -> Iterator[tuple[str, str]]:
             first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
             code = (line.rstrip() for line in lines[first - 1 : node.end_lineno])
             yield name, "\n".join(line for line in code if line)
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and isinstance(getattr(statement.value, "value", None), str)
 
 
 def changed_code(stored: Mapping[str, str], present: Mapping[str, str]) -> list[str]:

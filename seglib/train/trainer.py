@@ -1,11 +1,7 @@
 """The training loop: a recipe and a folder in, weights and a result out. Killed at any moment, it can be resumed."""
 
-import hashlib
-import json
-import platform
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from seglib.data import SegmentationDataset
+from seglib.data.base import SegmentationDataset
 from seglib.data.batches import EpochBatches, make_loader
 from seglib.data.open import build_dataset
 from seglib.data.transforms import Normalisation
@@ -25,27 +21,11 @@ from seglib.models.build import build_model
 from seglib.models.layers import load_exactly
 from seglib.predict import Scoring, evaluate
 from seglib.recipe import Recipe
-from seglib.train import distributed
-from seglib.train.checkpoint import (
-    fresh_generator_states,
-    generator_states,
-    load_state,
-    pack_generators,
-    save_state,
-    set_generator_states,
-    unpack_generators,
-)
-from seglib.train.optim import (
-    build_loss,
-    build_optimizer,
-    freeze_batch_norm,
-    learning_rate,
-    reestimate_batch_norm,
-    set_learning_rate,
-)
-from seglib.train.results import code_hashes, device_name, is_result_of, peak_memory_mib, seal
+from seglib.train import checkpoint as checkpoints
+from seglib.train import distributed, optim, results  # results: what result.json holds
 
 LOG_EVERY = 10  # iterations whose mean loss is one row of the history
+SCORES = ("miou", "pixel_accuracy", "iou")  # of a row of the history
 TRIMAP_WIDTHS = (1, 2, 3, 5, 8, 12, 20)  # pixels
 
 
@@ -106,28 +86,28 @@ class Trainer:
         self.train_set = build_dataset(recipe, recipe.train_split, data_root, True, packed_root)
         self.val_set = build_dataset(recipe, recipe.val_split, data_root, packed_root=packed_root)
         self.normalisation = Normalisation.named(recipe.normalisation)
-        self.code = code_hashes()  # of the whole training, which may have begun with other code
+        self.code = results.code_hashes()  # of the whole training, which may have begun with other code
         self.iteration, self.seconds = 0, 0.0
         self.log: list[dict[str, Any]] = []  # rows of losses and rows of scores, in the order in which they came
         self._losses: list[Tensor] = []  # since the last row; on their device, so that a GPU is not waited for
         self._interrupted = False
 
-        stored = load_state(self.checkpoint, recipe)
+        stored = checkpoints.load_state(self.checkpoint, recipe)
         # a resumed run finds its weights in the checkpoint and does not need the file of the initial ones
         initial = recipe if stored is None else recipe.replace(weights="", start_from="")
         with torch.random.fork_rng(devices=self._cuda_devices), distributed.first_of_machine_first():
             torch.manual_seed(recipe.seed)
             self.model = build_model(initial, self.train_set.num_classes, weights_root)
-            self._generators = generator_states(self._cuda_devices)
+            self._generators = checkpoints.generator_states(self._cuda_devices)
         if not distributed.is_main():  # each process needs its own dropout masks
-            self._generators = fresh_generator_states(recipe.seed, 0, self._cuda_devices)
-        for output_stride in (recipe.eval_output_stride, recipe.output_stride):
-            if output_stride:  # refused now, if it must be, not when the training is over
-                self.model.set_output_stride(output_stride)
+            self._generators = checkpoints.fresh_generator_states(recipe.seed, 0, self._cuda_devices)
+        if recipe.eval_output_stride:  # refused now, if it must be, not when the training is over
+            self.model.set_output_stride(recipe.eval_output_stride)
+            self.model.set_output_stride(recipe.output_stride)
         self.model.to(self.device, memory_format=torch.channels_last)
         self.model = distributed.synchronise_batch_norm(self.model, self.device)
-        self.optimizer = build_optimizer(self.model, recipe)
-        self.loss = build_loss(recipe, self.train_set, self.device)
+        self.optimizer = optim.build_optimizer(self.model, recipe)
+        self.loss = optim.build_loss(recipe, self.train_set, self.device)
         self.autocast_dtype = _autocast_dtype(self.device) if recipe.mixed_precision else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast_dtype == torch.float16)
         if stored is not None:
@@ -176,13 +156,13 @@ class Trainer:
             ValueError: if a sample is damaged.
             torch.OutOfMemoryError: if the GPU's memory is too small; says which settings need less.
         """
-        if self._interrupted and (stored := load_state(self.checkpoint, self.recipe)):
+        if self._interrupted and (stored := checkpoints.load_state(self.checkpoint, self.recipe)):
             self._restore(*stored)  # an exception may have stopped a step between two parameters
         end = min(until or self.recipe.iterations, self.recipe.iterations)
         if self.iteration < end and not self.finished:
             self._interrupted = True
             with torch.random.fork_rng(devices=self._cuda_devices):
-                set_generator_states(self._generators, self._cuda_devices)
+                checkpoints.set_generator_states(self._generators, self._cuda_devices)
                 try:
                     self._train(end)
                 except torch.OutOfMemoryError as error:
@@ -197,8 +177,9 @@ class Trainer:
         recipe = self.recipe
         self.model.train()
         if recipe.freeze_bn:
-            freeze_batch_norm(self.model)
-        batches = self._load_batches(self.iteration, end)  # before anything is written: it refuses a batch size
+            optim.freeze_batch_norm(self.model)
+        # before anything is written: a batch size that cannot be is refused here
+        batches = load_batches(recipe, self.train_set, self.iteration, end, self.num_workers)
         if self.iteration == 0:
             self._save(0.0)  # fail now if the folder is not writable
         saved = logged = time.perf_counter()
@@ -226,7 +207,7 @@ class Trainer:
         """Takes one step on (B, 3, H, W) uint8 images and (B, H, W) uint8 labels; returns the loss."""
         images = images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
         labels = labels.to(self.device, non_blocking=True)
-        set_learning_rate(self.optimizer, learning_rate(self.recipe, self.iteration))
+        optim.set_learning_rate(self.optimizer, optim.learning_rate(self.recipe, self.iteration))
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
             logits = self.model(self.normalisation(images), upsample=not self._loss_resizes)  # (B, K, H, W)
@@ -244,18 +225,32 @@ class Trainer:
                 load_exactly(self.model, load_tensors(self.best), f"{self.best}: the weights")
             distributed.broadcast_weights(self.model)
         path = self.run_dir / "result.json"
-        if distributed.from_main(is_result_of(path, self.recipe)):
+        if distributed.from_main(results.is_result_of(path, self.recipe)):
             return
         if self.recipe.reestimate_bn:
             # batches of the next epoch, so that the training has had none of these crops
             per_epoch = len(self.train_set) // self.recipe.batch_size
             start = -(-self.recipe.iterations // per_epoch) * per_epoch
-            batches = self._load_batches(start, start + self.recipe.reestimate_bn)
-            reestimate_batch_norm(self.model, (images for images, _ in batches), self.normalisation)
-        trimap = {width: self._new_matrix() for width in TRIMAP_WIDTHS}
+            end = start + self.recipe.reestimate_bn
+            batches = load_batches(self.recipe, self.train_set, start, end, self.num_workers)
+            optim.reestimate_batch_norm(self.model, (images for images, _ in batches), self.normalisation)
+        val = self.val_set
+        trimap = {width: ConfusionMatrix(val.num_classes, val.ignore_index, self.device) for width in TRIMAP_WIDTHS}
         matrix = self.evaluate(trimap=trimap)
         if distributed.is_main():
-            write_json(path, seal(self._result(matrix, trimap)))
+            result = results.collect(
+                self.recipe,
+                matrix,
+                trimap,
+                data={"train": self.train_set, "val": val},
+                history=self.history,
+                class_history=self.class_history,
+                seconds=self.seconds,
+                device=self.device,
+                world_size=distributed.world_size(),
+                code=self.code,
+            )
+            write_json(path, results.seal(result))
 
     def evaluate(
         self, progress: bool | None = None, trimap: dict[int, ConfusionMatrix] | None = None
@@ -264,23 +259,20 @@ class Trainer:
 
         Args:
             progress: draw a progress bar; None does as the trainer does.
-            trimap: as of `seglib.predict.evaluate`.
+            trimap: as of `seglib.predict.evaluate`; empty matrices.
         """
         mine = range(distributed.rank(), len(self.val_set), distributed.world_size())
-        bands = {width: self._new_matrix() for width in trimap or {}}
         matrix = evaluate(
             self.model,
             self.val_set.subset(mine),
             self.normalisation,
             Scoring.of(self.recipe),
-            trimap=bands,
+            trimap=trimap,
             num_workers=self.num_workers,
             progress=self.progress if progress is None else progress,
         )
-        for counted in (matrix, *bands.values()):
+        for counted in (matrix, *(trimap or {}).values()):
             distributed.sum_over_processes(counted.matrix)
-        for width, band in bands.items():
-            trimap[width].merge(band)
         return matrix
 
     # --- parts of the above
@@ -302,16 +294,9 @@ class Trainer:
         mious = [row["miou"] or 0.0 for row in self._scores]  # None: nothing was scored
         return len(mious) - 1 - mious.index(max(mious)) if mious else 0
 
-    def _new_matrix(self) -> ConfusionMatrix:
-        return ConfusionMatrix(self.val_set.num_classes, self.val_set.ignore_index, self.device)
-
-    def _load_batches(self, start: int, end: int) -> Iterator[tuple[Tensor, Tensor]]:
-        return load_batches(self.recipe, self.train_set, start, end, self.num_workers)
-
     def _log_losses(self) -> dict[str, Any]:
-        self.log.append({
-            "iteration": self.iteration, "loss": self._mean_loss(), "lr": self.optimizer.param_groups[-1]["lr"]
-        })  # fmt: skip
+        lr = self.optimizer.param_groups[-1]["lr"]
+        self.log.append({"iteration": self.iteration, "loss": self._mean_loss(), "lr": lr})
         self._losses = []
         return self.log[-1]
 
@@ -334,7 +319,7 @@ class Trainer:
     def _save(self, seconds: float) -> None:
         self._mean_loss()  # a state that is no longer finite must not replace a good one
         self.seconds += seconds
-        generators = generator_states(self._cuda_devices) if self.iteration else self._generators
+        generators = checkpoints.generator_states(self._cuda_devices) if self.iteration else self._generators
         state = {
             "recipe": self.recipe.changes(),
             "iteration": self.iteration,
@@ -342,13 +327,13 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            **pack_generators(generators),
+            **checkpoints.pack_generators(generators),
             "log": list(self.log),
             "losses": [float(loss) for loss in self._losses],
             "code": self.code,
         }
         if distributed.is_main():
-            save_state(self.checkpoint, state)
+            checkpoints.save_state(self.checkpoint, state)
         self._generators = generators
 
     def _restore(self, state: dict[str, Any], path: Path) -> None:
@@ -361,7 +346,7 @@ class Trainer:
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self.log, self._losses = list(state["log"]), [torch.tensor(loss) for loss in state["losses"]]
         self.code = state.get("code", {}) | self.code
-        self._generators = unpack_generators(state, self.recipe, self._cuda_devices)
+        self._generators = checkpoints.unpack_generators(state, self.recipe, self._cuda_devices)
         self._interrupted = False
 
     def _advise_on_memory(self, error: torch.OutOfMemoryError) -> str:
@@ -370,48 +355,8 @@ class Trainer:
             f"{self.run_dir}: the GPU's memory does not hold iteration {self.iteration + 1}, with batch_size = "
             f"{self.recipe.batch_size} and crop_size = {self.recipe.crop_size}. Lower one of them{upsampled}: that is "
             "another recipe, in a run_dir of its own. The last checkpoint is kept; on a larger GPU, or on several, "
-            f"this run resumes from it. ({str(error).splitlines()[0] if str(error) else 'no details'})"
+            f"this run resumes from it. ({(str(error) or 'no details').splitlines()[0]})"
         )
-
-    def _result(self, matrix: ConfusionMatrix, trimap: dict[int, ConfusionMatrix]) -> dict[str, Any]:
-        """Collects what result.json holds: settings, scores, and what they were measured with."""
-        recipe = self.recipe
-        return {
-            "name": recipe.name,
-            "recipe": recipe.changes(),
-            "seed": recipe.seed,
-            "scores": matrix.compute().to_dict(),
-            "confusion": matrix.matrix.tolist(),  # rows are labels
-            "trimap": {
-                "widths": list(trimap),
-                "miou": [band.compute().to_dict()["miou"] for band in trimap.values()],  # None: no pixel in the band
-            },
-            "classes": list(self.val_set.classes),
-            "evaluation": {
-                "split": recipe.val_split,
-                "resolution": "the label's own",
-                "output_stride": recipe.eval_output_stride or recipe.output_stride,
-                "scales": list(recipe.eval_scales),
-                "flip": recipe.eval_flip,
-                "window": recipe.eval_window,
-            },
-            "data": {"train": _describe(self.train_set), "val": _describe(self.val_set)},
-            "history": json.loads(self.history.to_json(orient="records")),
-            "class_history": json.loads(self.class_history.to_json(orient="split")),
-            "train_seconds": round(self.seconds, 1),
-            "peak_memory_mib": peak_memory_mib(self.device),
-            "device": device_name(self.device),
-            "versions": {
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "torchvision": version("torchvision"),
-            },
-            "code": self.code,
-            "world_size": distributed.world_size(),
-        }
-
-
-SCORES = ("miou", "pixel_accuracy", "iou")  # of a row of the history
 
 
 def load_batches(
@@ -430,8 +375,3 @@ def _autocast_dtype(device: torch.device) -> torch.dtype | None:
         return None
     # older GPUs, such as Colab's T4, only emulate bfloat16, slowly
     return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
-
-
-def _describe(dataset: SegmentationDataset) -> dict[str, Any]:
-    digest = hashlib.sha256("\n".join(dataset.names).encode()).hexdigest()
-    return {"images": len(dataset), "list_sha256": digest}

@@ -1,4 +1,4 @@
-"""Other people's networks: their checkpoints in our models, and what their DeepLabs really are."""
+"""Other people's networks: their checkpoints in our models, and the true structure of their DeepLabs."""
 
 from seglib.zoo.checkpoints import load_checkpoint
 

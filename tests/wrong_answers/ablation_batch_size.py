@@ -1,91 +1,114 @@
 """Usual wrong answers to the exercises of notebook 08. Runs are kept between those of 8.4: each has its own row."""
 
-MERGED = """
+from tests.wrong_answers import fill
+
+MERGED = fill(
+    """
 def merged(means, variances, counts):
     share = (counts / counts.sum())[:, None]
     mean = {mean}
     return mean, {variance}
-"""
-MEAN = "(share * means).sum(0)"
+""",
+    mean="(share * means).sum(0)",
+    variance="(share * (variances + means**2)).sum(0) - mean**2",
+)
 REMEMBERED = """
 def images_remembered(momentum, batch_size):
     return {result}
 """
-EQUAL = """
+EQUAL = fill(
+    """
 def at_equal_images(recipe, batch_size):
     factor = recipe.batch_size / batch_size
     steps = None if recipe.decay_steps is None else round(recipe.decay_steps * factor)
     return recipe.replace(batch_size={size}, iterations={iterations}, lr={lr}, decay_steps={steps})
-"""
-RIGHT = {"size": "batch_size", "iterations": "round(recipe.iterations * factor)", "lr": "recipe.lr / factor"}
-ROW = """
+""",
+    size="batch_size",
+    iterations="round(recipe.iterations * factor)",
+    lr="recipe.lr / factor",
+    steps="steps",
+)
+ROW = fill(
+    """
 def my_study(study):
     mine = study.with_row({row})
     for row in {run}:
         mine.run(row, seeds=[0], progress=False)
     return {result}
-"""
+""",
+    run="()",
+    result="mine",
+)
 
 WRONG = {
-    "8.1": [
-        MERGED.format(mean="means.mean(0)", variance="variances.mean(0)"),
-        MERGED.format(mean=MEAN, variance="(share * variances).sum(0)"),
-        MERGED.format(mean=MEAN, variance="(variances + means**2).mean(0) - mean**2"),
-        MERGED.format(mean=MEAN, variance="(share * (variances + means**2)).sum(0)"),
-        MERGED.format(mean=MEAN, variance="(share * (means - mean) ** 2).sum(0)"),
-        MERGED.format(mean=MEAN, variance="((share * (variances + means**2)).sum(0) - mean**2).sqrt()"),
-        MERGED.format(
-            mean=MEAN,
-            variance="((share * (variances + means**2)).sum(0) - mean**2) * counts.sum() / (counts.sum() - 1)",
+    "8.1": {
+        "a part with more values counts for more": MERGED(mean="means.mean(0)"),
+        "that is the mean of the parts' variances": MERGED(variance="(share * variances).sum(0)"),
+        "variances and mean squares are averaged without their counts": MERGED(
+            variance="(variances + means**2).mean(0) - mean**2"
         ),
-        MERGED.format(mean=MEAN, variance="(counts[:, None] * variances).sum(0)"),
-        MERGED.format(mean="(counts[:, None] * means).sum(0)", variance="variances.mean(0)"),
-        MERGED.format(mean="(share * means).sum()", variance="variances.mean()"),
-        """
+        "that is the mean square": MERGED(variance="(share * (variances + means**2)).sum(0)"),
+        "that is the variance of the means only": MERGED(variance="(share * (means - mean) ** 2).sum(0)"),
+        "that is the standard deviation": MERGED(variance="((share * (variances + means**2)).sum(0) - mean**2).sqrt()"),
+        "that is the unbiased variance": MERGED(
+            variance="((share * (variances + means**2)).sum(0) - mean**2) * counts.sum() / (counts.sum() - 1)"
+        ),
+        "mean square of all minus the square of the mean of all": MERGED(
+            variance="(counts[:, None] * variances).sum(0)"
+        ),
+        "the sum over the parts": MERGED(mean="(counts[:, None] * means).sum(0)"),
+        "The mean should have the shape (3,)": MERGED(mean="(share * means).sum()", variance="variances.mean()"),
+        "the pair (mean, variance)": """
 def merged(means, variances, counts):
     return means.mean(0)
 """,
-    ],
-    "8.2": [
-        REMEMBERED.format(result="(2 - momentum) / momentum"),
-        REMEMBERED.format(result="batch_size / momentum"),
-        REMEMBERED.format(result="batch_size * (1 + momentum) / (1 - momentum)"),
-        REMEMBERED.format(result="momentum / (2 - momentum)"),
-        REMEMBERED.format(result="(2 - momentum) / momentum / batch_size"),
-        REMEMBERED.format(result="batch_size * (1 - momentum) / momentum"),
-    ],
-    "8.3": [
-        EQUAL.format(**RIGHT | {"size": "recipe.batch_size"}, steps="steps"),
-        EQUAL.format(**RIGHT | {"iterations": "recipe.iterations"}, steps="steps"),
-        EQUAL.format(**RIGHT | {"lr": "recipe.lr"}, steps="steps"),
-        EQUAL.format(**RIGHT | {"lr": "recipe.lr / factor**0.5"}, steps="steps"),
-        EQUAL.format(**RIGHT | {"lr": "recipe.lr * factor"}, steps="steps"),
-        EQUAL.format(**RIGHT | {"lr": "recipe.lr / factor**2"}, steps="steps"),
-        EQUAL.format(**RIGHT, steps="recipe.decay_steps"),
-        EQUAL.format(**RIGHT, steps="round(recipe.iterations * factor)"),
-        EQUAL.format(**RIGHT, steps="steps, momentum=0.0"),
-        """
+    },
+    "8.2": {
+        "that is the number of batches": REMEMBERED.format(result="(2 - momentum) / momentum"),
+        "1 / momentum is the time in which a value fades": REMEMBERED.format(result="batch_size / momentum"),
+        "that is TensorFlow's convention": REMEMBERED.format(result="batch_size * (1 + momentum) / (1 - momentum)"),
+        "that is the sum of the squared weights": REMEMBERED.format(result="momentum / (2 - momentum)"),
+        "the batch size is on the wrong side of the fraction": REMEMBERED.format(
+            result="(2 - momentum) / momentum / batch_size"
+        ),
+        "batch_size over the sum of the squared weights": REMEMBERED.format(
+            result="batch_size * (1 - momentum) / momentum"
+        ),
+    },
+    "8.3": {
+        "replace(batch_size=...) returns a new recipe": EQUAL(size="recipe.batch_size"),
+        "iterations times batch size stays": EQUAL(iterations="recipe.iterations"),
+        "the rate has to change with the batch size": EQUAL(lr="recipe.lr"),
+        "that is the rule of the square root": EQUAL(lr="recipe.lr / factor**0.5"),
+        "the wrong way round": EQUAL(lr="recipe.lr * factor"),
+        "lr times the new batch size over the old one": EQUAL(lr="recipe.lr / factor**2"),
+        "decay_steps is 800": EQUAL(steps="recipe.decay_steps"),
+        "decay_steps is 2000": EQUAL(steps="round(recipe.iterations * factor)"),
+        "['momentum'] changed as well": EQUAL(steps="steps, momentum=0.0"),
+        "A Recipe is expected": """
 def at_equal_images(recipe, batch_size):
     return {"batch_size": batch_size}
 """,
-    ],
-    "8.4": [
-        ROW.format(row="'mine', batch_size=2", run="()", result="mine"),
-        ROW.format(row="'mine', batch_size=2", run="()", result="study"),
-        ROW.format(row="'mine', batch_size=2", run="()", result="mine.report()"),
-        ROW.format(row="'mine', batch_size=8", run="()", result="mine"),
-        ROW.format(row="'mine'", run="()", result="mine"),
-        ROW.format(row="'mine', batch_size=8, lr=0.05, iterations=8", run="()", result="mine"),
-        """
+    },
+    "8.4": {
+        "The row 'mine' has no result.": ROW(row="'mine', batch_size=2"),
+        "`with_row` leaves the study as it is and returns a new one": ROW(row="'mine', batch_size=2", result="study"),
+        "return what `with_row` returned": ROW(row="'mine', batch_size=2", result="mine.report()"),
+        "choose another value": ROW(row="'mine', batch_size=8"),
+        "The row differs from the base in nothing.": ROW(row="'mine'"),
+        "The row differs from the base in ['batch_size', 'iterations', 'lr']": ROW(
+            row="'mine', batch_size=8, lr=0.05, iterations=8"
+        ),
+        "start from the study that is handed in and only add a row": """
 def my_study(study):
     mine = study.with_row("mine", batch_size=2)
     return dataclasses.replace(mine, base="4")
 """,
-        """
+        "the base row has to be run too": """
 def my_study(study):
     mine = study.with_row("mine", batch_size=6)
     mine.run("mine", seeds=[1], progress=False)
     return mine
 """,
-    ],
+    },
 }

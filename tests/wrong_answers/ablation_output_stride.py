@@ -1,5 +1,7 @@
 """Usual wrong answers to the exercises of notebook 09. Runs are kept between those of 9.4: each has its own row."""
 
+from tests.wrong_answers import fill
+
 RANKS = """
 def rank_correlation(x, y):
     x, y = np.asarray(x), np.asarray(y)
@@ -17,66 +19,79 @@ def undone(base, both, stride_only):
     total = float(np.mean([both[seed] - base[seed] for seed in seeds]))
     return {result}
 """
-ROW = """
+ROW = fill(
+    """
 def my_study(study):
     mine = study.with_row({row})
     for row in {run}:
         mine.run(row, seeds=[{seed}], progress=False)
     return {result}
-"""
+""",
+    run="()",
+    seed=0,
+    result="mine",
+)
 
 WRONG = {
-    "9.1": [
-        RANKS.format(result="np.corrcoef(x, y)[0, 1]"),
-        RANKS.format(result="np.corrcoef(np.argsort(x), np.argsort(y))[0, 1]"),
-        """
+    "9.1": {
+        "that is the correlation of the values": RANKS.format(result="np.corrcoef(x, y)[0, 1]"),
+        "`argsort` gives the sorted values' places": RANKS.format(
+            result="np.corrcoef(np.argsort(x), np.argsort(y))[0, 1]"
+        ),
+        "equal values have to share the mean of their ranks": """
 def rank_correlation(x, y):
     a, b = (np.argsort(np.argsort(v, kind="stable"), kind="stable") for v in (x, y))
     return float(np.corrcoef(a, b)[0, 1])
 """,
-        RANKS.format(result="np.corrcoef((x[:, None] > x).sum(1), -(y[:, None] > y).sum(1))[0, 1]"),
-        RANKS.format(result="np.corrcoef((x[:, None] > x).sum(1), (y[:, None] > y).sum(1))[0, 1]"),
-        """
+        "the sign is turned": RANKS.format(
+            result="np.corrcoef((x[:, None] > x).sum(1), -(y[:, None] > y).sum(1))[0, 1]"
+        ),
+        "the rank is the number of": RANKS.format(
+            result="np.corrcoef((x[:, None] > x).sum(1), (y[:, None] > y).sum(1))[0, 1]"
+        ),
+        "the formula with the squared": """
 def rank_correlation(x, y):
     a, b = ((v[:, None] > v).sum(1) + (v[:, None] == v).sum(1) / 2 for v in (x, y))
     return float(1 - 6 * ((a - b) ** 2).sum() / (len(x) * (len(x) ** 2 - 1)))
 """,
-    ],
-    "9.2": [
-        COST.format(term="cost * stride / min(stride, output_stride)"),
-        COST.format(term="cost * (stride / output_stride) ** 2"),
-        COST.format(term="cost * (max(costs) / output_stride) ** 2"),
-        COST.format(term="cost * ((stride / output_stride) ** 2 if stride == max(costs) > output_stride else 1)"),
-        COST.format(term="cost * (min(stride, output_stride) / stride) ** 2"),
-        COST.format(term="cost"),
-        COST.format(term="cost * (stride / min(stride, output_stride)) ** 3"),
-    ],
-    "9.3": [
-        UNDONE.format(result="batch, stride"),
-        UNDONE.format(result="-stride, -batch"),
-        UNDONE.format(result="stride, total"),
-        UNDONE.format(result="stride, -batch"),
-        UNDONE.format(result="total, total"),
-        UNDONE.format(result="total"),
-        """
+    },
+    "9.2": {
+        "half the stride is twice the width": COST.format(term="cost * stride / min(stride, output_stride)"),
+        "layers whose stride is below": COST.format(term="cost * (stride / output_stride) ** 2"),
+        "every layer was scaled": COST.format(term="cost * (max(costs) / output_stride) ** 2"),
+        "only the last layers were scaled": COST.format(
+            term="cost * ((stride / output_stride) ** 2 if stride == max(costs) > output_stride else 1)"
+        ),
+        "a finer map costs more": COST.format(term="cost * (min(stride, output_stride) / stride) ** 2"),
+        "that is the sum at the largest output stride": COST.format(term="cost"),
+        "cost times (stride over the": COST.format(term="cost * (stride / min(stride, output_stride)) ** 3"),
+    },
+    "9.3": {
+        "the two are exchanged": UNDONE.format(result="batch, stride"),
+        "the signs are turned": UNDONE.format(result="-stride, -batch"),
+        "the second is the whole difference": UNDONE.format(result="stride, total"),
+        "the batch size's part is turned round": UNDONE.format(result="stride, -batch"),
+        "first stride_only - base": UNDONE.format(result="total, total"),
+        "the pair (stride, batch)": UNDONE.format(result="total"),
+        "means of whole rows were compared": """
 def undone(base, both, stride_only):
     a, b, c = (float(np.mean(list(row.values()))) for row in (base, both, stride_only))
     return c - a, b - c
 """,
-        """
+        "each part has seeds of its own": """
 def undone(base, both, stride_only):
     stride = np.mean([stride_only[seed] - base[seed] for seed in stride_only.keys() & base.keys()])
     batch = np.mean([both[seed] - stride_only[seed] for seed in both.keys() & stride_only.keys()])
     return float(stride), float(batch)
 """,
-    ],
-    "9.4": [
-        ROW.format(row="'mine', batch_size=2", run="()", seed=0, result="mine"),
-        ROW.format(row="'mine', eval_scales=[0.75]", run="()", seed=0, result="mine"),
-        ROW.format(row="'mine', eval_flip=True", run="()", seed=0, result="study"),
-        ROW.format(row="'mine', eval_flip=True", run="()", seed=0, result="mine.table()"),
-        ROW.format(row="'mine', eval_output_stride=8", run="()", seed=0, result="mine"),
-        ROW.format(row="'mine'", run="()", seed=0, result="mine"),
-        ROW.format(row="'mine', eval_scales=[1.25]", run="('mine',)", seed=1, result="mine"),
-    ],
+    },
+    "9.4": {
+        "change nothing but eval_output_stride": ROW(row="'mine', batch_size=2"),
+        "The row 'mine' has no result.": ROW(row="'mine', eval_scales=[0.75]"),
+        "`with_row` leaves the study as it is and returns a new one": ROW(row="'mine', eval_flip=True", result="study"),
+        "return what `with_row` returned": ROW(row="'mine', eval_flip=True", result="mine.table()"),
+        "choose another value": ROW(row="'mine', eval_output_stride=8"),
+        "change one field": ROW(row="'mine'"),
+        "the base row has to be run too": ROW(row="'mine', eval_scales=[1.25]", run="('mine',)", seed=1),
+    },
 }

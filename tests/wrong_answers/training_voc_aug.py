@@ -24,16 +24,16 @@ def set_miou(pairs, num_classes):
 """
 
 WRONG = {
-    "6.1": [
-        CROP.format(fill=0, place="y, x"),
-        CROP.format(fill=1, place="y, x"),
-        CROP.format(fill=255, place="y, min(x + 1, 8)"),
-        """
+    "6.1": {
+        "0 is background": CROP.format(fill=0, place="y, x"),
+        "void is 255": CROP.format(fill=1, place="y, x"),
+        "both are cut by the same four numbers": CROP.format(fill=255, place="y, min(x + 1, 8)"),
+        "a slice is cut off at the edge": """
 def joint_crop(image, label, top, left, size):
     window = slice(max(top, 0), top + size), slice(max(left, 0), left + size)
     return image[window], label[window]
 """,
-        """
+        "the window's first row may be negative": """
 def joint_crop(image, label, top, left, size):
     top, left = max(top, 0), max(left, 0)
     part = label[top : top + size, left : left + size]
@@ -41,32 +41,32 @@ def joint_crop(image, label, top, left, size):
     new_label = np.pad(part, pad, constant_values=255)
     return np.pad(image[top : top + size, left : left + size], [*pad, (0, 0)]), new_label
 """,
-    ],
-    "6.2": [
-        """
+    },
+    "6.2": {
+        "the schedule starts anew; carry on": """
 def resumed_rates(base, iterations, done):
     return [base * (1 - t / iterations) ** 0.9 for t in range(iterations - done)]
 """,
-        """
+        "squeezed into the steps that are left": """
 def resumed_rates(base, iterations, done):
     left = iterations - done
     return [base * (1 - t / left) ** 0.9 for t in range(left)]
 """,
-        """
+        "it is one step ahead": """
 def resumed_rates(base, iterations, done):
     return [base * (1 - t / iterations) ** 0.9 for t in range(done + 1, iterations + 1)]
 """,
-        """
+        "that is power 1": """
 def resumed_rates(base, iterations, done):
     return [base * (1 - t / iterations) for t in range(done, iterations)]
 """,
-        """
+        "steps are counted from 0": """
 def resumed_rates(base, iterations, done):
     return [base * (1 - t / iterations) ** 0.9 for t in range(iterations)]
 """,
-    ],
-    "6.3": [
-        """
+    },
+    "6.3": {
+        "a mean over the images' mIoUs is another quantity": """
 def set_miou(pairs, num_classes):
     means = []
     for label, prediction in pairs:
@@ -78,16 +78,18 @@ def set_miou(pairs, num_classes):
         ]))
     return np.mean(means)
 """,
-        COUNT.format(prepare="label = np.where(label == 255, 0, label)", result="np.mean((hits / union)[union > 0])"),
-        COUNT.format(
+        "void pixels count as background here": COUNT.format(
+            prepare="label = np.where(label == 255, 0, label)", result="np.mean((hits / union)[union > 0])"
+        ),
+        "class 4 is nowhere": COUNT.format(
             prepare="label, prediction = label[label != 255], prediction[label != 255]",
             result="np.mean(hits / np.maximum(union, 1))",
         ),
-        COUNT.format(
+        "that is pixel accuracy": COUNT.format(
             prepare="label, prediction = label[label != 255], prediction[label != 255]",
             result="hits.sum() / matrix.sum()",
         ),
-        """
+        "what is predicted on void": """
 def set_miou(pairs, num_classes):
     labels = np.concatenate([label.ravel() for label, _ in pairs])
     predictions = np.concatenate([prediction.ravel() for _, prediction in pairs])
@@ -97,9 +99,9 @@ def set_miou(pairs, num_classes):
         if ((labels == k) | (predictions == k)).any()
     ])
 """,
-        COUNT.format(
+        "a class without a pixel has the IoU 0/0": COUNT.format(
             prepare="label, prediction = label[label != 255], prediction[label != 255]",
             result="float('nan')",
         ),
-    ],
+    },
 }

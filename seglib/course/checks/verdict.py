@@ -1,13 +1,13 @@
-"""What a check says about an answer: not attempted, wrong with a reason and a hint, or correct."""
+"""The verdict on an answer: not attempted, wrong with a reason and a hint, or correct."""
 
-from __future__ import annotations
-
+import copy
 import dis
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 from torch import Tensor
 
 Status = Literal["not attempted", "wrong", "correct"]
@@ -18,7 +18,7 @@ EMPTY_BODY = {"RESUME", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE", "NOP", "CO
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one exercise; a notebook shows its repr, one line.
+    """The outcome of one exercise; a notebook shows its repr, one line.
 
     Attributes:
         exercise: its number, "2.1".
@@ -36,25 +36,25 @@ class Verdict:
 
 
 class Mistake(Exception):  # noqa: N818  of the learner, not of the program
-    """An answer is wrong. Raised inside a check; `hint` says what the reason may be."""
+    """Raised inside a check if the answer is wrong; `hint` says what the reason may be."""
 
     def __init__(self, wrong: str, hint: str = ""):
         super().__init__(f"{wrong} Hint: {hint}" if hint else wrong)
 
 
 class NotAttempted(Exception):  # noqa: N818
-    """The stub is as it was."""
+    """Raised inside a check if the stub is unchanged."""
 
 
 def exercise(number: str, correct: str) -> Callable[[Callable[..., None]], Callable[..., Verdict]]:
-    """Makes a check of a function that takes the answer and raises Mistake where it is wrong.
+    """Makes a check of a function that takes the answer and raises Mistake if it is wrong.
+
+    The check takes the same arguments and returns a Verdict: "not attempted" if an answer is or holds `...`, or is
+    None; "wrong" for a Mistake, and for any other exception, which it names; else "correct".
 
     Args:
         number: of the exercise, "2.1".
         correct: what a correct answer has shown, one or two sentences.
-
-    The check takes the same arguments and returns a Verdict: "not attempted" if an answer is or holds `...`, or is
-    None; "wrong" for a Mistake, and for any other exception, which it names; else "correct".
     """
 
     def decorate(examine: Callable[..., None]) -> Callable[..., Verdict]:
@@ -79,11 +79,11 @@ def exercise(number: str, correct: str) -> Callable[[Callable[..., None]], Calla
 
 
 def call(answer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """What the learner's function returns.
+    """Returns what the learner's function returns.
 
     Raises:
-        NotAttempted: it returns `...`, or its body is still empty.
-        Mistake: it computes something and returns None, or it is no function.
+        NotAttempted: if it returns `...`, or its body is still empty.
+        Mistake: if it computes something and returns None, or is not a function.
     """
     if not callable(answer):
         raise Mistake(f"A function is expected, found {_kind(answer)}.")
@@ -101,14 +101,81 @@ def expect(condition: bool, wrong: str, hint: str = "") -> None:
         raise Mistake(wrong, hint)
 
 
-def expect_tensor(found: Any, shape: Sequence[int], name: str = "The result", hint: str = "") -> None:
-    """Raises Mistake unless `found` is a tensor of this shape."""
+def expect_tensor(
+    found: Any, shape: Sequence[int], name: str = "The result", hint: str = "", usual: Mapping[str, Sequence[int]] = {}
+) -> None:
+    """Raises Mistake unless `found` is a tensor of this shape. usual: hint -> the shape that a usual mistake has."""
     expect(isinstance(found, Tensor), f"{name} should be a tensor, found {_kind(found)}.")
-    expect(
-        tuple(found.shape) == tuple(shape),
-        f"{name} should have the shape {tuple(shape)}, found {tuple(found.shape)}.",
-        hint,
-    )
+    wrong = f"{name} should have the shape {tuple(shape)}, found {tuple(found.shape)}."
+    diagnose(tuple(found.shape), tuple(shape), {its: tuple(other) for its, other in usual.items()}, wrong, hint)
+
+
+def diagnose(found: Any, right: Any, usual: Mapping[str, Any], wrong: str, hint: str = "") -> None:
+    """Raises Mistake unless `found` is right; its hint is the first whose usual mistake gives what was found.
+
+    Args:
+        usual: hint -> the value that a usual mistake gives.
+        wrong: the message.
+        hint: for any other mistake.
+    """
+    if not agree(found, right):
+        raise Mistake(wrong, next((its_hint for its_hint, value in usual.items() if agree(found, value)), hint))
+
+
+def compare(
+    answer: Callable[..., Any],
+    cases: Iterable[tuple[Any, ...]] | Mapping[str, tuple[Any, ...]],
+    right: Callable[..., Any],
+    usual: Callable[..., Mapping[str, Any]],
+    hint: str,
+    read: Callable[[Any], Any] = lambda found: found,
+) -> None:
+    """Calls the learner's function on every case; raises Mistake unless everything it returns is right.
+
+    Args:
+        cases: arguments of each call; a mapping names the cases whose arguments are too long for a message.
+        right: gives the right value for a case.
+        usual: gives, for a case, hint -> the value of a usual mistake. The Mistake has the hint that explains the most
+            wrong values, if that is more than half of them.
+        hint: for any other mistake.
+        read: applied to what the learner's function returns.
+    """
+    if not isinstance(cases, Mapping):
+        cases = {f"{_name(answer)}({', '.join(map(_show, case))})": case for case in cases}
+    found = {name: read(call(answer, *copy.deepcopy(case))) for name, case in cases.items()}
+    wrong = [name for name, case in cases.items() if not agree(found[name], right(*case))]
+    if wrong:
+        mistakes = [(found[name], usual(*cases[name])) for name in wrong]
+        explained = {h: sum(agree(value, values[h]) for value, values in mistakes) for h in mistakes[0][1]}
+        likely = max(explained, key=explained.__getitem__)
+        raise Mistake(
+            f"{wrong[0]} is {_show(found[wrong[0]])}, expected {_show(right(*cases[wrong[0]]))}.",
+            likely if 2 * explained[likely] > len(wrong) else hint,
+        )
+
+
+def agree(found: Any, value: Any) -> bool:
+    """Compares two values, item by item if they are sequences; of floats, five digits count."""
+    if isinstance(value, tuple | list):
+        pairs = isinstance(found, tuple | list) and len(found) == len(value)
+        return pairs and all(agree(one, other) for one, other in zip(found, value, strict=True))
+    if isinstance(value, Tensor):
+        value, found = value.detach().numpy(), found.detach().numpy() if isinstance(found, Tensor) else found
+    if isinstance(value, np.ndarray | np.floating | float):
+        return np.shape(found) == np.shape(value) and np.allclose(found, value, rtol=1e-5, atol=1e-6)
+    return bool(found == value)
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, Tensor | np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple | set):
+        text = ", ".join(map(_show, sorted(value) if isinstance(value, set) else value))
+        opening, closing = {list: "[]", tuple: "()", set: "{}"}[type(value)]
+        return f"{opening}{text}{',' if type(value) is tuple and len(value) == 1 else ''}{closing}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:_}" if type(value) is int and value > 9999 else repr(value)
 
 
 def _is_blank(answer: Any) -> bool:

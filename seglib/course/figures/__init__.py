@@ -1,25 +1,58 @@
-"""The course's figures: samples with their errors, training curves, per-class bars, confusion matrices.
+"""The course's figures. Those that several notebooks draw are here; those of one notebook have its file.
 
 Label maps are drawn in the palette of their data set. All other colours are Okabe and Ito's, which colour-blind readers
 can tell apart; the background is white with dark text, so that a figure reads the same on a dark theme. Every function
 returns a Figure that pyplot no longer holds: a notebook shows it once, as the last expression of a cell or by `png`.
 """
 
-from seglib.course.figures.charts import class_share_bars, confusion_heatmap, iou_bars, training_curves
-from seglib.course.figures.panels import instance_colours, show_panels
-from seglib.course.figures.samples import class_colours, error_map, show_label, show_samples
+from seglib.course.figures.charts import (
+    class_curves,
+    class_share_bars,
+    confusion_heatmap,
+    difference_map,
+    effects_figure,
+    iou_bars,
+    line_chart,
+    scatter_named,
+    score_bars,
+    seed_dots,
+    study_dots,
+    training_curves,
+)
+from seglib.course.figures.pictures import (
+    class_colours,
+    error_map,
+    instance_colours,
+    show_fields,
+    show_labels,
+    show_panels,
+    show_path_counts,
+    show_samples,
+    tint_band,
+)
 from seglib.course.figures.style import png
 
 __all__ = [
     "class_colours",
+    "class_curves",
     "class_share_bars",
     "confusion_heatmap",
+    "difference_map",
+    "effects_figure",
     "error_map",
     "instance_colours",
     "iou_bars",
+    "line_chart",
     "png",
-    "show_label",
+    "scatter_named",
+    "score_bars",
+    "seed_dots",
+    "show_fields",
+    "show_labels",
     "show_panels",
+    "show_path_counts",
     "show_samples",
+    "study_dots",
+    "tint_band",
     "training_curves",
 ]

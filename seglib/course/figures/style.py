@@ -1,25 +1,56 @@
 """The one style of the course's figures, and the way of a figure into a notebook."""
 
-from __future__ import annotations
-
 import functools
 import io
-from collections.abc import Callable
-from typing import ParamSpec
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, ParamSpec
 
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Image as DisplayImage
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import NullFormatter, NullLocator
 from PIL import Image
 
 MAX_PNG_BYTES = 150_000
 
+VOID = 255
+
 # Okabe and Ito's colours for colour-blind readers.
-INK, GREY, RULE = "#222222", "#757575", "#D9D9D9"
-BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+INK, GREY, RULE, PALE = "#222222", "#757575", "#D9D9D9", "#F2F2F2"
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+
+
+class Look(NamedTuple):
+    """Colour, marker and dashes of a line, and of its marks."""
+
+    colour: str
+    marker: str
+    dash: str
+
+
+SERIES = (
+    Look(BLUE, "o", "-"),
+    Look(VERMILION, "s", "--"),
+    Look(GREEN, "^", "-."),
+    Look(ORANGE, "D", ":"),
+    Look(INK, "v", "-"),
+    Look(PURPLE, "P", "--"),
+)
+
+
+def series(count: int) -> list[Look]:
+    """The looks of `count` lines: six colours with a marker of their own, then the same colours with other markers."""
+    turns = [divmod(number, len(SERIES)) for number in range(count)]
+    return [SERIES[place]._replace(marker=SERIES[(place + turn) % len(SERIES)].marker) for turn, place in turns]
+
+
 STYLE = {
     "figure.facecolor": "white",
+    "figure.constrained_layout.use": True,
     "savefig.facecolor": "white",
     "axes.facecolor": "white",
     "axes.edgecolor": GREY,
@@ -45,7 +76,7 @@ P = ParamSpec("P")
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw in the course's style, and take the figure out of pyplot's hands, which would show it a second time."""
+    """Draws in the course's style, and takes the figure out of pyplot's hands, which would show it a second time."""
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -57,11 +88,46 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return drawn
 
 
-def png(fig: Figure, alt: str, dpi: int = 100) -> DisplayImage:
-    """The figure as a picture for a notebook: a PNG under 150 KB whose metadata hold the alt text.
+def halo(colour: str, width: float = 2) -> list[withStroke]:
+    """Path effects that outline a text or a line, so that it can be read on any picture."""
+    return [withStroke(linewidth=width, foreground=colour)]
 
-    A figure that is too large (photographs) is reduced to 256 colours first, then to fewer dots. Raises ValueError for
-    an empty alt text.
+
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Writes a name to the left of each row 0, 1, 2 ... of a chart, the first on top."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.tick_params(left=False)
+    ax.grid(axis="x")
+
+
+def name_columns(ax: Axes, names: Sequence[str]) -> None:
+    """Writes a slanted name below each column 0, 1, 2 ... of a chart."""
+    ax.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+
+
+def scale_log(ax: Axes, xs: Sequence[int], ys: Sequence[float]) -> None:
+    """Makes both axes logarithmic: a tick at each of `xs`, plain numbers for `ys`."""
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(list(xs), [str(x) for x in xs])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_yscale("log")
+    write_plainly(ax.yaxis, ys)
+
+
+def write_plainly(axis: Axis, values: Sequence[float]) -> None:
+    """Numbers without powers of ten on a logarithmic axis; between these too where the values span little."""
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("{x:g}" if max(values) < 30 * min(values) else NullFormatter())
+
+
+def png(fig: Figure, alt: str, dpi: int = 100) -> DisplayImage:
+    """Turns a figure into a picture for a notebook: a PNG under 150 KB whose metadata hold the alt text.
+
+    A figure that is too large (photographs) is reduced to 256 colours first, then to fewer dots.
+
+    Raises:
+        ValueError: if the alt text is empty.
     """
     if not alt.strip():
         raise ValueError("alt: expected a sentence that says what the figure shows, found an empty text")

@@ -1,1 +1,1 @@
-"""Explorers for the notebooks: sliders that redraw one picture, which a plain function makes."""
+"""Explorers, one file per notebook: sliders that redraw one figure, which a plain function makes."""

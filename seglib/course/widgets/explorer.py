@@ -1,58 +1,49 @@
-"""What every explorer is made of: labelled sliders, and one picture that follows them."""
-
-from __future__ import annotations
+"""The parts of every explorer: labelled sliders, and one figure that follows them."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import ipywidgets
+from matplotlib.figure import Figure
 
-LABEL_WIDTH = "110px"
+from seglib.course.figures.style import png
+
+MULTI_GRIDS = ((1, 1, 1), (1, 2, 1), (1, 2, 3), (1, 2, 4), (2, 2, 2))  # that the explorers of dilations offer
 
 
 class Explorer(ipywidgets.VBox):
-    """Controls above one picture. Its repr names the controls alone, not the bytes of the picture."""
+    """Controls above one picture, which is redrawn when a control is released. Its repr names the controls only.
 
-    def __init__(self, draw: Callable[..., bytes], alt: str, controls: dict[str, ipywidgets.ValueWidget]):
+    Args:
+        draw: returns a figure; its arguments have the names of the controls.
+        alt: a sentence that says what the picture shows; it stands below the picture.
+        controls: such as `slider` makes, in the order in which they appear.
+    """
+
+    def __init__(self, draw: Callable[..., Figure], alt: str, **controls: ipywidgets.ValueWidget):
         self.controls = controls
         self.picture = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%"))
-        caption = ipywidgets.HTML(f"<small>{alt}</small>")
-        self._draw = draw
+        self._draw, self._alt = draw, alt
         for control in controls.values():
             control.observe(self._redraw, names="value")
         self._redraw()
-        super().__init__([*controls.values(), self.picture, caption])
+        super().__init__([*controls.values(), self.picture, ipywidgets.HTML(f"<small>{alt}</small>")])
 
     def _redraw(self, _: object = None) -> None:
-        self.picture.value = self._draw(**{name: control.value for name, control in self.controls.items()})
+        figure = self._draw(**{name: control.value for name, control in self.controls.items()})
+        self.picture.value = png(figure, self._alt).data
 
     def __repr__(self) -> str:
         return f"Explorer({', '.join(f'{name}={control.value}' for name, control in self.controls.items())})"
 
 
-def explorer(draw: Callable[..., bytes], alt: str, **controls: ipywidgets.ValueWidget) -> Explorer:
-    """A box of controls and the picture that `draw` makes of their values.
-
-    Args:
-        draw: returns a PNG; its arguments have the names of the controls.
-        alt: a sentence that says what the picture shows; it stands below the picture.
-        controls: such as `slider` makes, in the order in which they appear.
-
-    The picture is redrawn when a control is released, not while it is dragged.
-    """
-    return Explorer(draw, alt, controls)
-
-
 def slider(name: str, values: Iterable[Any], start: Any, unit: str = "") -> ipywidgets.SelectionSlider:
-    """A slider over `values`, which arrow keys move as well. Raises ValueError if `start` is none of them."""
-    values = list(values)
-    if start not in values:
-        raise ValueError(f"{name}: expected a start among {values}, found {start!r}")
+    """A slider over `values`, which arrow keys move as well."""
     return ipywidgets.SelectionSlider(
         options=[(f"{value}{unit}", value) for value in values],
         value=start,
         description=name,
         continuous_update=False,
-        style={"description_width": LABEL_WIDTH},
+        style={"description_width": "110px"},
         layout=ipywidgets.Layout(width="420px"),
     )

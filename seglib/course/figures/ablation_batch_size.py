@@ -1,0 +1,87 @@
+"""Figures of notebook 08, sections on the noise of batch statistics and on their running mean."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from seglib.course.figures.style import BLUE, GREY, INK, VERMILION, scale_log, series, styled
+
+STEPS, SETTLED = 500, 400  # the error of the running mean is taken over the steps after SETTLED
+MOVES = (100, 300)  # between these steps the weights change, and the true mean with them
+
+
+@styled
+def batch_noise(samples: Mapping[int, np.ndarray], spreads: Mapping[str, Mapping[int, float]]) -> Figure:
+    """Left: the means of many batches of one channel, by batch size; right: their spread in several layers.
+
+    The grey line on the right falls as one over the square root of the batch size; it lies above all layers.
+
+    Args:
+        samples: batch size -> means of batches drawn at random, in standard deviations of the channel.
+        spreads: layer -> batch size -> standard deviation of the batch mean, same unit.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8))
+    edges = np.linspace(*np.quantile(np.concatenate(list(samples.values())), [0.001, 0.999]), 61)
+    for height, (size, means) in enumerate(samples.items()):
+        counts, _ = np.histogram(means, edges)
+        top = -height + 0.9 * np.append(counts, 0) / counts.max()
+        left.fill_between(edges, -height, top, step="post", color=BLUE, alpha=0.6)
+        left.text(edges[0], -height + 0.12, f"{size}", fontsize=9, color=INK)
+    left.axvline(0, color=GREY, linewidth=1)
+    left.set_yticks([])
+    left.set_ylabel("batch size")
+    left.set_xlabel("batch mean, in standard deviations of the channel")
+    left.set_title(f"the means of {len(means):,} batches each")
+    for (layer, line), look in zip(spreads.items(), series(len(spreads)), strict=True):
+        style = {"color": look.colour, "marker": look.marker, "markersize": 5, "linewidth": 1.5}
+        right.plot(list(line), list(line.values()), label=layer, **style)
+    values = [value for line in spreads.values() for value in line.values()]
+    sizes = np.array(list(line))
+    right.plot(sizes, 1.3 * max(values) * np.sqrt(sizes[0] / sizes), color=GREY, linewidth=1, linestyle="--")
+    scale_log(right, sizes, values)
+    right.set_xlabel("batch size")
+    right.set_title("spread of the batch mean")
+    right.grid(axis="y", which="both")
+    right.legend(loc="lower left")
+    return figure
+
+
+def running_mean(batch_size: int, momentum: float, shift: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Batch means, true mean and running mean (STEPS,) of a channel with one value per image, as image pooling has.
+
+    The values of images scatter by 1 around the true mean, which starts at 1 and moves by `shift` while the weights
+    change; the running mean starts at 0, as PyTorch's does.
+    """
+    truth = np.interp(np.arange(STEPS), MOVES, (1.0, 1.0 + shift))
+    values = np.random.default_rng(0).standard_normal((STEPS, batch_size))
+    means = truth + values.mean(axis=1)
+    running, kept = 0.0, []
+    for mean in means:
+        running = (1 - momentum) * running + momentum * mean
+        kept.append(running)
+    return means, truth, np.array(kept)
+
+
+def error_at_end(truth: np.ndarray, running: np.ndarray) -> float:
+    """Root of the mean square by which the running mean (STEPS,) is off after SETTLED, in standard deviations."""
+    return float(np.sqrt(np.mean((running - truth)[SETTLED:] ** 2)))
+
+
+@styled
+def running_mean_figure(batch_size: int, momentum: float, shift: float) -> Figure:
+    """The three that `running_mean` returns for these arguments, over the steps, and the error at the end as title."""
+    means, truth, running = running_mean(batch_size, momentum, shift)
+    figure, ax = plt.subplots(figsize=(8, 3.2))
+    ax.plot(means, ".", color=GREY, markersize=3, alpha=0.5, label="mean of a batch")
+    ax.plot(truth, color=INK, linewidth=1.5, linestyle="--", label="true mean")
+    ax.plot(running, color=VERMILION, linewidth=2, label="running mean")
+    error = error_at_end(truth, running)
+    ax.set_title(f"In the last {STEPS - SETTLED} steps the running mean is off by {error:.2f} standard deviations.")
+    ax.set_xlabel("step")
+    ax.set_ylabel("activation")
+    ax.set_xlim(0, STEPS)
+    ax.set_ylim(-2, 5)
+    figure.legend(loc="outside right upper")
+    return figure

@@ -1,0 +1,300 @@
+"""Pictures side by side under titles: photographs, label maps, predictions with their errors, receptive fields."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from seglib.course.fields import Field
+from seglib.course.figures.style import GREY, INK, VERMILION, VOID, halo, styled
+
+FIGURE_WIDTH, PANEL_WIDTH, TITLE_HEIGHT = 11, 3.6, 0.4  # inches
+LEGEND_PATCH_WIDTH, LETTER_WIDTH, LEGEND_ROW_HEIGHT = 0.6, 0.075, 0.2  # inches
+NAMED_SHARE = 0.004  # a class has its name written on a label map if a square of this share of the map fits inside it
+LISTED_SHARE = 0.001  # a class that covers less than this of every map is not in the legend
+CORRECT_COLOUR, WRONG_COLOUR, UNCOUNTED_COLOUR = (222, 235, 247), (213, 94, 0), (165, 165, 165)
+FIELD_BLOCKS = 100  # of a receptive field along its longer side
+
+Colour = Sequence[int] | np.ndarray
+
+
+def draw_panels(
+    titles: Sequence[str],
+    *,
+    aspects: Sequence[float] = (1,),
+    max_columns: int = 3,
+    width: float = PANEL_WIDTH,
+    legend: Mapping[str, Colour] | None = None,
+) -> tuple[Figure, list[Axes]]:
+    """Draws a figure with an empty panel under each title, without ticks and frames, and a legend of colours.
+
+    Args:
+        titles: of the panels, at least one.
+        aspects: height over width of each panel, or one for all.
+        max_columns: panels side by side.
+        width: of a panel in inches, less where the columns would be wider than a page.
+        legend: name -> RGB in 0..255, below the panels.
+    """
+    columns = min(max_columns, len(titles))
+    rows = -(-len(titles) // columns)
+    width = min(width, FIGURE_WIDTH / columns)
+    aspects = [*aspects] * (len(titles) // len(aspects))
+    heights = [width * max(aspects[row * columns : (row + 1) * columns]) for row in range(rows)]
+    entries = legend_columns(legend, width * columns) if legend else 1
+    legend_height = LEGEND_ROW_HEIGHT * -(-len(legend) // entries) + 0.1 if legend else 0
+    figure, grid = plt.subplots(
+        rows,
+        columns,
+        squeeze=False,
+        height_ratios=heights,
+        figsize=(width * columns, sum(heights) + TITLE_HEIGHT * rows + legend_height),
+    )
+    for ax in grid.flat:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    for ax, title in zip(grid.flat, titles, strict=False):
+        ax.set_title(title, fontsize=11 if width > 2 else 9)
+    if legend:
+        figure.legend(handles=colour_patches(legend), loc="outside lower center", ncols=entries)
+    return figure, list(grid.flat[: len(titles)])
+
+
+def legend_columns(names: Collection[str], width: float) -> int:
+    """The number of entries of a legend that stand side by side in `width` inches: at least one, at most all."""
+    return max(1, min(len(names), int(width / (LEGEND_PATCH_WIDTH + LETTER_WIDTH * max(map(len, names))))))
+
+
+def colour_patches(colours: Mapping[str, Colour]) -> list[Patch]:
+    """Handles of a legend: name -> RGB in 0..255."""
+    return [Patch(facecolor=np.divide(colour, 255), edgecolor=GREY, label=name) for name, colour in colours.items()]
+
+
+@styled
+def show_panels(
+    panels: Mapping[str, np.ndarray], max_columns: int = 3, legend: Mapping[str, Colour] | None = None
+) -> Figure:
+    """Pictures (H, W, 3) uint8 under their titles; `class_colours` has the legend of label maps."""
+    aspects = [picture.shape[0] / picture.shape[1] for picture in panels.values()]
+    figure, axes = draw_panels(list(panels), aspects=aspects, max_columns=max_columns, legend=legend)
+    for ax, picture in zip(axes, panels.values(), strict=True):
+        ax.imshow(picture, interpolation="nearest")
+    return figure
+
+
+def show_labels(
+    panels: Mapping[str, np.ndarray], classes: Sequence[str], palette: np.ndarray, max_columns: int = 4
+) -> Figure:
+    """Label maps (H, W) of classes 0..K-1 and 255 = void under their titles, with one legend for all."""
+    legend = class_colours(list(panels.values()), classes, palette, least=LISTED_SHARE)
+    return show_panels({title: palette[label] for title, label in panels.items()}, max_columns, legend)
+
+
+@styled
+def show_samples(
+    images: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    predictions: Sequence[np.ndarray] | None = None,
+    *,
+    classes: Sequence[str],
+    palette: np.ndarray,
+    titles: Sequence[str] | None = None,
+    max_columns: int = 4,
+) -> Figure:
+    """Photographs beside their labels, and with `predictions` beside those and a map of the errors.
+
+    Args:
+        images: N arrays (H, W, 3) uint8.
+        labels: N arrays (H, W), classes 0..K-1 and 255 = void.
+        predictions: N arrays (H, W), classes 0..K-1.
+        classes: K names; the legend lists those that are drawn, and void if it is.
+        palette: (256, 3) uint8.
+        titles: N texts over the images.
+        max_columns: panels side by side; a sample has 2 or 4.
+
+    Raises:
+        ValueError: if numbers or sizes do not agree, or a value is neither a class nor void.
+    """
+    found = [None] * len(images) if predictions is None else list(predictions)
+    colours = class_colours([*labels, *(found if predictions is not None else ())], classes, palette)
+    each = 2 if predictions is None else 4
+    panels: list[tuple[str, np.ndarray]] = []
+    for image, label, prediction, title in zip(images, labels, found, titles or ["image"] * len(images), strict=True):
+        sizes = [value.shape[:2] for value in (image, label, prediction) if value is not None]
+        if len({*sizes}) > 1:
+            raise ValueError(f"{title}: expected an image and its label maps of one size, found {sizes}")
+        panels += [(title, image), ("label", label)]
+        if prediction is not None:
+            panels += [("prediction", prediction), (_error_title(label, prediction), error_map(label, prediction))]
+    figure, axes = draw_panels(
+        [title for title, _ in panels],
+        aspects=[picture.shape[0] / picture.shape[1] for _, picture in panels],
+        max_columns=max(each, max_columns // each * each),
+        width=FIGURE_WIDTH / 4,
+        legend=colours,
+    )
+    for ax, (_, picture) in zip(axes, panels, strict=True):
+        if picture.ndim == 2:
+            draw_label(ax, picture, palette, classes)
+        else:
+            ax.imshow(picture, interpolation="nearest")
+    if predictions is not None:
+        meanings = {"correct": CORRECT_COLOUR, "wrong": WRONG_COLOUR}
+        if any((label == VOID).any() for label in labels):
+            meanings["void, not counted"] = UNCOUNTED_COLOUR
+        figure.legend(handles=colour_patches(meanings), loc="outside upper right", ncols=len(meanings))
+    return figure
+
+
+def draw_label(ax: Axes, label: np.ndarray, palette: np.ndarray, classes: Sequence[str]) -> None:
+    """Draws a label map (H, W) of 0..255 in exactly the palette's colours, the names in the roomiest places of classes.
+
+    The names are for readers who cannot tell the colours apart.
+    """
+    ax.imshow(palette[label], interpolation="nearest")
+    step = 1 + min(label.shape) // 256
+    coarse = label[::step, ::step]
+    for index in np.unique(coarse[coarse < len(classes)]).tolist():
+        if (place := _roomiest_place(coarse == index)) is not None:
+            x, y = place[0] * step, place[1] * step
+            style = {"fontsize": 8, "color": "white", "path_effects": halo("black")}
+            ax.text(x, y, classes[index], ha="center", va="center", **style)
+
+
+def _roomiest_place(mask: np.ndarray) -> tuple[float, float] | None:
+    """The centre (x, y) of a large square that lies wholly inside the mask, the most central one; None without any."""
+    sums = np.pad(mask.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    smallest = max(2, int((NAMED_SHARE * mask.size) ** 0.5))
+    side = min(mask.shape)
+    while side >= smallest:
+        inside = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+        fits = np.argwhere(inside == side * side)
+        if len(fits):
+            y, x = fits[((fits - fits.mean(axis=0)) ** 2).sum(axis=1).argmin()]
+            return x + (side - 1) / 2, y + (side - 1) / 2
+        side = side * 4 // 5
+    return None
+
+
+def error_map(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Colours (H, W, 3) uint8 of a prediction (H, W): correct pixels pale, wrong ones strong, void ones grey."""
+    colours = np.array([CORRECT_COLOUR, WRONG_COLOUR, UNCOUNTED_COLOUR], np.uint8)
+    return colours[np.where(label == VOID, 2, label != prediction)]
+
+
+def _error_title(label: np.ndarray, prediction: np.ndarray) -> str:
+    valid = label != VOID
+    return f"errors: {(label != prediction)[valid].mean():.1%}" if valid.any() else "errors: all void"
+
+
+def class_colours(
+    maps: Sequence[np.ndarray], classes: Sequence[str], palette: np.ndarray, least: float = 0
+) -> dict[str, np.ndarray]:
+    """The classes that occur in label maps, by name, and "void": each with its RGB, for a legend.
+
+    least: a class is left out that covers a smaller share of every map.
+
+    Raises:
+        ValueError: if a value is neither a class nor void.
+    """
+    shares = np.max([np.bincount(label.ravel(), minlength=VOID + 1) / label.size for label in maps], axis=0)
+    names = {**dict(enumerate(classes)), VOID: "void"}
+    if wrong := [index for index in np.flatnonzero(shares).tolist() if index not in names]:
+        raise ValueError(f"labels or predictions: expected 0..{len(classes) - 1} or {VOID}, found {wrong[0]}")
+    return {names[index]: palette[index] for index in np.flatnonzero(shares).tolist() if shares[index] >= least}
+
+
+def instance_colours(instance_ids: np.ndarray) -> np.ndarray:
+    """Colours (H, W, 3) uint8 of Cityscapes instance ids (H, W): one for each instance, grey for what has none.
+
+    An id of 1000 or more is class * 1000 + number; a smaller one is a class whose pixels are not told apart.
+    """
+    ids, places = np.unique(instance_ids, return_inverse=True)
+    colours = np.full((len(ids), 3), 190, dtype=np.uint8)
+    things = ids >= 1000
+    turns = np.linspace(0, 1, things.sum(), endpoint=False)
+    colours[things] = (255 * plt.get_cmap("hsv")(turns)[:, :3] * 0.85).astype(np.uint8)
+    return colours[places.reshape(instance_ids.shape)]
+
+
+def fade(picture: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) uint8 with a quarter of its contrast to white."""
+    return (255 - 0.25 * (255 - picture.astype(np.float64))).astype(np.uint8)
+
+
+def make_grey(image: np.ndarray) -> np.ndarray:
+    """A photograph (H, W, 3) uint8 without its colours, in three equal channels."""
+    return image.mean(axis=2, keepdims=True).repeat(3, axis=2)
+
+
+def tint_band(image: np.ndarray, band: np.ndarray) -> np.ndarray:
+    """A photograph (H, W, 3) uint8, pale outside a band (H, W) bool and tinted inside it."""
+    grey = make_grey(image)
+    return np.where(band[..., None], 0.35 * grey + 0.65 * np.array(WRONG_COLOUR), fade(grey)).astype(np.uint8)
+
+
+@styled
+def show_fields(
+    effective: Mapping[str, np.ndarray],
+    theoretical: Mapping[str, tuple[Field, int, int]] | None = None,
+    max_columns: int = 3,
+) -> Figure:
+    """Effective receptive fields on their input, brightest where the output pixel depends on the input most.
+
+    Args:
+        effective: title -> (H, W) magnitudes as `effective_field` of `seglib.course.fields` returns them.
+        theoretical: the same titles -> the field, and row and column of the output pixel. The field is framed; a frame
+            beyond the input's edge, a thin line, is padding.
+        max_columns: panels side by side.
+    """
+    figure, axes = draw_panels(list(effective), max_columns=max_columns)
+    ends = [0]
+    for ax, (title, magnitude) in zip(axes, effective.items(), strict=True):
+        height, width = magnitude.shape
+        # Random weights and images make single pixels noisy: blocks of them are averaged.
+        block = -(-max(height, width) // FIELD_BLOCKS)
+        shown = _block_means(np.asarray(magnitude), block)
+        extent = (-0.5, shown.shape[1] * block - 0.5, shown.shape[0] * block - 0.5, -0.5)
+        ax.imshow(shown, cmap="viridis", norm=PowerNorm(0.5, 0, shown.max() or 1), extent=extent)
+        ends += [height, width]
+        if theoretical is not None:
+            field, row, column = theoretical[title]
+            (top, bottom), (left, right) = field.span(row), field.span(column)
+            ends += [top, bottom, left, right]
+            ax.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, edgecolor=GREY))
+            frame = {"fill": False, "edgecolor": VERMILION, "linewidth": 2}
+            ax.add_patch(Rectangle((left - 0.5, top - 0.5), field.size, field.size, **frame))
+            middle = ((left + right) / 2, (top + bottom) / 2)
+            ax.plot(*middle, "o", color="white", markeredgecolor=INK, markersize=6)
+    margin = 0.03 * (max(ends) - min(ends))
+    for ax in axes:  # one frame for all
+        ax.set(xlim=(min(ends) - margin, max(ends) + margin), ylim=(max(ends) + margin, min(ends) - margin))
+    return figure
+
+
+def _block_means(values: np.ndarray, block: int) -> np.ndarray:
+    """Means of blocks of block x block pixels; blocks that reach over the end are filled with the last value."""
+    height, width = values.shape
+    padded = np.pad(values, [(0, -height % block), (0, -width % block)], mode="edge")
+    return padded.reshape(-(-height // block), block, -(-width // block), block).mean(axis=(1, 3))
+
+
+@styled
+def show_path_counts(chains: Mapping[str, np.ndarray]) -> Figure:
+    """The number of ways from each input pixel to an output pixel, per chain of layers; from white ones there is none.
+
+    chains: title -> (size,) counts along one axis as `seglib.course.fields.path_counts` returns them.
+    """
+    figure, axes = draw_panels(list(chains), max_columns=len(chains), width=3.2)
+    for ax, counts in zip(axes, chains.values(), strict=True):
+        paths = np.outer(counts, counts)
+        ends = np.arange(len(paths) + 1) - len(paths) / 2
+        shares = np.ma.masked_equal(paths / paths.max(), 0)
+        ax.pcolormesh(ends, ends, shares, cmap="viridis", norm=PowerNorm(0.4, 0, 1), edgecolors="white", linewidth=0.5)
+        ax.set_aspect("equal")
+        ax.spines[:].set_visible(True)
+        ax.set_xlabel(f"{(paths > 0).mean():.0%} of {len(paths)} x {len(paths)} pixels seen")
+    return figure

@@ -1,0 +1,83 @@
+"""The explorer of notebook 02: what one output pixel of a ResNet and an atrous convolution after it sees."""
+
+import functools
+from collections.abc import Sequence
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from seglib.course.fields import (
+    Layer,
+    backbone_layers,
+    effective_field,
+    effective_size,
+    settle_batch_norm,
+    theoretical_field,
+)
+from seglib.course.figures import show_fields
+from seglib.course.widgets.explorer import MULTI_GRIDS, Explorer, slider
+from seglib.models import ResNet
+
+SIDE = 513  # the papers' crop
+WIDTH = 4  # a narrow network answers at once, and its field has the size of the wide one's
+IMAGES = 3
+
+
+class _Probe(nn.Module):
+    """A ResNet-50 and one 3x3 convolution of some rate after it, as in a branch of ASPP."""
+
+    def __init__(self, rate: int, output_stride: int, multi_grid: Sequence[int]):
+        super().__init__()
+        self.backbone = ResNet(50, output_stride, multi_grid, width=WIDTH)
+        self.branch = nn.Conv2d(self.backbone.high_channels, 8, 3, padding=rate, dilation=rate)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.branch(self.backbone(images).high)  # (B, 8, H/OS, W/OS)
+
+
+@functools.lru_cache(maxsize=8)
+def _probe(rate: int, output_stride: int, multi_grid: tuple[int, ...], side: int) -> tuple[_Probe, Tensor]:
+    """The same weights and images for all settings: the generator starts anew, and is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = _Probe(rate, output_stride, multi_grid)
+        images = torch.randn(IMAGES, 3, side, side)
+    settle_batch_norm(network, images)
+    return network, images
+
+
+def show_receptive_field(
+    down: int = 50, across: int = 50, rate: int = 6, output_stride: int = 16, multi_grid: Sequence[int] = (1, 2, 4)
+) -> Figure:
+    """The theoretical and the effective field of one output pixel, on a 513 x 513 input.
+
+    Args:
+        down: where the output pixel is, in per cent of the map.
+        across: the same along the other axis.
+        rate: of the 3x3 convolution after the backbone, at least 1.
+        output_stride: 8, 16 or 32.
+        multi_grid: three factors, of block 4's units.
+    """
+    network, images = _probe(rate, output_stride, tuple(multi_grid), SIDE)
+    field = theoretical_field([*backbone_layers(network.backbone), Layer(3, 1, rate, rate)])
+    last = (SIDE - 1) // field.stride
+    row, column = round(down / 100 * last), round(across / 100 * last)
+    effective = effective_field(network, images, row, column)
+    title = f"theoretical {field.size} px, effective {effective_size(effective):.0f} px"
+    figure = show_fields({title: effective}, {title: (field, row, column)})
+    figure.set_size_inches(4.6, 4.9)
+    return figure
+
+
+def receptive_field_explorer() -> Explorer:
+    """Sliders for pixel, rate, output stride and multi-grid above the figure they redraw."""
+    return Explorer(
+        show_receptive_field,
+        "Receptive field of one output pixel: heat is the effective field, the red frame the theoretical one.",
+        down=slider("down", range(0, 101, 10), 50, "%"),
+        across=slider("across", range(0, 101, 10), 50, "%"),
+        rate=slider("rate", range(1, 25), 6),
+        output_stride=slider("output stride", (8, 16, 32), 16),
+        multi_grid=slider("multi-grid", MULTI_GRIDS, (1, 2, 4)),
+    )

@@ -1,0 +1,498 @@
+"""The packed cache: bit for bit the data set it was made from, whatever happens while it is made."""
+
+import ctypes
+import errno
+import faulthandler
+import json
+import mmap
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from small_set import SMALL, write_label, write_small_set
+
+from seglib.data import (
+    EpochBatches,
+    PackedDataset,
+    SegmentationDataset,
+    ToyCityscapes,
+    build_dataset,
+    cache,
+    make_loader,
+    pack,
+    voc_palette,
+)
+from seglib.data.noise import NoisyMasks
+from seglib.data.resampling import resample_image
+from seglib.data.transforms import Compose, RandomFlip, RandomScaleCrop
+from seglib.recipe import Recipe
+from seglib.train import Trainer
+
+CLASSES = ("nothing", "a", "b", "c")
+SIZES = ((20, 31), (33, 17), (20, 31), (8, 50), (41, 40))
+CROPS = Compose((RandomScaleCrop(24), RandomFlip()))
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no os.fork on this system")
+
+
+def write_sample(root: Path, number: int, size: tuple[int, int], seed: int = 0) -> tuple[Path, Path]:
+    rng = np.random.default_rng((number, seed))
+    files = root / "images" / f"s{number}.png", root / "labels" / f"s{number}.png"
+    for path in files:
+        path.parent.mkdir(exist_ok=True)
+    Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(files[0])
+    label = rng.integers(0, len(CLASSES) + 1, size, dtype=np.uint8)
+    write_label(files[1], np.where(label == len(CLASSES), 255, label).astype(np.uint8))
+    return files
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> SegmentationDataset:
+    """Five images of four sizes, void in the labels."""
+    (tmp_path / "source").mkdir()
+    files = [write_sample(tmp_path / "source", number, size) for number, size in enumerate(SIZES)]
+    return SegmentationDataset(files, CLASSES, voc_palette())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def assert_same(found: SegmentationDataset, expected: SegmentationDataset) -> None:
+    assert found.names == expected.names and len(found) == len(expected)
+    assert found.classes == expected.classes and np.array_equal(found.palette, expected.palette)
+    for index in range(len(expected)):
+        for a, b in zip(found.read(index), expected.read(index), strict=True):
+            assert a.dtype == b.dtype and np.array_equal(a, b)
+
+
+def check_finished(folder: Path, dataset: SegmentationDataset) -> None:
+    """The cache is the data set, and nothing but it is in the folder."""
+    packed = PackedDataset(folder)
+    packed.verify(dataset)
+    assert_same(packed, dataset)
+    sources = {path for pair in dataset.files for path in pair}
+    assert len(list(folder.iterdir())) == len(sources) + 1
+
+
+def packed_file(folder: Path, source: SegmentationDataset, index: int, part: int) -> Path:
+    return PackedDataset(folder)._arrays[source.files[index][part]]
+
+
+def count_reads(monkeypatch: pytest.MonkeyPatch, dataset: SegmentationDataset) -> list[int]:
+    """Notes which samples are decoded."""
+    noted: list[int] = []
+    read = dataset.read
+    monkeypatch.setattr(dataset, "read", lambda index: (noted.append(index), read(index))[1])
+    return noted
+
+
+def touch(path: Path, later_ns: int) -> None:
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + later_ns))
+
+
+# --- the same samples ------------------------------------------------------------------------------------------------
+
+
+def test_packed_is_the_data_set(source: SegmentationDataset, folder: Path) -> None:
+    assert pack(source, folder, progress=False) == folder
+    check_finished(folder, source)
+    packed = PackedDataset(str(folder), CROPS, seed=3)
+    plain = SegmentationDataset(source.files, CLASSES, voc_palette(), CROPS, seed=3)
+    for key in [(epoch, index) for epoch in range(4) for index in range(5)]:
+        assert all(np.array_equal(a, b) for a, b in zip(packed[key], plain[key], strict=True))
+    frames = ToyCityscapes("val")
+    check_finished(pack(frames, folder.with_name("frames"), progress=False), frames)
+
+
+def test_subset_noisy_masks_and_workers(source: SegmentationDataset, folder: Path) -> None:
+    pack(source, folder, progress=False)
+    packed, source.transform = PackedDataset(folder, CROPS), CROPS
+    assert_same(packed.subset([3, 1]), source.subset([3, 1]))
+    packed.subset([3, 1]).verify(source.subset([3, 1]))
+    assert_same(NoisyMasks(packed, 2), NoisyMasks(source, 2))
+    assert_same(pickle.loads(pickle.dumps(packed)), source)
+    batches = EpochBatches(5, 2, 4, seed=0)
+    for ours, theirs in zip(make_loader(packed, batches, 2), make_loader(source, batches), strict=True):
+        assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1])
+
+
+@pytest.mark.parametrize("transform", [None, RandomFlip(p=0), CROPS], ids=["none", "no copy", "crops"])
+def test_views_are_read_only_and_samples_the_callers_own(
+    source: SegmentationDataset, folder: Path, transform: Callable | None
+) -> None:
+    packed = PackedDataset(pack(source, folder, progress=False), transform)
+    assert not any(array.flags.writeable for array in packed.read(0))
+    for array in packed[0]:
+        array[:] = 0
+    check_finished(folder, source)
+
+
+def test_window_equals_resizing_all_and_cropping() -> None:
+    """By the same kernel, bit for bit: enlarged, shrunk, along one axis only, not at all."""
+    rng = np.random.default_rng(0)
+    for number in range(300):
+        height, width = (int(side) for side in rng.integers(1, 90, 2))
+        image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        factors = [rng.uniform(0.15, 3), rng.uniform(0.15, 3)]
+        if number % 5 < 2:
+            factors[number % 5] = 1.0
+        size = max(1, int(height * factors[0])), max(1, int(width * factors[1]))
+        extent = tuple(int(rng.integers(1, side + 1)) for side in size)
+        top, left = (int(rng.integers(0, side - part + 1)) for side, part in zip(size, extent, strict=True))
+        pixels = torch.from_numpy(image)[None].permute(0, 3, 1, 2)
+        whole = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
+        expected = whole[top : top + extent[0], left : left + extent[1]]
+        assert np.array_equal(resample_image(image, size, (top, left), extent), expected), (image.shape, size)
+
+
+def crop_within(folder: Path, scale: float, rows: slice) -> None:
+    """Takes a crop of 128 where every page of the mapped files outside of `rows` is out of bounds."""
+    faulthandler.disable()  # a crash is what the test expects
+    torch.set_num_threads(1)  # OpenMP's threads do not survive the fork
+    packed, libc = PackedDataset(folder, RandomScaleCrop(128, (scale, scale))), ctypes.CDLL(None)
+    read = packed.read
+
+    def read_guarded(index: int) -> tuple[np.ndarray, np.ndarray]:
+        views = read(index)
+        for view in views:
+            assert isinstance(view.base, np.memmap)
+            start, end = view.ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE, view.ctypes.data + view.nbytes
+            before = view[rows.start :].ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE
+            after = -(-view[rows.stop :].ctypes.data // mmap.PAGESIZE) * mmap.PAGESIZE
+            for first, last in ((start, before), (after, end)):
+                assert libc.mprotect(ctypes.c_void_p(first), ctypes.c_size_t(max(0, last - first)), 0) == 0
+        return views
+
+    packed.read = read_guarded
+    assert packed[0][0].shape == (128, 128, 3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mprotect of a mapped file, as Linux has it")
+@pytest.mark.parametrize("scale", [0.75, 1.0, 2.0])
+def test_crop_reads_only_its_rows(tmp_path: Path, scale: float) -> None:
+    """With the rows that the crop must read the process lives; with half of them it does not."""
+    (tmp_path / "source").mkdir()
+    dataset = SegmentationDataset([write_sample(tmp_path / "source", 0, (1024, 1024))], CLASSES, voc_palette())
+    folder = pack(dataset, tmp_path / "cache", progress=False)
+    side = int(1024 * scale)
+    top = int(np.random.default_rng((0, 0, 0)).random(3)[1] * (side - 128 + 1))
+    reach = 1 + max(1, 1 / scale)  # the antialiasing filter's half width, and rounding
+    first, end = int(top / scale - reach - 2), int((top + 128) / scale + reach + 3)
+    assert exit_code(crop_within, folder, scale, slice(first, end)) == 0
+    assert -exit_code(crop_within, folder, scale, slice(first, (first + end) // 2)) in (signal.SIGSEGV, signal.SIGBUS)
+
+
+# --- made once, and again where it has to be -------------------------------------------------------------------------
+
+
+def test_second_call_decodes_one_sample_only(
+    source: SegmentationDataset, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(source, folder, progress=False)
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    noted = count_reads(monkeypatch, source)
+    pack(source, folder, progress=False)
+    assert noted == [0], "to see that the data set still reads the same"
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("part", [0, 1], ids=["image", "label"])
+@pytest.mark.parametrize("change", ["time", "size", "removed"])
+def test_changed_source_is_noticed_and_packed_again(
+    source: SegmentationDataset, folder: Path, monkeypatch: pytest.MonkeyPatch, part: int, change: str
+) -> None:
+    pack(source, folder, progress=False)
+    path = source.files[2][part]
+    was, content = path.stat(), path.read_bytes()
+    if change == "time":
+        touch(path, 1000)
+    elif change == "size":
+        path.write_bytes(content + b"\0")
+        os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+    else:
+        path.unlink()
+    with pytest.raises(ValueError, match=r"s2\.png changed or removed since it was packed; pack again"):
+        PackedDataset(folder)
+    write_sample(path.parents[1], 2, SIZES[2], seed=1)
+    touch(path, 10**9)
+    noted = count_reads(monkeypatch, source)
+    pack(source, folder, progress=False)
+    assert noted == [0, 2]
+    check_finished(folder, source)
+
+
+def test_copy_elsewhere_without_the_sources(source: SegmentationDataset, folder: Path, tmp_path: Path) -> None:
+    pack(source, folder, progress=False)
+    expected = [source.read(index) for index in range(5)]
+    shutil.copytree(folder, tmp_path / "copy")
+    shutil.rmtree(tmp_path / "source")
+    packed = PackedDataset(tmp_path / "copy")
+    packed.verify()
+    for index, pair in enumerate(expected):
+        assert all(np.array_equal(a, b) for a, b in zip(packed.read(index), pair, strict=True))
+
+
+def test_samples_and_classes_that_come_and_go(source: SegmentationDataset, folder: Path) -> None:
+    renamed = SegmentationDataset(source.files, ("w", "x", "y", "z"), voc_palette()[::-1].copy(), names=list("abcde"))
+    for chosen in (source.subset([0, 1, 2]), source, source.subset([4, 0]), source.subset([0, 4, 0]), renamed):
+        check_finished(pack(chosen, folder, progress=False), chosen)
+
+
+def test_folder_of_something_else_is_left_alone(source: SegmentationDataset, folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    before = sorted(root.rglob("*"))
+    with pytest.raises(FileExistsError, match=r"source: expected a new or empty folder, .*; found images"):
+        pack(source, root, progress=False)
+    assert sorted(root.rglob("*")) == before
+    pack(source, folder, progress=False)
+    with pytest.raises(FileExistsError, match=r"holds another data set \(s0 \.\.\.\)"):
+        pack(ToyCityscapes("val"), folder, progress=False)
+    with pytest.raises(FileExistsError, match=r"s0-.*\.npy: holds what another data set reads from the same file"):
+        pack(NoisyMasks(source, 3), folder, progress=False)
+    check_finished(folder, source)
+
+
+# --- damage and full disks -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", [0, 1], ids=["image", "label"])
+def test_damage_is_named_and_mended(source: SegmentationDataset, folder: Path, part: int) -> None:
+    pack(source, folder, progress=False)
+    path = packed_file(folder, source, 3, part)
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ValueError, match=rf"{path.name}: differs from .*s3\.png; delete it and pack again"):
+        PackedDataset(folder).verify(source)
+    for damaged in (content[:-1], content[: len(content) // 2], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=rf"{path.name}: missing or cut off .*; delete it and pack again"):
+            PackedDataset(folder).read(3)
+    path.unlink()
+    with pytest.raises(ValueError, match=rf"{path.name}: missing"):
+        PackedDataset(folder).verify()
+    check_finished(pack(source, folder, progress=False), source)
+
+
+def test_verify_without_the_sources_checks_shapes_and_values(source: SegmentationDataset, folder: Path) -> None:
+    pack(source, folder, progress=False)
+    np.save(packed_file(folder, source, 1, 1), np.zeros((3, 4), np.uint8))
+    with pytest.raises(ValueError, match="expected equal sizes"):
+        PackedDataset(folder).verify()
+    np.save(packed_file(folder, source, 1, 1), np.full(SIZES[1], 9, np.uint8))
+    with pytest.raises(ValueError, match=r"label values \[9\]"):
+        PackedDataset(folder).verify()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 1}', b'{"samples": [["s0", 1, 2]]}'])
+def test_damaged_index(source: SegmentationDataset, folder: Path, content: bytes) -> None:
+    with pytest.raises(FileNotFoundError, match=r"packed\.json: nothing to read yet; .* starts or resumes"):
+        PackedDataset(folder)
+    pack(source, folder, progress=False)
+    (folder / cache.INDEX).write_bytes(content)
+    with pytest.raises(ValueError, match=r"packed\.json: not an index that can be read"):
+        PackedDataset(folder)
+    check_finished(pack(source, folder, progress=False), source)
+
+
+def test_full_disk_names_the_file_and_destroys_nothing(
+    source: SegmentationDataset, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(source.subset([0, 1]), folder, progress=False)
+    save = np.save
+
+    def full(file: object, array: np.ndarray) -> None:
+        save(file, array[:1])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache.np, "save", full)
+        with pytest.raises(OSError, match=r"cache.s\d-\w+\.npy: could not be written .*No space left.* keeps what is"):
+            pack(source, folder, progress=False)
+    check_finished(folder, source.subset([0, 1]))
+    check_finished(pack(source, folder, progress=False), source)
+
+
+def test_bad_sample_is_named_and_the_rest_is_kept(
+    source: SegmentationDataset, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = source.files[3][1].read_bytes()
+    write_label(source.files[3][1], np.full(SIZES[3], 9, np.uint8))
+    with pytest.raises(ValueError, match=r"labels.s3\.png: holds the label values \[9\]"):
+        pack(source, folder, progress=False)
+    with pytest.raises(FileNotFoundError, match="nothing to read yet"):
+        PackedDataset(folder)
+    source.files[3][1].write_bytes(good)
+    check_finished(pack(source, folder, progress=False), source)
+    source.files[0][0].unlink()
+    with pytest.raises(FileNotFoundError, match=r"s0\.png: no such file, though the data set lists it"):
+        pack(source, folder, progress=False)
+
+
+# --- processes that die, and several at once -------------------------------------------------------------------------
+
+
+def exit_code(function: Callable, *arguments: object) -> int:
+    process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
+    process.start()
+    process.join(120)
+    return process.exitcode
+
+
+def pack_and_die(source: SegmentationDataset, folder: Path, point: str, nth: int) -> None:
+    """Packs, and kills this process when it comes to `point` for the nth time."""
+    left, save, replace = [nth], np.save, Path.replace
+
+    def die_at(this: str) -> None:
+        left[0] -= this == point
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def save_half(file: object, array: np.ndarray) -> None:
+        if point == "half an array":
+            save(file, array[: len(array) // 2])
+            file.flush()
+        die_at("half an array")
+        save(file, array)
+
+    def replace_or_die(path: Path, target: Path) -> None:
+        is_index = target.name == cache.INDEX
+        die_at("before the index" if is_index else "before a name")
+        replace(path, target)
+        die_at("after the index" if is_index else "after a name")
+
+    np.save, Path.replace = save_half, replace_or_die
+    pack(source, folder, progress=False)
+
+
+@needs_fork
+@pytest.mark.parametrize("changed", [False, True], ids=["new", "changed"])
+@pytest.mark.parametrize(
+    ("point", "nth"),
+    [
+        *(("half an array", nth) for nth in (1, 2)),
+        *(("before a name", nth) for nth in (1, 2)),
+        *(("after a name", nth) for nth in (1, 2)),
+        *(("before the index", 1), ("after the index", 1)),
+    ],
+)
+def test_killed_packing_is_resumed(
+    source: SegmentationDataset, folder: Path, point: str, nth: int, changed: bool
+) -> None:
+    if changed:
+        pack(source, folder, progress=False)
+        for path in write_sample(source.files[2][0].parents[1], 2, SIZES[2], seed=1):
+            touch(path, 10**9)
+    assert exit_code(pack_and_die, source, folder, point, nth) == -signal.SIGKILL
+    if point == "after the index":
+        assert_same(PackedDataset(folder), source)
+    else:
+        with pytest.raises((FileNotFoundError, ValueError), match=r"changed|nothing to read yet"):
+            PackedDataset(folder)
+    check_finished(pack(source, folder, progress=False), source)
+
+
+def slow_pack(source: SegmentationDataset, folder: Path) -> None:
+    save = np.save
+    cache.np.save = lambda file, array: (save(file, array), time.sleep(0.01))
+    pack(source, folder, progress=False)
+    PackedDataset(folder).verify(source)
+
+
+@needs_fork
+def test_processes_that_pack_at_once(source: SegmentationDataset, folder: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    for _ in range(3):
+        processes = [context.Process(target=slow_pack, args=(source, folder)) for _ in range(4)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(120)
+            assert process.exitcode == 0
+        check_finished(folder, source)
+        for index in (1, 2):
+            touch(source.files[index][0], 10**9)
+
+
+def test_file_that_another_process_tidied_up(
+    source: SegmentationDataset, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one finishes while this one writes, and takes its temporary file for a leftover."""
+    save = np.save
+
+    def finish_meanwhile(file: object, array: np.ndarray) -> None:
+        save(file, array)
+        monkeypatch.setattr(cache.np, "save", save)
+        pack(source, folder, progress=False)
+
+    monkeypatch.setattr(cache.np, "save", finish_meanwhile)
+    check_finished(pack(source, folder, progress=False), source)
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_set(tmp_path_factory.mktemp("data"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "workers"),
+    [({}, 2), ({"label_noise": 2, "folds": 3, "fold": 1, "val_split": "fold"}, 0), ({"squash": (33, 33)}, 0)],
+    ids=["workers", "noise and folds", "squashed"],
+)
+def test_run_from_the_packed_copy_is_the_same(tmp_path: Path, data: Path, changes: dict, workers: int) -> None:
+    recipe, options = SMALL.replace(**changes), {"data_root": data, "progress": False, "device": "cpu"}
+    plain = Trainer(recipe, tmp_path / "plain", **options).fit()
+    # Begun from the files and resumed from the copy.
+    Trainer(recipe, tmp_path / "packed", **options).fit(until=5)
+    copies = {"packed_root": tmp_path / "copies", "num_workers": workers}
+    packed = Trainer(recipe, tmp_path / "packed", **options, **copies).fit()
+    states = plain.model.state_dict(), packed.model.state_dict()
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert plain.history.equals(packed.history)
+    results = [json.loads((each.run_dir / "result.json").read_text()) for each in (plain, packed)]
+    assert results[0]["scores"] == results[1]["scores"] and results[0]["data"] == results[1]["data"]
+    lists = {"toy_voc-trainaug"} | (set() if "folds" in changes else {"toy_voc-val"})
+    assert {path.name for path in (tmp_path / "copies").iterdir()} == lists, "a folder for each list"
+
+
+def test_the_copy_is_kept_up_to_date_and_augmented(tmp_path: Path) -> None:
+    root, recipe = write_small_set(tmp_path), SMALL.replace(seed=3)
+    plain = build_dataset(recipe, "trainaug", root, train=True)
+    packed = build_dataset(recipe, "trainaug", root, True, tmp_path / "copies")
+    for key in ((0, 1), (4, 2)):
+        assert all(np.array_equal(one, other) for one, other in zip(plain[key], packed[key], strict=True))
+    Image.fromarray(np.full((40, 48, 3), 9, np.uint8)).save(plain.files[0][0])
+    touch(plain.files[0][0], 10**9)
+    assert build_dataset(recipe, "trainaug", root, packed_root=tmp_path / "copies").read(0)[0].max() < 20
+
+
+def test_fine_and_coarse_labels_are_copies_of_their_own(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for kind, suffix in (("leftImg8bit",) * 2, ("gtFine", "gtFine_labelIds"), ("gtCoarse", "gtCoarse_labelIds")):
+        folder = tmp_path / kind / "train" / "town"
+        folder.mkdir(parents=True)
+        pixels = rng.choice(np.array([7, 11, 26], np.uint8), (16, 32, 3) if kind == "leftImg8bit" else (16, 32))
+        Image.fromarray(pixels).save(folder / f"town_000000_000019_{suffix}.png")
+    labels = []
+    for quality in ("fine", "coarse"):
+        recipe = Recipe(data="cityscapes", train_split="train", quality=quality)
+        packed = build_dataset(recipe, "train", tmp_path, packed_root=tmp_path / "copies")
+        assert_same(packed, build_dataset(recipe, "train", tmp_path))
+        labels.append(packed.read(0)[1])
+    assert not np.array_equal(*labels) and len(list((tmp_path / "copies").iterdir())) == 2

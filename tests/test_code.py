@@ -1,0 +1,70 @@
+"""The code that a result is measured with: which changes count, and which files."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seglib.train.results import MEASURING, PACKAGE, changed_code, code_hashes, definitions
+
+CODE = '''"""A module."""
+
+def add(a, b):
+    """Adds."""
+    return a + b  # at once
+'''
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        CODE.replace("A module", "Another"),
+        CODE.replace("  # at once", ""),
+        CODE.replace('    """Adds."""\n', ""),
+        "# first\n\n" + CODE.replace("\n\n", "\n\n\n"),
+        "import os\n" + CODE + "\n__all__ = []\n",
+    ],
+)
+def test_words_about_the_code_do_not_count(other: str) -> None:
+    assert list(definitions(other)) == list(definitions(CODE)) == [("add", "def add(a, b):\n    return a + b")]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        CODE.replace("a + b", "a - b"),
+        CODE + "x = 1\n",
+        CODE.replace("return a", "return '#' + a"),
+        "@cache" + CODE[16:],
+    ],
+)
+def test_the_code_does(other: str) -> None:
+    assert list(definitions(other)) != list(definitions(CODE))
+
+
+def test_a_hash_sign_in_a_string_is_no_comment() -> None:
+    assert list(definitions('x = "#1"\n')) == [("x", 'x = "#1"')]
+
+
+# Loaded by a run, but of no influence on its numbers.
+OTHER = {"__init__.py", "recipe.py", "files.py"}
+
+
+def test_what_a_run_imports_is_counted_or_left_out_on_purpose() -> None:
+    code = "import sys, seglib.train.trainer; print(*(getattr(m, '__file__', None) for m in sys.modules.values()))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    files = [Path(file) for file in run.stdout.split()]
+    imported = {file.relative_to(PACKAGE).as_posix() for file in files if file.is_relative_to(PACKAGE)}
+    assert "train/trainer.py" in imported
+    assert {name for name in imported - OTHER if name.split("/")[0] not in MEASURING} == set()
+    assert all((PACKAGE / name).exists() for name in MEASURING)
+
+
+def test_differences_are_named() -> None:
+    present = code_hashes()
+    assert {"Trainer", "evaluate", "DeepLabV3", "ConfusionMatrix", "cross_entropy"} - set(present.values()) == set()
+    assert changed_code(present, present) == []
+    first, second, *others = present
+    assert changed_code(present, dict.fromkeys(others, "")) == sorted({present[first], present[second]})
+    assert changed_code(present, present | {"0": "new"}) == []

@@ -1,0 +1,392 @@
+"""Studies: what is run, what is not run again, the table's arithmetic, and the code that a result was measured with."""
+
+import dataclasses
+import json
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torchvision
+from filelock import FileLock
+from small_set import SMALL, write_small_set
+
+from seglib.files import write_json
+from seglib.models.build import build_model, load_imagenet_weights
+from seglib.predict import evaluate
+from seglib.recipe import Recipe
+from seglib.studies.files import STUDIES
+from seglib.studies.results import find_changed_code, stored_results
+from seglib.studies.study import Study, run_study
+from seglib.train.results import code_hashes, seal
+from seglib.train.trainer import Trainer
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_set(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def study(root: Path, tmp_path: Path) -> Study:
+    rows = {"plain": SMALL.replace(iterations=2), "no decoder": SMALL.replace(iterations=2, model="deeplabv3")}
+    (tmp_path / "results").mkdir()
+    return Study("decoder", rows, (0, 1), folder=tmp_path / "results", runs=tmp_path / "runs", data_root=root)
+
+
+def store(study: Study, **scores: list[float]) -> None:
+    """Stores results of rows, seed by seed; `_` stands for a space."""
+    for row, values in scores.items():
+        for seed, miou in enumerate(values):
+            recipe = study.recipe(row.replace("_", " "), seed)
+            result = {"name": recipe.name, "recipe": recipe.changes(), "seed": seed, "scores": {"miou": miou}}
+            write_json(study.folder / f"{recipe.name}.json", seal(result))
+
+
+def test_every_run_is_stored_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert study.missing() == [("plain", 0), ("no decoder", 0), ("plain", 1), ("no decoder", 1)]
+    assert study.run("no decoder", progress=False) == 2
+    assert study.missing() == [("plain", 0), ("plain", 1)]
+    stored = study.result("no decoder", 1)
+    assert stored["seed"] == 1 and stored["recipe"]["model"] == "deeplabv3"
+    trainer = Trainer(study.recipe("no decoder", 1), study.runs / stored["name"], data_root=study.data_root)
+    assert stored["scores"] == trainer.evaluate(progress=False).compute().to_dict()
+    monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("a stored run is not repeated"))
+    assert study.run("no decoder", progress=False) == 0
+
+
+def test_a_run_that_another_process_is_at_is_left_to_it(study: Study) -> None:
+    run_dir = study.runs / study.recipe("plain", 0).name
+    run_dir.mkdir(parents=True)
+    with FileLock(run_dir / "lock"):
+        assert study.run("plain", [0], progress=False) == 0
+    assert study.run("plain", [0], progress=False) == 1
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_packages_studies_load_at_every_scale(path: Path) -> None:
+    scales = tomllib.loads(path.read_text(encoding="utf-8")).get("scales", {"": {}})
+    for scale in scales:
+        study = Study.load(path, scale)
+        assert len(study.rows) > 1
+        assert scale != "smoke" or all(recipe.iterations <= 16 for recipe in study.rows.values())
+
+
+@pytest.mark.parametrize("scale", ["gpu", "paper"])
+@pytest.mark.parametrize("name", ["multi_grid", "output_stride", "scoring_cascade"])
+def test_cascades_start_from_public_weights(name: str, scale: str) -> None:
+    for recipe in {r.replace(multi_grid=None, output_stride=16) for r in Study.load(name, scale).rows.values()}:
+        with torch.device("meta"):
+            theirs = getattr(torchvision.models, recipe.backbone)().state_dict()
+            backbone = build_model(recipe.replace(weights=""), 21).backbone
+        load_imagenet_weights(backbone, theirs)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[rows]\nsmall = { crop = 65 }", "unknown fields .*crop"),
+        ("[rows]\nsmall = { changes = { crop_size = 65 } }", "unknown fields .*changes"),
+        ("", "missing required field `rows`"),
+        ("sedes = [0]\n[rows]\na = {}", "unknown field `sedes`"),
+        ('seeds = ["0"]\n[rows]\na = {}', r"Expected `int`, got `str` - at `\$.seeds"),
+        ("seeds = [1, 1]\n[rows]\na = {}", "no seed twice"),
+        ('base = "b"\n[rows]\na = {}', r"row 'b'; expected one of \['a'\]"),
+        ('[rows]\na = { only = ["toyy"] }', "'toyy'"),
+        ("[rows]\na = { gpu = { crop_size = 65 } }", "names .'gpu'"),
+        ("[rows]\na = { published = { batch_size = 4 } }", "no paper ''"),
+        ("[scales]\ntoy = {}\n[rows]\na = {}", "found both"),
+        ("[scales", "Invalid|Expected"),
+    ],
+)
+def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(f'title = "t"\nrecipe = "toy_voc"\n{text}\n')
+    with pytest.raises(ValueError, match=rf"(?s)wrong\.toml: not a study .*({said})"):
+        Study.load(path)
+
+
+def test_a_row_needs_a_recipe_and_a_name_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "wrong.toml").write_text('title = "t"\n[scales]\ntoy = {}\n[rows]\na = {}\n')
+    with pytest.raises(ValueError, match=r"row 'a': expected a recipe"):
+        Study.load(tmp_path / "wrong.toml")
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.toml: no such study"):
+        Study.load("nowhere")
+
+
+def test_the_table_compares_seed_by_seed_beside_the_paper(study: Study) -> None:
+    study = dataclasses.replace(study, source="DeepLabv3+, Table 9", published={"plain": 0.7885, "no decoder": 0.7721})
+    store(study, plain=[0.50, 0.52], no_decoder=[0.40, 0.421])
+    table = study.table()
+    assert table["mean"].tolist() == pytest.approx([0.51, 0.4105]) and table.n.tolist() == [2, 2]
+    assert table.sd.tolist() == pytest.approx([np.std([0.5, 0.52], ddof=1), np.std([0.4, 0.421], ddof=1)])
+    assert table.difference["no decoder"] == pytest.approx(-0.0995) and math.isnan(table.difference["plain"])
+    assert table["sd of difference"]["no decoder"] == pytest.approx(np.std([-0.1, -0.099], ddof=1))
+    assert table.low["no decoder"] < -0.0995 < table.high["no decoder"] < 0
+    assert table.paper.tolist() == [0.7885, 0.7721] and table.effect.tolist() == ["base", "confirmed"]
+    assert table["paper difference"]["no decoder"] == pytest.approx(-0.0164)
+    assert study.table(lambda result: result["scores"]["miou"]).paper.isna().all(), "published is mIoU"
+    report = study.report()
+    assert report.loc["plain"].tolist() == ["78.8", "51.0 ± 1.4 (2)", "", "", "base", "toy", ""]
+    assert report["DeepLabv3+, Table 9"].tolist() == ["78.8", "77.2"]
+    assert report["paper's difference"]["no decoder"] == "-1.6"
+    assert report["our difference [95 %]"]["no decoder"] == "-10.0 [-10.6, -9.3]"
+    other_base = dataclasses.replace(study, base="no decoder").table()
+    assert other_base.difference["plain"] == pytest.approx(0.0995) and other_base.effect["no decoder"] == "base"
+
+
+def test_what_was_not_run_is_named(study: Study) -> None:
+    store(study, no_decoder=[0.4])
+    table = study.table()
+    assert table.n.tolist() == [0, 1] and table.effect["no decoder"] == "no base"
+    assert math.isnan(table["mean"]["plain"]) and table["mean"]["no decoder"] == 0.4
+    assert study.report().ours.tolist() == ["not run", "40.0 (1)"]
+    store(study, plain=[0.5, 0.6])
+    table = study.table()
+    assert table.remarks.tolist() == ["", "seeds 1 not run"] and table.effect["no decoder"] == "too few seeds"
+    one = dataclasses.replace(study, base="no decoder").table()
+    assert one.remarks["plain"] == "difference over 1 seeds, those of the base row"
+    assert study.values("plain", lambda r: None if r["seed"] == 0 else r["scores"]["miou"]) == {1: 0.6}
+    assert study.table(lambda _: None).n["plain"] == 0, "a measure may have no value"
+
+
+def test_a_row_whose_recipe_was_changed_is_stale(study: Study) -> None:
+    store(study, plain=[0.5, 0.6], no_decoder=[0.4, 0.45])
+    study.record()
+    assert "stale" not in " ".join(study.table().remarks)
+    rows = {**study.rows, "no decoder": study.rows["no decoder"].replace(crop_size=35)}
+    changed = dataclasses.replace(study, rows=rows)
+    table = changed.table()
+    assert table.n["no decoder"] == 0 and math.isnan(table["mean"]["no decoder"])
+    assert table.remarks.tolist() == ["", "stale: 40.0, 45.0 measured with crop_size 33 instead of 35"]
+    assert "stale" not in " ".join(dataclasses.replace(changed, title="another").table().remarks)
+    store(changed, no_decoder=[0.41])  # what is run again is no longer stale
+    changed.record()
+    assert "stale: 45.0 measured" in changed.table().remarks["no decoder"]
+
+
+def test_an_interrupted_row_has_noted_what_it_stored(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = Trainer.fit
+    monkeypatch.setattr(Trainer, "fit", lambda self: 1 / 0 if self.recipe.seed else fit(self))
+    with pytest.raises(ZeroDivisionError):
+        study.run("plain", progress=False)
+    changed = {**study.rows, "plain": study.rows["plain"].replace(crop_size=35)}
+    assert "stale" in dataclasses.replace(study, rows=changed).table().remarks["plain"]
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"plain": ["x"]}', b"\xff"])
+def test_a_damaged_note_of_rows_is_named(study: Study, content: bytes) -> None:
+    (study.folder / "rows").mkdir()
+    (study.folder / "rows" / "decoder_toy.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"decoder_toy\.json: damaged \(.*\); take it back"):
+        study.table()
+
+
+def present_code(patch: pytest.MonkeyPatch, code: dict[str, str]) -> None:
+    patch.setattr("seglib.studies.results.code_hashes", lambda: code)
+
+
+def test_a_result_knows_its_code(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    study.run("plain", progress=False)
+    assert study.table().sources.tolist() == ["", ""]
+    stored = json.loads((study.folder / "code" / f"{study.result('plain', 0)['code']}.json").read_text())
+    assert stored == {"definitions": code_hashes()}
+    assert len(list((study.folder / "code").iterdir())) == 1, "written once for both seeds"
+    assert [result["seed"] for result in stored_results(study.rows["plain"], study.folder)] == [0, 1]
+    first, second, *others = code_hashes()
+    present_code(monkeypatch, {code: code_hashes()[code] for code in others})
+    assert study.changed_code("plain") == sorted(code_hashes()[code] for code in (first, second))
+    assert study.table().sources.tolist() == ["earlier (2 definitions changed)", ""]
+    assert "sources" not in study.report() and study.report(sources=True).sources["plain"].startswith("earlier")
+    present_code(monkeypatch, {code: name for code, name in code_hashes().items() if code != first})
+    assert study.table().sources["plain"] == "earlier (1 definition changed)"
+    present_code(monkeypatch, code_hashes() | {"0": "added"})
+    assert study.changed_code("plain") == []
+
+
+def test_a_result_without_its_code_is_earlier(study: Study) -> None:
+    store(study, no_decoder=[0.5])
+    study.run("plain", [0], progress=False)
+    assert study.table().sources.tolist() == ["", "earlier"]
+    code = study.folder / "code" / f"{study.result('plain', 0)['code']}.json"
+    code.write_text("{")
+    with pytest.raises(ValueError, match=rf"{code.name}: damaged"):
+        study.table()
+    code.unlink()
+    assert study.changed_code("plain") is None and study.table().sources["plain"] == "earlier"
+
+
+def test_code_that_was_found_equal_counts_as_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, definitions, equal in [
+        ("a", {"1": "f", "2": "g", "3": "h"}, []),
+        ("b", {"2": "g", "4": "f"}, ["a"]),
+        ("c", {"5": "f"}, ["b", "gone"]),
+        ("other", {"8": "k"}, ["another"]),
+    ]:
+        write_json(tmp_path / "code" / f"{name}.json", {"definitions": definitions, "equal_to": equal})
+    for present, changed in [("123", []), ("24", []), ("5", []), ("2", ["f"]), ("9", ["f"])]:
+        present_code(monkeypatch, dict.fromkeys(present, "f"))
+        assert all(find_changed_code({"code": name}, tmp_path) == changed for name in "abc")
+        assert find_changed_code({"code": "other"}, tmp_path) == ["k"]
+    assert find_changed_code({"code": "gone"}, tmp_path) is None
+    assert find_changed_code({"sources": {"metrics.py": "1"}}, tmp_path) is None
+
+
+def test_results_from_before_code_was_stored_have_a_table() -> None:
+    table = Study.load("batch_size").table()
+    assert table.n.tolist() == [5, 5, 5, 5] and set(table.sources) <= {"", "earlier"}
+
+
+def test_edited_and_exchanged_results_are_refused(study: Study) -> None:
+    store(study, plain=[0.5, 0.6])
+    first, second = (study.folder / f"{study.recipe('plain', seed).name}.json" for seed in (0, 1))
+    second.write_text(second.read_text().replace("0.6", "0.7"))
+    with pytest.raises(ValueError, match=f"{second.name}: edited"):
+        study.table()
+    second.write_text(first.read_text())
+    for use in (study.table, lambda: study.run("plain", progress=False)):
+        with pytest.raises(ValueError, match=f"{second.name}: holds the result of {first.stem}"):
+            use()
+
+
+def test_rows_and_seeds_that_the_study_does_not_have_are_refused(study: Study) -> None:
+    with pytest.raises(ValueError, match=r"seeds \[7\]; expected some of the study's, \[0, 1\]"):
+        study.run("plain", [0, 7], progress=False)
+    for use in (lambda: study.run("plan", progress=False), lambda: study.recipe("plan", 0)):
+        with pytest.raises(ValueError, match=r"row 'plan'; expected one of \['plain', 'no decoder'\]"):
+            use()
+
+
+def test_notebooks_and_the_command_line_resume_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = Study.load("batch_size").runs
+    assert there.is_absolute()
+    monkeypatch.chdir(tmp_path)
+    assert Study.load("batch_size").runs == there
+    monkeypatch.setenv("SEGLIB_RUNS", str(tmp_path))
+    assert Study.load("batch_size").runs == Study("t", {"plain": SMALL}).runs == tmp_path
+
+
+def test_rows_that_differ_in_scoring_share_one_training(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = SMALL.replace(iterations=2)
+    rows = {"16": base, "8": base.replace(eval_output_stride=8, eval_flip=True, eval_window=(33, 49))}
+    study = dataclasses.replace(study, rows=rows, base="16", seeds=(0,))
+    scored = []
+
+    def spy(*arguments: Any, **options: Any) -> Any:
+        scored.append(arguments[3])
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr("seglib.train.trainer.evaluate", spy)
+    assert study.run("16", progress=False) == 1
+    monkeypatch.setattr(Trainer, "_train", lambda *_: pytest.fail("trained again"))
+    assert study.cost("8") == "8: 1 of 1 runs are left, trained with another row and only to be scored"
+    first, *others = code_hashes()
+    newer = {code: code_hashes()[code] for code in others} | {"0": code_hashes()[first]}
+    monkeypatch.setattr("seglib.train.trainer.code_hashes", lambda: newer)
+    assert study.run("8", progress=False) == 1
+    present_code(monkeypatch, newer)
+    assert study.changed_code("8") == [newer["0"]], "scored by the present code, trained by an earlier one"
+    finer, plain = study.result("8", 0), study.result("16", 0)
+    assert finer["evaluation"] == plain["evaluation"] | {"output_stride": 8, "flip": True, "window": [33, 49]}
+    assert [(how.output_stride, how.flip, how.window) for how in scored] == [(None, False, None), (8, True, (33, 49))]
+
+
+def test_a_row_says_what_it_will_cost(study: Study, capsys: pytest.CaptureFixture) -> None:
+    assert study.cost("plain").endswith("no stored run tells how long one takes")
+    study.run("plain", [0], progress=True)
+    assert "plain: 2 of 2 runs are left" in capsys.readouterr().out
+    assert "plain: 1 of 2 runs are left" in study.cost("plain") and "(as measured on" in study.cost("plain")
+    assert "(estimated from another row's on" in study.cost("no decoder")
+    study.run("plain", progress=False)
+    assert study.cost("plain") == "plain: all 2 runs are stored, nothing is trained"
+
+
+def test_a_row_of_ones_own(study: Study) -> None:
+    mine = study.with_row("mine", batch_size=3)
+    assert mine.recipe("mine", 1) == study.recipe("plain", 1).replace(batch_size=3)
+    assert list(mine.table().index) == ["plain", "no decoder", "mine"] and list(study.rows) == ["plain", "no decoder"]
+    with pytest.raises(ValueError, match="'plain' is there already"):
+        study.with_row("plain", batch_size=3)
+    with pytest.raises(ValueError, match="unknown fields"):
+        study.with_row("mine", batchsize=3)
+
+
+def test_a_file_offers_scales(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        """title = "batch size"
+base = "16"
+seeds = [0, 1, 2]
+table = ["deeplabv3", "9"]
+[scales]
+toy = { recipe = "toy_v3", lr = 0.05 }
+smoke = { recipe = "toy_v3", iterations = 2, seeds = [7] }
+paper = { recipe = "voc_paper" }
+[rows."4"]
+batch_size = 4
+published = { batch_size = 4 }
+toy = { crop_size = 65 }
+[rows."16"]
+published = { batch_size = 16 }
+[rows."tiny"]
+only = ["smoke"]
+batch_size = 1
+"""
+    )
+    toy, smoke, paper = (Study.load(path, scale) for scale in ("", "smoke", "paper"))
+    assert (toy.scale, toy.seeds, toy.base) == ("toy", (0, 1, 2), "16")
+    assert toy.published == pytest.approx({"4": 0.6443, "16": 0.7721}) and toy.source == "DeepLabv3, Table 9"
+    v3 = Recipe.load("toy_v3")
+    assert toy.rows == {"4": v3.replace(lr=0.05, batch_size=4, crop_size=65), "16": v3.replace(lr=0.05)}
+    assert smoke.rows["4"] == v3.replace(iterations=2, batch_size=4, crop_size=65) and smoke.seeds == (7,)
+    assert list(smoke.rows) == ["4", "16", "tiny"] and list(paper.rows) == ["4", "16"]
+    assert paper.rows["4"] == Recipe.load("voc_paper").replace(batch_size=4)
+    with pytest.raises(ValueError, match=r"scale = 'gpu'; the file offers \['toy', 'smoke', 'paper'\]"):
+        Study.load(path, "gpu")
+
+
+def test_a_file_of_one_scale(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('title = "crop"\nrecipe = "toy_voc"\nseeds = [4]\n[rows]\nfirst = {}\nsmall = { crop_size = 65 }\n')
+    study = Study.load(path, folder=tmp_path)
+    assert study.missing() == [("first", 4), ("small", 4)] and (study.base, study.scale) == ("first", "toy")
+    assert study.recipe("small", 4) == Recipe.load("toy_voc").replace(seed=4, crop_size=65)
+
+
+def test_the_command_prints_and_writes_the_table(study: Study, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    toy = dataclasses.replace(Study.load("batch_size", "toy"), folder=study.folder)
+    store(toy, **{row: [0.4, 0.41, 0.42, 0.43, 0.44] for row in toy.rows})
+    places = {"folder": study.folder, "runs": study.runs}
+    assert run_study("batch_size", **places, csv=tmp_path / "t.csv") == 0
+    assert "DeepLabv3, Table 9" in capsys.readouterr().out
+    written = pd.read_csv(tmp_path / "t.csv", index_col=0)
+    assert written["mean"].tolist() == pytest.approx([0.42] * 4) and set(written.source) == {"DeepLabv3, Table 9"}
+    assert "500 iterations of 16" in written.protocol.iloc[0]
+    assert (study.folder / "rows" / "batch_size_toy.json").exists()
+    with pytest.raises(ValueError, match="row '44'"):
+        run_study("batch_size", ("44",), **places)
+    with pytest.raises(ValueError, match=r"seeds \[99\]"):
+        run_study("batch_size", seeds=(99,), **places)
+
+
+def test_the_command_continues_after_a_run_that_diverges(
+    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    fitted = []
+
+    def fit(self: Trainer) -> None:
+        fitted.append((self.recipe.batch_size, self.recipe.seed))
+        if self.recipe.batch_size == 8:
+            raise FloatingPointError("the loss is nan")
+        result = {"name": self.recipe.name, "recipe": self.recipe.changes(), "scores": {"miou": 0.5}, "code": self.code}
+        write_json(self.run_dir / "result.json", seal(result))
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+    assert run_study("batch_size", ("8", "16"), seeds=(1, 0), folder=study.folder, runs=study.runs) == 1
+    assert fitted == [(8, 1), (16, 1), (8, 0), (16, 0)]
+    assert capsys.readouterr().out.count("failed: the loss is nan") == 2
+    assert len(list(study.folder.glob("*.json"))) == 2

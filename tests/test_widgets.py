@@ -1,0 +1,197 @@
+"""The explorers: each has its first picture, every control redraws it, and its repr is the same every time."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch.nn import functional as F
+
+from seglib.course.figures.style import MAX_PNG_BYTES
+from seglib.course.widgets import (
+    ablation_architecture,
+    ablation_batch_size,
+    ablation_output_stride,
+    aspp,
+    atrous_convolution,
+    cityscapes_evaluation,
+    decoder,
+    fcn_basics,
+    losses_and_imbalance,
+    resnet_multigrid,
+    what_others_build,
+)
+from seglib.course.widgets.explorer import Explorer, slider
+from seglib.data import voc_palette
+from seglib.models import ResNet
+
+LOOK = {"classes": ("background", "tree", "boat"), "palette": voc_palette()}
+SHAPE = (20, 40)
+
+
+def label_maps(count: int) -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(0, 3, (count, *SHAPE), dtype=np.uint8))
+
+
+@pytest.fixture
+def street() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A road (7), one car (26001), a row of cars (26), the bonnet (1)."""
+    ids = np.full(SHAPE, 7, np.uint8)
+    ids[4:8, 10:16] = 26
+    ids[4:8, 20:30] = 26
+    ids[18:] = 1
+    instances = ids.astype(np.int32)
+    instances[4:8, 10:16] = 26001
+    return np.full((*SHAPE, 3), 100, np.uint8), ids, instances
+
+
+def build_street_explorer() -> Explorer:
+    images = [np.full((*SHAPE, 3), value, np.uint8) for value in (100, 200)]
+    return cityscapes_evaluation.street_explorer(images, label_maps(2), label_maps(2))
+
+
+def build_stride_explorer() -> Explorer:
+    images = [np.full((*SHAPE, 3), value, np.uint8) for value in (100, 200)]
+    predictions = {8: label_maps(3), 16: [label * 0 for label in label_maps(3)]}
+    return ablation_output_stride.stride_explorer(images, label_maps(3), predictions, **LOOK)
+
+
+def build_decoder_explorer() -> Explorer:
+    images = [np.full((*SHAPE, 3), value, np.uint8) for value in (100, 200)]
+    labels = label_maps(2)
+    for label in labels:
+        label[5, 5:30] = 255
+    return decoder.decoder_explorer(images, labels, [label * 0 for label in labels], labels, **LOOK)
+
+
+# explorer -> a move of each of its controls
+EXPLORERS: dict[Callable[[], Explorer], dict[str, Any]] = {
+    fcn_basics.upsampling_explorer: {"kernel_size": 4, "stride": 3, "kernel": "bilinear"},
+    atrous_convolution.receptive_field_explorer: {
+        "down": 0,
+        "across": 100,
+        "rate": 12,
+        "output_stride": 8,
+        "multi_grid": (1, 1, 1),
+    },
+    resnet_multigrid.dilation_explorer: {
+        "depth": 18,
+        "output_stride": 8,
+        "multi_grid": (2, 2, 2),
+        "stride_unit": "first",
+    },
+    aspp.aspp_rate_explorer: {"rate_1": 1, "rate_2": 2, "rate_3": 36, "side": 7, "down": 0, "across": 100},
+    build_decoder_explorer: {"image": 1, "line": 0, "band": 8},
+    build_street_explorer: {"frame": 1, "zoom": 2, "column": 39, "row": 0, "opacity": 100},
+    ablation_batch_size.running_mean_explorer: {"batch_size": 16, "momentum": 0.0003, "shift": 0.0},
+    build_stride_explorer: {"picture": 2, "stride": 8},
+    ablation_architecture.cascade_explorer: {"multi_grid": (1, 1, 1), "last_block": 5, "crop": 97, "image": 161},
+    losses_and_imbalance.loss_explorer: {"gamma": 5.0, "smoothing": 0.4, "num_classes": 2, "percent": 99},
+    what_others_build.peer_explorer: {"peer": "jfzhang95/pytorch-deeplab-xception", "output_stride": 16},
+}
+
+
+@pytest.mark.parametrize("build", EXPLORERS, ids=lambda build: build.__name__)
+def test_every_control_changes_the_picture(build: Callable[[], Explorer], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atrous_convolution, "SIDE", 65)
+    state = torch.get_rng_state()
+    box, moves = build(), EXPLORERS[build]
+    first = repr(box)
+    assert first == repr(build()) and "object at" not in first and "\\x" not in first
+    assert list(box.controls) == list(moves)
+    seen = [box.picture.value]
+    for name, value in moves.items():
+        box.controls[name].value = value
+        seen.append(box.picture.value)
+    assert len(set(seen)) == len(seen)
+    assert all(Image.open(io.BytesIO(data)).format == "PNG" and len(data) < MAX_PNG_BYTES for data in seen)
+    for name, control in build().controls.items():
+        box.controls[name].value = control.value
+    assert box.picture.value == seen[0] and repr(box) == first
+    assert torch.equal(torch.get_rng_state(), state) or build is resnet_multigrid.dilation_explorer
+
+
+def test_an_explorer_draws_what_its_controls_say() -> None:
+    drawn = []
+
+    def draw(size: int, colour: str) -> Figure:
+        drawn.append((size, colour))
+        return Figure(figsize=(size, 1), facecolor=colour)
+
+    box = Explorer(draw, "A square.", size=slider("size", (1, 2), 1, " in"), colour=slider("colour", ("r", "b"), "b"))
+    box.controls["size"].value = 2
+    box.controls["colour"].value = "r"
+    assert drawn == [(1, "b"), (2, "b"), (2, "r")] and repr(box) == "Explorer(size=2, colour=r)"
+    assert [label for label, _ in box.controls["size"]._options_full] == ["1 in", "2 in"]
+
+
+# --- what explorers compute ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_the_bilinear_kernel_leaves_ones_as_they_are(factor: int) -> None:
+    """Even coverage inside, for odd and even kernels; ones of a size that the stride does not divide have none."""
+    for size in (2 * factor, 2 * factor - 1):
+        kernel = fcn_basics.make_kernel("bilinear", size)[None, None]
+        painted = F.conv_transpose2d(torch.ones(1, 1, 6, 6), kernel, stride=factor)
+        torch.testing.assert_close(painted[0, 0, size:-size, size:-size].std(), torch.tensor(0.0))
+    kernel = fcn_basics.make_kernel("ones", factor + 1)[None, None]
+    uneven = F.conv_transpose2d(torch.ones(1, 1, 6, 6), kernel, stride=factor)
+    assert uneven[0, 0, factor + 1 : -factor - 1].unique().numel() > 1
+
+
+@pytest.mark.parametrize("multi_grid", [(1, 1, 1), (1, 2, 4)])
+def test_rates_of_the_cascade_are_the_network_s(multi_grid: tuple[int, ...]) -> None:
+    """A bottleneck has one 3x3 per unit; strides in the last unit, as in the papers."""
+    backbone = ResNet(50, 16, multi_grid, width=4, cascade_blocks=2, stride_unit="last")
+    built = [rate for name, _, rate in backbone.dilations() if int(name[5]) >= 4]
+    assert [rate for _, rate in ablation_architecture.cascade_rates(multi_grid, 6)] == built
+
+
+def test_every_peer_has_a_picture() -> None:
+    for peer in what_others_build.BY_NAME:
+        for stride in (8, 16):
+            assert len(what_others_build.show_peer(peer, stride).axes[0].get_yticks()) == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "said"),
+    [
+        (0, 0, "row 0, column 0: road (id 7, trainId 0); category flat"),
+        (5, 12, "row 5, column 12: car (id 26, trainId 13); category vehicle; instance 26001, 24 pixels"),
+        (5, 25, "car (id 26, trainId 13); category vehicle; a group: its members are not told apart"),
+        (19, 39, "ego vehicle (id 1, ignored); category void"),
+    ],
+)
+def test_description_of_a_pixel(street: tuple[np.ndarray, ...], row: int, column: int, said: str) -> None:
+    assert cityscapes_evaluation.describe_pixel(*street[1:], row, column).endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("zoom", "pixel", "rows", "columns"),
+    [
+        (1, (3, 39), (0, 20), (0, 40)),
+        (4, (10, 20), (8, 13), (15, 25)),
+        (4, (0, 0), (0, 5), (0, 10)),
+        (4, (19, 39), (15, 20), (30, 40)),
+        (64, (7, 9), (7, 8), (9, 10)),
+    ],
+)
+def test_the_window_holds_the_pixel_and_stays_inside(zoom: int, pixel: tuple, rows: tuple, columns: tuple) -> None:
+    found = cityscapes_evaluation.zoom_window(SHAPE, zoom, *pixel)
+    assert [(part.start, part.stop) for part in found] == [rows, columns]
+
+
+@pytest.mark.parametrize(("opacity", "car"), [(0, [100, 100, 100]), (0.5, [50, 50, 121]), (1, [0, 0, 142])])
+def test_opacity_mixes_frame_and_label(street: tuple[np.ndarray, ...], opacity: float, car: list[int]) -> None:
+    figure = cityscapes_evaluation.show_street(*street, row=5, column=12, zoom=4, opacity=opacity)
+    whole, part = figure.axes
+    assert whole.images[0].get_array()[5, 12].tolist() == car
+    (around,) = part.patches
+    x, y = (int(place + 0.5) for place in around.get_xy())
+    assert part.images[0].get_array()[y, x].tolist() == car and part.images[0].get_array().shape == (5, 10, 3)
+    assert figure.get_suptitle().startswith("row 5, column 12: car")
