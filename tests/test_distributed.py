@@ -38,9 +38,9 @@ RUNS = {
     "cross-entropy": SHARED,
     "weights": SHARED.replace(class_weights="median", label_smoothing=0.1, lr=0.005),
     "upsampled": SHARED.replace(loss="upsampled_cross_entropy", class_weights="median", lr=0.005),
-    "dice": SHARED.replace(loss="dice", reestimate_bn=2),
+    "dice": SHARED.replace(loss="dice"),
     "frozen": SHARED.replace(freeze_bn=True, iterations=2),
-    "one image each": SHARED.replace(batch_size=2, iterations=2),
+    "one image each": SHARED.replace(batch_size=2, iterations=2, reestimate_bn=2),
     "stopped": SHARED.replace(lr=0.0, bn_momentum=0.0, eval_every=2, patience=2, iterations=40),
 }
 LOSSES = {
@@ -125,7 +125,6 @@ def compute(folder: Path) -> None:
     for name, recipe in RUNS.items():
         run, found[name] = train(recipe, folder / name, data)
     bands = {width: ConfusionMatrix(9) for width in (2, 5)}
-    bands[2].matrix[0, 0] = 7  # counts that were there stay, once
     matrix = run.evaluate(progress=False, trimap=bands)
     found["confusion"] = [counted.matrix for counted in (matrix, *bands.values())]
     for name, recipe in LOSSES.items():
@@ -234,7 +233,7 @@ def test_two_processes_train_as_one_does(name: str, ranks: list[dict], alone: di
         assert torch.allclose(found["losses"], expected["losses"], rtol=0, atol=1e-5), "the loss is the global one"
         assert found["model"].keys() == expected["model"].keys()
         for key, value in expected["model"].items():
-            assert torch.allclose(found["model"][key], value, rtol=0, atol=1e-5), key
+            assert torch.allclose(found["model"][key], value, rtol=1e-5, atol=1e-5), key  # float32; variances reach 6
     ours, theirs = (rank[name]["model"] for rank in ranks)
     assert all(torch.equal(ours[key], theirs[key]) for key in ours), "the processes do not drift apart"
 
@@ -287,7 +286,6 @@ def test_confusion_matrices_are_merged_exactly(ranks: list[dict], folder: Path) 
     run = make_trainer(RUNS["stopped"], folder / "scored", folder / "data")
     run.model.load_state_dict(ranks[0]["stopped"]["model"])
     bands = {width: ConfusionMatrix(9) for width in (2, 5)}
-    bands[2].matrix[0, 0] = 7
     matrix = run.evaluate(trimap=bands)
     assert int(matrix.matrix.sum()) > 0
     for rank in ranks:
@@ -343,7 +341,7 @@ def test_killed_process_ends_the_run_which_resumes_bit_for_bit(folder: Path, tmp
     assert found["log"] == whole["log"]
     assert torch.equal(found["other_generators"][0][0], whole["other_generators"][0][0])
 
-    with pytest.warns(UserWarning, match="the run had 2 processes, now 1: dropout resumes with new random numbers"):
+    with pytest.warns(UserWarning, match="2 processes before, 1 now: dropout draws other numbers"):
         run = make_trainer(KILLED, tmp_path / "one", folder / "data")
     assert run.iteration == KILL_AT and run.fit().finished
 
