@@ -47,7 +47,7 @@ def load_state(path: Path, recipe: Recipe) -> tuple[dict[str, Any], Path] | None
     for candidate in (path, previous_path(path)):
         try:
             state = load_tensors(candidate)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         except (ValueError, OSError) as error:
             problems.append(str(error))

@@ -178,11 +178,13 @@ class Trainer:
         self.model.train()
         if recipe.freeze_bn:
             optim.freeze_batch_norm(self.model)
+        # before anything is written: a batch size that cannot be is refused here
+        batches = load_batches(recipe, self.train_set, self.iteration, end, self.num_workers)
         if self.iteration == 0:
             self._save(0.0)  # fail now if the folder is not writable
         saved = logged = time.perf_counter()
         with tqdm(total=recipe.iterations, initial=self.iteration, desc="train", disable=not self.progress) as bar:
-            for images, labels in load_batches(recipe, self.train_set, self.iteration, end, self.num_workers):
+            for images, labels in batches:
                 self._losses.append(self._step(images, labels))
                 self.iteration += 1
                 bar.update()
