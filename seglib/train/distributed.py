@@ -42,6 +42,7 @@ def join() -> Iterator[None]:
         backend = "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, timeout=TIMEOUT)
     yield
+    sum_over_processes(torch.zeros(1))  # a process that ends while another still sends would abort it
     dist.destroy_process_group()  # not after an error: NCCL would wait for the others, and they for this process
 
 
