@@ -1,4 +1,4 @@
-"""Usual wrong answers to the exercises of notebook 11."""
+"""Usual wrong answers to the exercises of notebook 12."""
 
 from tests.wrong_answers import fill
 
@@ -48,7 +48,7 @@ return {mean}, {sd}
 )
 
 WRONG = {
-    "11.1": {
+    "12.1": {
         "divide by `images_with`": MEDIAN(below="pixels.sum()"),
         "that is the frequencies' mean, not": MEDIAN(middle="np.mean(frequency[pixels > 0])"),
         "that is upside down": MEDIAN(above="frequency, middle"),
@@ -59,7 +59,7 @@ WRONG = {
         ),
         "should have the shape (5,)": "return [1.0]",
     },
-    "11.2": {
+    "12.2": {
         "divided by the number of valid pixels": MEAN(below="valid.sum().float()"),
         "divided by the number of all pixels": MEAN(below="torch.tensor(float(labels.numel()))"),
         "divided by the sum of the K weights": MEAN(below="weights.sum()"),
@@ -71,7 +71,7 @@ WRONG = {
         "The mean of a batch of void is nan": MEAN(below="weight.sum() / valid.any()"),
         "The weighted mean should have the shape ()": MEAN(above="(weight * losses)"),
     },
-    "11.3": {
+    "12.3": {
         "that is the Dice coefficient": DICE(result="torch.stack(terms).mean()"),
         "void pixels count in the predicted area": DICE(p="probabilities[:, k]"),
         "the constant 1 above and below the line is missing": DICE(smooth=1e-09),
@@ -87,7 +87,7 @@ return torch.stack(terms).mean()
 """,
         "the 2 above the line is missing": DICE(twice=1),
     },
-    "11.4": {
+    "12.4": {
         "that is the base minus the row": PAIRED(mean="-float(differences.mean())"),
         "seed 7 was run only with the base": PAIRED(mean="np.mean(list(row.values())) - np.mean(list(base.values()))"),
         "divide by n - 1": PAIRED(sd="float(differences.std())"),

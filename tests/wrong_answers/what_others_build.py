@@ -1,4 +1,4 @@
-"""Usual wrong answers to the exercises of notebook 13."""
+"""Usual wrong answers to the exercises of notebook 15."""
 
 from tests.wrong_answers import fill
 
@@ -16,7 +16,7 @@ return {result}
 )
 
 WRONG = {
-    "13.1": {
+    "15.1": {
         "the 1x1 convolutions are in it": LOOP(condition="f'layer{block}.' in name"),
         "dilation is a pair": LOOP(value="module.dilation"),
         "convolutions from outside layer3 are in it": LOOP(condition="module.kernel_size == (3, 3)"),
@@ -24,14 +24,14 @@ WRONG = {
         "the right values, but sorted": LOOP(result="sorted(set(found))"),
         "ask of every module": LOOP(result="found[:1]"),
     },
-    "13.2": {
+    "15.2": {
         "Not told by keys and shapes: dilations.": "{'decoder depth', 'dilations'}",
         "Not told by keys and shapes: order of concatenation.": "{'decoder depth', 'order of concatenation'}",
         "Told all the same: decoder depth.": "{'number of classes', 'depth of the ResNet'}",
         "a set of strings is expected": "'dropout'",
         "choose from align_corners": "{'rates'}",
     },
-    "13.3": {
+    "15.3": {
         "nothing was moved": "return weight",
         "not the last to the front": "return torch.roll(weight, weight.shape[1] // 5, dims=1)",
         "a branch is not one channel but a fifth of them": "return torch.roll(weight, -1, dims=1)",

@@ -1,4 +1,4 @@
-"""Checks of notebook 11: median weights, the weighted mean over pixels, Dice under void, paired differences of runs."""
+"""Checks of notebook 12: median weights, the weighted mean over pixels, Dice under void, paired differences of runs."""
 
 import math
 import statistics
@@ -13,7 +13,7 @@ from seglib.course.checks.verdict import call, compare, diagnose, exercise, expe
 VOID = 255
 
 
-@exercise("11.1", "The middle class has weight 1, and a class is compared only with the images it occurs in.")
+@exercise("12.1", "The middle class has weight 1, and a class is compared only with the images it occurs in.")
 def median_weights(answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
     """Takes odd and even numbers of classes, and a class without a pixel."""
 
@@ -38,7 +38,7 @@ def median_weights(answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> No
     compare(answer, cases, values, "the median frequency over each class's own, 0 for a class without a pixel.")
 
 
-@exercise("11.2", "Void is in neither sum, and a common factor of all weights changes nothing.")
+@exercise("12.2", "Void is in neither sum, and a common factor of all weights changes nothing.")
 def weighted_mean(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
     """Takes a batch with some void, and one with nothing else."""
     generator = torch.Generator().manual_seed(0)
@@ -62,7 +62,7 @@ def weighted_mean(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
     diagnose("The mean of a batch of void", float(found), 0.0, {}, "0/0; see that the lower sum is not 0.")
 
 
-@exercise("11.3", "One sum over all pixels that have a label; a region counts by what overlaps.")
+@exercise("12.3", "One sum over all pixels that have a label; a region counts by what overlaps.")
 def soft_dice(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
     """Takes two images, of which one holds void; a class has no pixel."""
     generator = torch.Generator().manual_seed(1)
@@ -90,7 +90,7 @@ def soft_dice(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
     diagnose("The loss", found, dice(), usual, "(2 I + 1) / (P + L + 1) for each class, then the mean.")
 
 
-@exercise("11.4", "Seed by seed: what the seeds have in common drops out of the difference.")
+@exercise("12.4", "Seed by seed: what the seeds have in common drops out of the difference.")
 def paired(answer: Callable[[Mapping[int, float], Mapping[int, float]], tuple[float, float]]) -> None:
     """Takes rows with their seeds in different orders, of which one has a seed more."""
     base = {0: 0.50, 1: 0.58, 2: 0.61, 3: 0.55, 7: 0.20}

@@ -1,4 +1,4 @@
-"""Checks of notebook 13: reading dilations off a model, what a state dict holds, another order of concatenation."""
+"""Checks of notebook 15: reading dilations off a model, what a state dict holds, another order of concatenation."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -24,7 +24,7 @@ FACTS: dict[str, dict[str, Any]] = {
 }
 
 
-@exercise("13.1", "The dilations sit in the modules, in the order in which they are applied.")
+@exercise("15.1", "The dilations sit in the modules, in the order in which they are applied.")
 def block_dilations(answer: Callable[[nn.Module, int], Sequence[int]]) -> None:
     """Takes networks in which every convolution has a dilation of its own, also those that are not asked for."""
     with torch.device("meta"):
@@ -49,7 +49,7 @@ def block_dilations(answer: Callable[[nn.Module, int], Sequence[int]]) -> None:
         diagnose(f"block_dilations(model, {block})", found, right, usual, "ask of every module: block, type, size?")
 
 
-@exercise("13.2", "What has no parameter leaves no trace: load_state_dict is content, and the function is another.")
+@exercise("15.2", "What has no parameter leaves no trace: load_state_dict is content, and the function is another.")
 def in_a_state_dict(answer: Iterable[str]) -> None:
     """Expects those FACTS that the keys and shapes of a state dict tell."""
     expect(not isinstance(answer, str), "One string.", 'a set of strings is expected: {"dropout", ...}.')
@@ -72,7 +72,7 @@ def _shapes(changed: dict[str, Any]) -> dict[str, Size]:
     return {key: value.shape for key, value in model.state_dict().items()}
 
 
-@exercise("13.3", "The weights move with the channels that they multiply, a block of columns per branch.")
+@exercise("15.3", "The weights move with the channels that they multiply, a block of columns per branch.")
 def pool_last(answer: Callable[[Tensor], Tensor]) -> None:
     """Takes weights for [pooling, 1x1, r1, r2, r3] with branches of several widths."""
 

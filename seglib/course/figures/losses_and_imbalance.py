@@ -1,4 +1,4 @@
-"""The figure of notebook 11, section on what a loss asks of one pixel, and the correlation of class weights."""
+"""The figure of notebook 12, section on what a loss asks of one pixel, and the correlation of class weights."""
 
 from collections.abc import Callable, Mapping, Sequence
 

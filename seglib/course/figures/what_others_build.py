@@ -1,4 +1,4 @@
-"""The figure of notebook 13, section on the dilations of public implementations."""
+"""The figure of notebook 15, section on the dilations of public implementations."""
 
 from collections.abc import Mapping, Sequence
 

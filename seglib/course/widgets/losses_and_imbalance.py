@@ -1,4 +1,4 @@
-"""The explorer of notebook 11: focusing, smoothing and the number of classes -> what a loss asks of one pixel."""
+"""The explorer of notebook 12: focusing, smoothing and the number of classes -> what a loss asks of one pixel."""
 
 from functools import partial
 

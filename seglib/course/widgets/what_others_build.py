@@ -1,4 +1,4 @@
-"""The explorer of notebook 13: an implementation and an output stride -> its dilations under the papers'."""
+"""The explorer of notebook 15: an implementation and an output stride -> its dilations under the papers'."""
 
 from matplotlib.figure import Figure
 
