@@ -170,7 +170,7 @@ def _count_instances(instances: np.ndarray, predictions: np.ndarray, lengths: np
     instances, places = np.unique(instances, return_inverse=True)
     ids = instances // 1000
     if wrong := [int(i) for i in instances if i // 1000 >= len(LABELS) or i // 1000 in WITHOUT_INSTANCES]:
-        raise ValueError(f"instance_ids: expected ids, or id * 1000 + k for classes with instances; found {wrong}")
+        raise ValueError(f"instance_ids: expected ids, or id * 1000 + k for the classes with instances; found {wrong}")
     sizes = np.bincount(places, weights=lengths, minlength=len(instances))
     weights = MEAN_SIZE_OF_ID[ids] / sizes  # 0 for an ignored class
     found = []
