@@ -11,25 +11,8 @@ from seglib.data.voc import VOC_CLASSES, VOCSegmentation, voc_palette
 from seglib.metrics.cityscapes_labels import train_ids_to_ids
 
 __all__ = [
-    "CAMVID_CLASSES",
-    "CITYSCAPES_CLASSES",
-    "TOY_VOC_CLASSES",
-    "VOC_CLASSES",
-    "VOID",
-    "CamVid",
-    "CityscapesSegmentation",
-    "EpochBatches",
-    "PackedDataset",
-    "SegmentationDataset",
-    "ToyCityscapes",
-    "ToyVOC",
-    "VOCSegmentation",
-    "build_dataset",
-    "camvid_palette",
-    "cityscapes_palette",
-    "make_loader",
-    "pack",
-    "sample_rng",
-    "train_ids_to_ids",
-    "voc_palette",
-]
+    "CAMVID_CLASSES", "CITYSCAPES_CLASSES", "TOY_VOC_CLASSES", "VOC_CLASSES", "VOID",
+    "CamVid", "CityscapesSegmentation", "EpochBatches", "PackedDataset", "SegmentationDataset", "ToyCityscapes",
+    "ToyVOC", "VOCSegmentation", "build_dataset", "camvid_palette", "cityscapes_palette", "make_loader", "pack",
+    "sample_rng", "train_ids_to_ids", "voc_palette",
+]  # fmt: skip

@@ -53,10 +53,8 @@ class SegmentationDataset(Dataset):
             raise ValueError(f"names: expected one for each of the {len(files)} files, found {len(names)}")
         self.files = [(Path(image), Path(label)) for image, label in files]
         self.names = [image.stem for image, _ in self.files] if names is None else list(names)
-        self.classes = tuple(classes)
-        self.palette = palette
-        self.transform = transform
-        self.seed = seed
+        self.classes, self.palette = tuple(classes), palette
+        self.transform, self.seed = transform, seed
 
     @property
     def num_classes(self) -> int:
@@ -74,10 +72,7 @@ class SegmentationDataset(Dataset):
         return chosen
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Reads a sample as it is on the disk.
-
-        Returns:
-            image (H, W, 3) uint8 RGB and label (H, W) uint8, class indices with 255 = void.
+        """Reads a sample as it is on the disk: image (H, W, 3) uint8 RGB, label (H, W) uint8 indices with 255 = void.
 
         Raises:
             FileNotFoundError: if a file is missing.
@@ -86,17 +81,14 @@ class SegmentationDataset(Dataset):
         image_path, label_path = self.files[index]
         image, label = self.read_image(image_path), self.read_label(label_path)
         if label.shape != image.shape[:2]:
-            raise ValueError(
-                f"{label_path}: the label is {_size(label)}, its image {image_path.name} is {_size(image)} "
-                "(width x height); expected equal sizes"
-            )
+            size, expected = (f"{array.shape[1]} x {array.shape[0]}" for array in (label, image))
+            found = f"the label is {size}, its image {image_path.name} is {expected} (width x height)"
+            raise ValueError(f"{label_path}: {found}; expected equal sizes")
         # uint8 wraps: void, 255, becomes 0, and every class k becomes k + 1 <= K
         if (label + np.uint8(1)).max() > self.num_classes:
             wrong = [int(value) for value in np.unique(label) if self.num_classes <= value != VOID]
-            raise ValueError(
-                f"{label_path}: holds the label values {wrong}; expected 0 to {self.num_classes - 1} for "
-                f"{self.num_classes} classes, or {VOID} for void"
-            )
+            expected = f"expected 0 to {self.num_classes - 1} for {self.num_classes} classes, or {VOID} for void"
+            raise ValueError(f"{label_path}: holds the label values {wrong}; {expected}")
         return image, label
 
     def read_image(self, path: Path) -> np.ndarray:
@@ -111,11 +103,5 @@ class SegmentationDataset(Dataset):
         """Returns sample `index`, or `(epoch, index)`, after the transform; an index by itself is of epoch 0."""
         epoch, index = key if isinstance(key, tuple) else (0, key)
         index = range(len(self))[index]
-        image, label = self.read(index)
-        if self.transform is None:
-            return image, label
-        return self.transform(image, label, sample_rng(self.seed, epoch, index))
-
-
-def _size(array: np.ndarray) -> str:
-    return f"{array.shape[1]} x {array.shape[0]}"
+        sample = self.read(index)
+        return sample if self.transform is None else self.transform(*sample, sample_rng(self.seed, epoch, index))

@@ -1,6 +1,7 @@
 """Which samples make which batch: a function of seed and iteration, so that a run can stop anywhere and resume."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from seglib.data.base import SegmentationDataset
 from seglib.data.transforms import to_batch
 
 
+@dataclass(frozen=True)
 class EpochBatches(Sampler[list[tuple[int, int]]]):
     """Batches of (epoch, index) pairs, each epoch a permutation of the data set.
 
@@ -24,51 +26,38 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         seed: >= 0.
         start_iteration: 0 to `iterations`.
         rank: the number of this process, from 0.
-        world_size: how many processes share each batch.
-
-    Raises:
-        ValueError: if an argument is out of range, or the processes cannot have equal parts.
+        world_size: the number of processes that share each batch; divides `batch_size`.
     """
 
-    def __init__(
-        self,
-        length: int,
-        batch_size: int,
-        iterations: int,
-        seed: int,
-        start_iteration: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        if not 1 <= batch_size <= length:
-            raise ValueError(f"batch_size: expected 1 to the data set's {length} samples, found {batch_size}")
-        if not 0 <= start_iteration <= iterations:
-            raise ValueError(f"start_iteration: expected 0 to iterations = {iterations}, found {start_iteration}")
-        if batch_size % world_size:
-            raise ValueError(
-                f"batch_size: {batch_size}, shared by {world_size} processes; expected a multiple of {world_size}"
-            )
-        self.length = length
-        self.batch_size = batch_size
-        self.iterations = iterations
-        self.seed = seed
-        self.start_iteration = start_iteration
-        self.rank = rank
-        self.part = batch_size // world_size
+    length: int
+    batch_size: int
+    iterations: int
+    seed: int
+    start_iteration: int = 0
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_size <= self.length:
+            raise ValueError(f"batch_size: expected 1 to the data set's {self.length} samples, found {self.batch_size}")
+        if not 0 <= self.start_iteration <= self.iterations:
+            expected = f"0 to iterations = {self.iterations}"
+            raise ValueError(f"start_iteration: expected {expected}, found {self.start_iteration}")
+        if self.batch_size % self.world_size:
+            shared = f"{self.batch_size}, shared by {self.world_size} processes"
+            raise ValueError(f"batch_size: {shared}; expected a multiple of {self.world_size}")
 
     def __len__(self) -> int:
         return self.iterations - self.start_iteration
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        per_epoch = self.length // self.batch_size
-        iteration = self.start_iteration
-        while iteration < self.iterations:
-            epoch, first = divmod(iteration, per_epoch)
-            order = self.permutation(epoch)
-            for batch in range(first, min(per_epoch, first + self.iterations - iteration)):
-                start = batch * self.batch_size + self.rank * self.part
-                yield [(epoch, int(index)) for index in order[start : start + self.part]]
-                iteration += 1
+        per_epoch, part = self.length // self.batch_size, self.batch_size // self.world_size
+        for iteration in range(self.start_iteration, self.iterations):
+            epoch, batch = divmod(iteration, per_epoch)
+            if batch == 0 or iteration == self.start_iteration:
+                order = self.permutation(epoch)
+            start = batch * self.batch_size + self.rank * part
+            yield [(epoch, int(index)) for index in order[start : start + part]]
 
     def permutation(self, epoch: int) -> np.ndarray:
         """Returns the order of the samples in an epoch, (length,) int64."""

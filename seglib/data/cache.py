@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.lib.format import open_memmap
 from tqdm.auto import tqdm
 
 from seglib.data.base import SegmentationDataset, Transform
@@ -25,7 +26,7 @@ Source = tuple[str, int, int]  # path, bytes, modification time in ns
 
 
 def pack(dataset: SegmentationDataset, folder: str | Path, progress: bool = True) -> Path:
-    """Decodes every sample of `dataset`, without its transform, into `folder`: 4 bytes for each pixel.
+    """Decodes every sample of `dataset`, without its transform, into `folder`, which is returned: 4 bytes per pixel.
 
     The next call resumes. It decodes only what is not there or whose source file has changed, and removes what the data
     set no longer holds. Several processes may pack one data set at once; they share the work.
@@ -33,10 +34,7 @@ def pack(dataset: SegmentationDataset, folder: str | Path, progress: bool = True
     Args:
         dataset: any data set that reads files.
         folder: new, empty, or as an earlier call for this data set left it.
-        progress: False shows nothing.
-
-    Returns:
-        `folder`, for `PackedDataset`.
+        progress: False shows no bar.
 
     Raises:
         FileExistsError: if the folder holds something else, another data set, or these files read differently.
@@ -54,9 +52,9 @@ def pack(dataset: SegmentationDataset, folder: str | Path, progress: bool = True
         if not all(path.exists() for path in arrays[index]):
             for path, array in zip(arrays[index], dataset.read(index), strict=True):
                 _write(path, lambda file, array=array: np.save(file, np.ascontiguousarray(array)))
-    header = {"classes": dataset.classes, "palette": dataset.palette.tobytes().hex()}
     samples = [[name, *pair] for name, pair in zip(dataset.names, sources, strict=True)]
-    text = json.dumps({**header, "samples": samples}).encode()
+    content = {"classes": dataset.classes, "palette": dataset.palette.tobytes().hex(), "samples": samples}
+    text = json.dumps(content).encode()
     if not (folder / INDEX).exists() or (folder / INDEX).read_bytes() != text:
         _write(folder / INDEX, lambda file: file.write(text))
     wanted = {path for pair in arrays for path in pair}
@@ -107,30 +105,27 @@ class PackedDataset(SegmentationDataset):
         """Returns a view of what was decoded from `path`. Raises ValueError if that file is missing or cut off."""
         return _map(self._arrays[path])
 
-    def read_label(self, path: Path) -> np.ndarray:
-        """As `read_image`."""
-        return _map(self._arrays[path])
+    read_label = read_image
 
     def __getitem__(self, key: int | tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """As in `SegmentationDataset`; copies what no transform has copied yet, so that it can be written to."""
         image, label = super().__getitem__(key)
         return np.require(image, requirements="W"), np.require(label, requirements="W")
 
-    def verify(self, dataset: SegmentationDataset | None = None, progress: bool = False) -> None:
+    def verify(self, dataset: SegmentationDataset | None = None) -> None:
         """Compares every sample with the source files, decoded again.
 
         Args:
-            dataset: what was packed; decodes the source files. Without it, as where these do not exist, only shapes and
-                label values are checked.
-            progress: True shows a bar.
+            dataset: the one that was packed. Without it, as where the source files do not exist, only shapes and label
+                values are checked.
 
         Raises:
             ValueError: if a packed file differs or cannot be read; names it.
         """
         if dataset is not None and dataset.names != self.names:
             raise ValueError(f"verify: expected the {len(self)} samples that were packed, found {len(dataset)} others")
-        for index in tqdm(range(len(self)), "verify", unit="image", disable=not progress):
-            packed = super().read(index)
+        for index in tqdm(range(len(self)), "verify", unit="image", disable=None):
+            packed = super().read(index)  # with its checks
             expected = packed if dataset is None else dataset.read(index)
             for path, ours, theirs in zip(self.files[index], packed, expected, strict=True):
                 if not np.array_equal(ours, theirs):
@@ -167,16 +162,14 @@ def _check_folder(dataset: SegmentationDataset, folder: Path, arrays: list[tuple
     present = next((index for index, pair in enumerate(arrays) if all(path.exists() for path in pair)), None)
     for path, array in zip(arrays[present], dataset.read(present), strict=True) if present is not None else ():
         if not np.array_equal(_map(path), array):
-            raise FileExistsError(
-                f"{path}: holds what another data set reads from the same file, or is damaged; "
-                "expected a folder for each data set. If it is damaged, delete it and pack again"
-            )
+            found = "what another data set reads from the same file, or is damaged (delete it, then, and pack again)"
+            raise FileExistsError(f"{path}: holds {found}; expected a folder for each data set")
 
 
 def _map(path: Path) -> np.ndarray:
     try:
-        return np.asarray(np.load(path, mmap_mode="r"))
-    except (FileNotFoundError, ValueError, EOFError) as error:
+        return np.asarray(open_memmap(path, mode="r"))  # as np.load does after a look at the file's kind
+    except (FileNotFoundError, ValueError) as error:
         raise ValueError(f"{path}: missing or cut off ({error}); delete it and pack again") from error
 
 

@@ -49,7 +49,6 @@ class CamVid(SegmentationDataset):
     ) -> None:
         if split not in COUNTS:
             raise ValueError(f"split: expected one of {tuple(COUNTS)}, found {split!r}")
-        self.split = split
         images, labels = Path(root) / "images" / split, Path(root) / "labels" / split
         for folder in (images, labels):
             if not folder.is_dir():
@@ -68,8 +67,6 @@ class CamVid(SegmentationDataset):
         """Reads (H, W) uint8, 255 = void. Raises ValueError if void is 11, as in the published files."""
         label = super().read_label(path)
         if (label == PUBLISHED_VOID).any():
-            raise ValueError(
-                f"{path}: holds the value {PUBLISHED_VOID}, void in the published files; expected 0 to 10, or 255 for "
-                "void: `python -m seglib convert-camvid` converts them"
-            )
+            cure = "expected 0 to 10, or 255 for void: `python -m seglib convert-camvid` converts them"
+            raise ValueError(f"{path}: holds the value {PUBLISHED_VOID}, void in the published files; {cure}")
         return label

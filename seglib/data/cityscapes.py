@@ -8,8 +8,10 @@ from seglib.data.base import VOID, SegmentationDataset, Transform
 from seglib.data.images import check_files, open_image
 from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS
 
-_TRAINED = sorted((row for row in CITYSCAPES_LABELS if 0 <= row.train_id < 255), key=lambda row: row.train_id)
+_TRAINED = sorted((row for row in CITYSCAPES_LABELS if 0 <= row.train_id < VOID), key=lambda row: row.train_id)
 CITYSCAPES_CLASSES = tuple(row.name for row in _TRAINED)
+TRAIN_IDS = np.array([row.train_id for row in CITYSCAPES_LABELS if row.id >= 0], np.uint8)  # from id, 0 to 33
+LAST_ID = len(TRAIN_IDS) - 1
 SPLITS = {"fine": ("train", "val", "test"), "coarse": ("train", "val", "train_extra")}
 PACKAGES = {"fine": "gtFine_trainvaltest.zip (241 MB)", "coarse": "gtCoarse.zip (1.3 GB)"}
 IMAGE = "_leftImg8bit.png"
@@ -22,20 +24,12 @@ def cityscapes_palette() -> np.ndarray:
     return palette
 
 
-TRAIN_IDS = np.full(256, VOID, np.uint8)  # (256,), from id to trainId
-for _row in CITYSCAPES_LABELS:
-    if _row.id >= 0:
-        TRAIN_IDS[_row.id] = _row.train_id
-LAST_ID = max(row.id for row in CITYSCAPES_LABELS)
-
-
 class CityscapesSegmentation(SegmentationDataset):
     """Cityscapes (19 classes; 2,975 / 500 / 1,525 frames with fine, 19,998 more with coarse annotations).
 
     Frames are found by listing `leftImg8bit/SPLIT/CITY`. Labels come from `labelIds`, the files that the official
-    packages hold; `labelTrainIds` are not needed. The 15 ids that are not evaluated become void, 255;
-    `train_ids_to_ids` takes predictions back to ids. The annotations of "test" are withheld: its files hold only
-    void ids, so every label is 255, and only the official server can score predictions.
+    packages hold. The 15 ids that are not evaluated become void, 255; `train_ids_to_ids` takes predictions back to ids.
+    The annotations of "test" are withheld: every label is 255, and only the official server can score predictions.
 
     Args:
         root: the folder that holds `leftImg8bit` and `gtFine` or `gtCoarse`.

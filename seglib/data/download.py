@@ -34,11 +34,9 @@ class Archive:
     target: str
 
 
-_VOC_2012 = DATASET_YEAR_DICT["2012"]
-VOC = Archive(_VOC_2012["url"], _VOC_2012["filename"], _VOC_2012["md5"], "VOCdevkit/VOC2012", "VOC2012")
-SBD = Archive(
-    SBDataset.url, SBDataset.filename, SBDataset.md5, "benchmark_RELEASE/dataset", "benchmark_RELEASE/dataset"
-)
+_VOC, _SBD_FOLDER = DATASET_YEAR_DICT["2012"], "benchmark_RELEASE/dataset"
+VOC = Archive(_VOC["url"], _VOC["filename"], _VOC["md5"], source="VOCdevkit/VOC2012", target="VOC2012")
+SBD = Archive(SBDataset.url, SBDataset.filename, SBDataset.md5, source=_SBD_FOLDER, target=_SBD_FOLDER)
 
 
 def download(which: Literal["all", "voc", "sbd"], root: Path, /, url: str = "") -> None:
@@ -140,8 +138,6 @@ def _unpack(part: Path, archive: Archive, root: Path) -> None:
         (root / archive.target).parent.mkdir(exist_ok=True)
         (work / archive.source).rename(root / archive.target)
     except tarfile.TarError as error:
-        raise ValueError(
-            f"{part}: unsafe or damaged, nothing was unpacked ({error}); delete it, then try again"
-        ) from error
+        raise ValueError(f"{part}: unsafe or damaged, nothing was unpacked ({error}); delete it and retry") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -34,17 +34,11 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 def read_indices(path: Path) -> np.ndarray:
-    """Reads (H, W) uint8 of a palette or grey image: indices as stored, never colours.
-
-    Raises:
-        ValueError: if the image is of another kind; also as `open_image`.
-    """
+    """Reads (H, W) uint8 of a palette or grey image: indices as stored, never colours. Raises as `open_image` does."""
     image = open_image(path)
     if image.mode not in ("P", "L"):
-        raise ValueError(
-            f"{path}: an image of mode {image.mode}; expected class indices, a palette (P) or 8-bit grey (L) "
-            "image. Was the mask converted to colours?"
-        )
+        expected = "class indices, a palette (P) or 8-bit grey (L) image. Was the mask converted to colours?"
+        raise ValueError(f"{path}: an image of mode {image.mode}; expected {expected}")
     return np.array(image)
 
 
@@ -53,7 +47,5 @@ def check_files(paths: Sequence[Path], hint: str = "") -> None:
     # One listing per folder, because asking for each file takes minutes on a network drive.
     present = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in {p.parent for p in paths}}
     if missing := [path for path in paths if path.name not in present[path.parent]]:
-        names = some([path.name for path in missing], limit=3)
-        raise FileNotFoundError(
-            f"{missing[0].parent}: lacks {len(missing)} of the {len(paths)} files listed: {names}{hint and f'; {hint}'}"
-        )
+        names = some([path.name for path in missing], limit=3) + (hint and f"; {hint}")
+        raise FileNotFoundError(f"{missing[0].parent}: lacks {len(missing)} of the {len(paths)} files listed: {names}")

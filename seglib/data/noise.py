@@ -19,20 +19,15 @@ class NoisyMasks(SegmentationDataset):
     the epoch, so that a network can learn it by heart.
 
     Args:
-        dataset: whose files, transform and seed are taken over.
+        source: the data set whose files, transform and seed are taken over.
         pixels: the largest displacement along each axis, at least 1.
-
-    Raises:
-        ValueError: if pixels is below 1.
     """
 
-    def __init__(self, dataset: SegmentationDataset, pixels: int) -> None:
+    def __init__(self, source: SegmentationDataset, pixels: int) -> None:
         if pixels < 1:
             raise ValueError(f"pixels: expected at least 1, found {pixels}")
-        super().__init__(
-            dataset.files, dataset.classes, dataset.palette, dataset.transform, dataset.seed, dataset.names
-        )
-        self.source, self.pixels = dataset, pixels
+        super().__init__(source.files, source.classes, source.palette, source.transform, source.seed, source.names)
+        self.source, self.pixels = source, pixels
 
     def read_image(self, path: Path) -> np.ndarray:
         """Reads the data set's own image."""

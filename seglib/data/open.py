@@ -62,36 +62,27 @@ def _open(
 ) -> SegmentationDataset:
     seed = recipe.seed
     if recipe.data == "toy_voc":
-        return ToyVOC(split, root=data_root, transform=transform, seed=seed)
+        return ToyVOC(split, data_root, transform, seed)
     if recipe.data == "toy_cityscapes":
-        return ToyCityscapes(split, root=data_root, transform=transform, seed=seed)
+        return ToyCityscapes(split, data_root, transform, seed)
     if recipe.data == "voc":
-        root = data_root or data_folder() / "voc" / "VOCdevkit"
-        return VOCSegmentation(root, split, transform=transform, partial=recipe.partial, seed=seed)
+        return VOCSegmentation(data_root or data_folder() / "voc/VOCdevkit", split, transform, recipe.partial, seed)
     root = data_root or data_folder() / recipe.data
     if recipe.data == "cityscapes":
-        return CityscapesSegmentation(root, split, quality, transform=transform, seed=seed)
-    return CamVid(root, split, transform=transform, seed=seed)
+        return CityscapesSegmentation(root, split, quality, transform, seed)
+    return CamVid(root, split, transform, seed)
 
 
 def build_transform(recipe: Recipe) -> Compose:
     """Builds the recipe's augmentation."""
-    fill = Normalisation.named(recipe.normalisation).fill
-    return build_augmentation(
-        recipe.augmentation, recipe.crop_size, recipe.scale_range, recipe.flip, fill, recipe.squash
-    )
+    crop, fill = recipe.crop_size, Normalisation.named(recipe.normalisation).fill
+    return build_augmentation(recipe.augmentation, crop, recipe.scale_range, recipe.flip, fill, recipe.squash)
 
 
 def split_into_folds(length: int, folds: int, seed: int = 0) -> list[list[int]]:
-    """Splits range(length) at random into parts whose sizes differ by at most one, each in ascending order.
+    """Splits range(length) at random into `folds` parts whose sizes differ by at most one, each in ascending order.
 
     Train on all parts but one and validate on that one; every sample is then validated on exactly once.
-
-    Args:
-        folds: number of parts, 2 to `length`.
-
-    Raises:
-        ValueError: if there are fewer than two folds, or more than samples.
     """
     if not 2 <= folds <= length:
         raise ValueError(f"folds = {folds}; expected 2 to {length}, the number of samples")

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from seglib.data.base import VOID
 
+Size = tuple[int, int]  # height and width, or row and column
 
-def resample_image(
-    image: np.ndarray, size: tuple[int, int], corner: tuple[int, int], extent: tuple[int, int]
-) -> np.ndarray:
+
+def resample_image(image: np.ndarray, size: Size, corner: Size, extent: Size) -> np.ndarray:
     """Cuts a window out of the bilinearly resized image, antialiased when it shrinks: equal to resizing all of it.
 
     Only the rows that the window needs are read. torch's vectorised kernel resizes them at full width in less time
@@ -20,10 +20,7 @@ def resample_image(
         image: (H, W, 3) uint8.
         size: (height, width) after resizing.
         corner: (top, left) of the window in the resized image.
-        extent: (height, width) of the window.
-
-    Returns:
-        (*extent, 3) uint8.
+        extent: (height, width) of the window, which is returned.
     """
     side, reach = image.shape[0], max(1.0, image.shape[0] / size[0])  # the filter's half width in source pixels
     first = max(0, int((corner[0] + 0.5) * side / size[0] - reach) - 1)
@@ -37,19 +34,14 @@ def resample_image(
     return _resize(columns, (size[0], extent[1]))[corner[0] : corner[0] + extent[0]]
 
 
-def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _resize(image: np.ndarray, size: Size) -> np.ndarray:
     if image.shape[:2] == size:
         return image
     return to_image(F.interpolate(to_pixels(image), size=size, mode="bilinear", antialias=True))
 
 
-def resample_label(
-    label: np.ndarray, size: tuple[int, int], corner: tuple[int, int], extent: tuple[int, int]
-) -> np.ndarray:
-    """Cuts the same window out of the label map, by nearest pixel: no new value appears.
-
-    Arguments as of `resample_image`.
-    """
+def resample_label(label: np.ndarray, size: Size, corner: Size, extent: Size) -> np.ndarray:
+    """Cuts the same window out of the label map, by nearest pixel: no new value appears."""
     rows, columns = (
         (2 * np.arange(first, first + count) + 1) * side // (2 * resized)  # pixel centres, in exact integers
         for side, resized, first, count in zip(label.shape, size, corner, extent, strict=True)
@@ -57,22 +49,11 @@ def resample_label(
     return label[rows].take(columns, axis=1)  # far faster than [:, columns]
 
 
-def pad(
-    image: np.ndarray, label: np.ndarray, size: tuple[int, int], fill: tuple[int, int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Puts image and label at the top left of new arrays of `size`; the rest is `fill` and void.
-
-    Raises:
-        ValueError: if the image is larger than `size`.
-    """
+def pad(image: np.ndarray, label: np.ndarray, size: Size, fill: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Puts image and label at the top left of new arrays of `size`, at least as large; the rest is `fill` and void."""
     height, width = label.shape
-    if height > size[0] or width > size[1]:
-        raise ValueError(
-            f"pad: the image is {width} x {height} (width x height); expected at most {size[1]} x {size[0]}"
-        )
-    row = np.empty((size[1], 3), dtype=np.uint8)
-    row[:] = fill  # row by row is far faster than pixel by pixel
-    padded_image, padded_label = np.empty((*size, 3), dtype=np.uint8), np.full(size, VOID, dtype=np.uint8)
+    row = np.full((size[1], 3), fill, np.uint8)  # row by row is far faster than pixel by pixel
+    padded_image, padded_label = np.empty((*size, 3), np.uint8), np.full(size, VOID, np.uint8)
     padded_image[:height, :width] = image
     padded_image[:height, width:] = row[width:]
     padded_image[height:] = row

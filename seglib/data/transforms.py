@@ -16,9 +16,10 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 from seglib.data.base import VOID, Transform
-from seglib.data.resampling import flip, pad, resample_image, resample_label, to_image, to_pixels
+from seglib.data.resampling import Size, flip, pad, resample_image, resample_label, to_image, to_pixels
 
 Sample = tuple[np.ndarray, np.ndarray]
+Colour = tuple[int, int, int]  # RGB
 IMAGE_MEAN = (124, 116, 104)  # ImageNet's mean colour, which normalises to 0
 LEVELS = ("geometric", "photometric", "occlusion")
 
@@ -47,33 +48,25 @@ class RandomScaleCrop:
         crop_size: side of the square window, or (height, width), in pixels.
         scale_range: smallest and largest scale, > 0.
         fill: RGB of padded pixels, 0 to 255.
-
-    Raises:
-        ValueError: if an argument is out of range.
     """
 
-    crop_size: int | tuple[int, int]
+    crop_size: int | Size
     scale_range: tuple[float, float] = (0.5, 2.0)
-    fill: tuple[int, int, int] = IMAGE_MEAN
+    fill: Colour = IMAGE_MEAN
 
     def __post_init__(self) -> None:
         if not 0 < self.scale_range[0] <= self.scale_range[1]:
             raise ValueError(f"scale_range: expected 0 < smallest <= largest, found {self.scale_range}")
 
-    @property
-    def window(self) -> tuple[int, int]:
-        """(height, width) of every result."""
-        return (self.crop_size, self.crop_size) if isinstance(self.crop_size, int) else self.crop_size
-
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
         draws, (low, high) = rng.random(3), self.scale_range
+        crop = (self.crop_size, self.crop_size) if isinstance(self.crop_size, int) else self.crop_size
         scale = low + draws[0] * (high - low)
         size = tuple(max(1, int(side * scale)) for side in label.shape)  # truncated, as the authors' code does
-        extent = tuple(min(side, window) for side, window in zip(size, self.window, strict=True))
+        extent = tuple(min(pair) for pair in zip(size, crop, strict=True))
         corner = tuple(int(u * (s - e + 1)) for u, s, e in zip(draws[1:], size, extent, strict=True))
-        image = resample_image(image, size, corner, extent)
-        label = resample_label(label, size, corner, extent)
-        return pad(image, label, self.window, self.fill)
+        image, label = resample_image(image, size, corner, extent), resample_label(label, size, corner, extent)
+        return pad(image, label, crop, self.fill)
 
 
 @dataclass(frozen=True)
@@ -83,16 +76,14 @@ class RandomFlip:
     p: float = 0.5
 
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
-        if rng.random() >= self.p:
-            return image, label
-        return flip(image), flip(label)
+        return (flip(image), flip(label)) if rng.random() < self.p else (image, label)
 
 
 @dataclass(frozen=True)
 class Squash:
     """Resizes to (height, width) whatever the image's own proportions are: notebook 07 shows the price."""
 
-    size: tuple[int, int]
+    size: Size
 
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator | None = None) -> Sample:
         whole = self.size, (0, 0), self.size
@@ -104,7 +95,7 @@ class ResizeKeepAspect:
     """Resizes the longer side to `size` pixels and pads to a square of `size` at the bottom and the right."""
 
     size: int
-    fill: tuple[int, int, int] = IMAGE_MEAN
+    fill: Colour = IMAGE_MEAN
 
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator | None = None) -> Sample:
         scale = self.size / max(label.shape)
@@ -166,7 +157,7 @@ class RandomOcclusion:
     """
 
     p: float = 0.5
-    fill: tuple[int, int, int] = IMAGE_MEAN
+    fill: Colour = IMAGE_MEAN
 
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
         draw, area, aspect, *corner = rng.random(5)
@@ -176,8 +167,8 @@ class RandomOcclusion:
         area = (0.02 + area * (0.2 - 0.02)) * height * width
         lowest, highest = math.log(0.3), math.log(3.3)  # 1 : 3 and 3 : 1 are about equally likely
         ratio = math.exp(lowest + aspect * (highest - lowest))
-        rows = min(height, max(1, round(math.sqrt(area * ratio))))
-        columns = min(width, max(1, round(math.sqrt(area / ratio))))
+        rows, columns = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        rows, columns = min(height, max(1, rows)), min(width, max(1, columns))
         top, left = int(corner[0] * (height - rows + 1)), int(corner[1] * (width - columns + 1))
         hidden = np.s_[top : top + rows, left : left + columns]
         image, label = image.copy(), label.copy()
@@ -190,8 +181,8 @@ def build_augmentation(
     crop_size: int,
     scale_range: tuple[float, float] = (0.5, 2.0),
     flip: float = 0.5,
-    fill: tuple[int, int, int] = IMAGE_MEAN,
-    squash: tuple[int, int] | None = None,
+    fill: Colour = IMAGE_MEAN,
+    squash: Size | None = None,
 ) -> Compose:
     """Builds the training transform of a level; each level does all that the one before it does.
 
@@ -203,34 +194,22 @@ def build_augmentation(
         crop_size, scale_range, fill: as of `RandomScaleCrop`.
         flip: probability of a mirror image.
         squash: (height, width) of a plain resize in place of scale and crop; None for none.
-
-    Raises:
-        ValueError: if the level is unknown.
     """
     if level not in LEVELS:
         raise ValueError(f"augmentation: level = {level!r}; expected one of {LEVELS}")
     window = Squash(squash) if squash else RandomScaleCrop(crop_size, scale_range, fill)
-    steps: list[Transform] = [window, RandomFlip(flip)]
-    if level != "geometric":
-        steps.insert(0, ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.05))
-    if level == "occlusion":
-        steps.insert(1, RandomBlur())
-        steps.append(RandomOcclusion(fill=fill))
-    return Compose(tuple(steps))
+    colours = [] if level == "geometric" else [ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.05)]
+    blur, occlusion = ([RandomBlur()], [RandomOcclusion(fill=fill)]) if level == "occlusion" else ([], [])
+    return Compose((*colours, *blur, window, RandomFlip(flip), *occlusion))
 
 
 def to_batch(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
-    """Stacks samples: images (B, 3, H, W) uint8 in channels_last order, labels (B, H, W) uint8.
-
-    Raises:
-        ValueError: if the samples differ in size, or there are none.
-    """
+    """Stacks samples of one size: images (B, 3, H, W) uint8 in channels_last order, labels (B, H, W) uint8."""
     sizes = {label.shape for _, label in samples}
     if len(sizes) != 1:
         found = ", ".join(f"{width} x {height}" for height, width in sorted(sizes)) or "no sample"
         raise ValueError(f"to_batch: expected samples of one size, found {found}; crop or pad them first")
-    images = torch.from_numpy(np.stack([image for image, _ in samples]))
-    labels = torch.from_numpy(np.stack([label for _, label in samples]))
+    images, labels = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*samples, strict=True))
     return images.permute(0, 3, 1, 2), labels  # (B, H, W, 3) -> (B, 3, H, W)
 
 
@@ -247,17 +226,14 @@ class Normalisation:
         return {"imagenet": IMAGENET, "unit": UNIT}[convention]
 
     @property
-    def fill(self) -> tuple[int, int, int]:
+    def fill(self) -> Colour:
         """The uint8 RGB colour nearest to the mean: what padding should be."""
-        red, green, blue = (round(255 * value) for value in self.mean)
-        return red, green, blue
+        return tuple(round(255 * value) for value in self.mean)
 
     def __call__(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 -> float32 on the same device, in the same memory format. Raises ValueError otherwise."""
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(
-                f"normalise: expected images (B, 3, H, W) uint8, found {tuple(images.shape)} {images.dtype}"
-            )
+            raise ValueError(f"expected images (B, 3, H, W) uint8, found {tuple(images.shape)} {images.dtype}")
         mean, std = (torch.tensor(v).to(images.device, non_blocking=True) for v in (self.mean, self.std))
         values = images.to(torch.float32)
         if values.is_contiguous(memory_format=torch.channels_last):

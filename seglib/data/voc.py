@@ -2,7 +2,6 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -34,9 +33,9 @@ class VOCSegmentation(SegmentationDataset):
 
     train, val and trainval take their labels from `SegmentationClass`. trainaug is VOC's train and what SBD adds to it
     without touching val; all its labels come from `SegmentationClassAug`. Where that folder is missing, or `sbd_root`
-    is given, they are VOC's own for VOC's train and SBD's .mat files for the rest. Where `trainaug.txt` is missing it
-    is made from SBD's: (VOC train + SBD train + SBD val) - VOC val = 1,464 + 6,820 + 2,298 = 10,582. Where
-    `trainval.txt` is missing it is train + val.
+    is given, they are VOC's own for VOC's train and SBD's .mat files for the rest. A missing `trainaug.txt` is made
+    from SBD's: (VOC train + SBD train + SBD val) - VOC val = 1,464 + 6,820 + 2,298; a missing `trainval.txt` is
+    train + val.
 
     Args:
         root: the `VOCdevkit` folder, which holds `VOC2012`.
@@ -50,8 +49,6 @@ class VOCSegmentation(SegmentationDataset):
         ValueError: if the split is unknown, a count is not the official one, or trainaug overlaps val or lacks some of
             train.
     """
-
-    class_names: ClassVar[tuple[str, ...]] = VOC_CLASSES
 
     def __init__(
         self,
@@ -77,7 +74,7 @@ class VOCSegmentation(SegmentationDataset):
         check_files(images)
         check_files(labels)
         files = list(zip(images, labels, strict=True))
-        super().__init__(files, self.class_names, voc_palette(), transform, seed, names)
+        super().__init__(files, VOC_CLASSES, voc_palette(), transform, seed, names)
 
     def read_label(self, path: Path) -> np.ndarray:
         """Reads (H, W) uint8 of a PNG, or of one of SBD's .mat files."""
@@ -92,10 +89,8 @@ class VOCSegmentation(SegmentationDataset):
         else:
             names = _read_list(path)
         if not self._partial and len(names) != COUNTS[split]:
-            raise ValueError(
-                f"{path}: {len(names)} images; expected the official {COUNTS[split]}. "
-                "partial=True accepts a part of the data set, whose scores compare with no published number."
-            )
+            cure = "partial=True accepts a part of the data set, whose scores compare with no published number"
+            raise ValueError(f"{path}: {len(names)} images; expected the official {COUNTS[split]}. {cure}")
         return names
 
     def _trainaug(self, path: Path) -> list[str]:
@@ -106,9 +101,7 @@ class VOCSegmentation(SegmentationDataset):
             added = _read_list(self._sbd / "train.txt") + _read_list(self._sbd / "val.txt")
             names = sorted(train.union(added) - val)
         else:
-            raise FileNotFoundError(
-                f"{path}: no such list, and no benchmark_RELEASE folder (SBD) to make it from; expected one of them"
-            )
+            raise FileNotFoundError(f"{path}: no such list, and no benchmark_RELEASE folder (SBD) to make it from")
         if leaked := sorted(val.intersection(names)):
             raise ValueError(f"{path}: {len(leaked)} of val's images are in trainaug: {some(leaked)}; expected none")
         if lacking := sorted(train.difference(names)):
@@ -122,9 +115,7 @@ class VOCSegmentation(SegmentationDataset):
         if augmented.is_dir() and not use_sbd:
             return [augmented / f"{name}.png" for name in names]
         if self._sbd is None:
-            raise FileNotFoundError(
-                f"{augmented}: no such folder, and no benchmark_RELEASE folder (SBD) with labels; expected one of them"
-            )
+            raise FileNotFoundError(f"{augmented}: no such folder, and no benchmark_RELEASE folder (SBD) with labels")
         train = set(self._ids("train"))
         return [own / f"{name}.png" if name in train else self._sbd / "cls" / f"{name}.mat" for name in names]
 
@@ -132,11 +123,12 @@ class VOCSegmentation(SegmentationDataset):
 def _find_sbd(root: Path, sbd_root: str | Path | None) -> Path | None:
     """Finds SBD's `dataset` folder: the one that holds cls/, train.txt and val.txt."""
     near = [folder / "benchmark_RELEASE" for folder in (root, root.absolute().parent)]
-    folders = [Path(place) / "dataset" for place in (near if sbd_root is None else [sbd_root])]
-    found = next((folder for folder in folders if (folder / "cls").is_dir()), None)
-    if found is None and sbd_root is not None:
+    for folder in near if sbd_root is None else [Path(sbd_root)]:
+        if (folder / "dataset" / "cls").is_dir():
+            return folder / "dataset"
+    if sbd_root is not None:
         raise FileNotFoundError(f"sbd_root: {sbd_root} holds no dataset/cls; expected SBD's benchmark_RELEASE folder")
-    return found
+    return None
 
 
 def _read_list(path: Path) -> list[str]:
@@ -159,7 +151,5 @@ def _read_mat(path: Path) -> np.ndarray:
         return loadmat(path)["GTcls"][0]["Segmentation"][0].astype(np.uint8)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
-    except MemoryError:
-        raise
     except Exception as error:  # scipy raises many kinds on a damaged file
         raise ValueError(f"{path}: not one of SBD's label files ({error})") from error

@@ -33,15 +33,9 @@ INSTANCE_CATEGORIES = tuple(
 CROWD_END = 1000  # instanceIds up to here are plain ids: stuff, and groups whose members are not told apart
 # Mean size in pixels of a class's instances in the training set, as the evaluation script has them.
 MEAN_INSTANCE_SIZE = {
-    "person": 3462.4756337644,
-    "rider": 3930.4788056518,
-    "car": 12794.0202738185,
-    "truck": 27855.1264367816,
-    "bus": 35732.1511111111,
-    "train": 67583.7075812274,
-    "motorcycle": 6298.7200839748,
-    "bicycle": 4672.3249222261,
-}
+    "person": 3462.4756337644, "rider": 3930.4788056518, "car": 12794.0202738185, "truck": 27855.1264367816,
+    "bus": 35732.1511111111, "train": 67583.7075812274, "motorcycle": 6298.7200839748, "bicycle": 4672.3249222261,
+}  # fmt: skip
 MEAN_SIZE_OF_ID = np.array([MEAN_INSTANCE_SIZE.get(row.name, 0.0) for row in LABELS])  # 0: not counted
 CATEGORY_OF_ID = np.array([row.category_id for row in LABELS])
 WITHOUT_INSTANCES = {row.id for row in EVALUATED if not row.has_instances}
@@ -56,17 +50,13 @@ ID_MODES = ("L", "P", "I;16", "I;16B", "I")  # Pillow's names of 8, 16 and 32 bi
 
 @dataclass(frozen=True)
 class StreetResult:
-    """Scores as fractions in 0..1 by name; a class neither labelled nor predicted is nan and left out of the means.
+    """Scores as fractions in 0..1 by name; a class neither labelled nor predicted is nan and left out of the means."""
 
-    iou: of the 19 evaluated classes. iiou: of the eight that have instances. category_iou: of the seven categories.
-    category_iiou: of human and vehicle. miou, miiou, category_miou, category_miiou: their means.
-    """
-
-    iou: dict[str, float]
-    iiou: dict[str, float]
-    category_iou: dict[str, float]
-    category_iiou: dict[str, float]
-    miou: float
+    iou: dict[str, float]  # of the 19 evaluated classes
+    iiou: dict[str, float]  # of the eight that have instances
+    category_iou: dict[str, float]  # of the seven categories
+    category_iiou: dict[str, float]  # of human and vehicle
+    miou: float  # this and the rest: the means of these four
     miiou: float
     category_miou: float
     category_miiou: float
@@ -107,15 +97,11 @@ class StreetScores:
         self.category_instances = np.zeros((len(LABELS), 2))
 
     def update(self, label_ids: np.ndarray, prediction_ids: np.ndarray, instance_ids: np.ndarray) -> None:
-        """Counts a frame: three integer arrays of one shape.
+        """Counts a frame: three integer arrays of one shape. If one is refused, nothing is counted.
 
         Args:
             label_ids, prediction_ids: ids, 0 to 33.
             instance_ids: id * 1000 + k for a single instance, else the id.
-
-        Raises:
-            TypeError: if an array does not hold integers.
-            ValueError: if the shapes differ, or a value is impossible; nothing is counted then.
         """
         planes = (label_ids, prediction_ids, instance_ids)
         for name, plane in zip(PLANES, planes, strict=True):
@@ -127,8 +113,10 @@ class StreetScores:
             return
         found = [runs_of(piece) for piece in pieces_of(planes)]  # of two million pixels, some ten thousand runs
         labels, predictions, instances, lengths = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        _check_ids("label_ids", labels)
-        _check_ids("prediction_ids", predictions)
+        for name, ids in (("label_ids", labels), ("prediction_ids", predictions)):
+            if wrong := [int(value) for value in np.unique(ids) if not 0 <= value < len(LABELS)]:
+                hint = f"; 255 is void among trainIds: are these trainIds? {CONVERT}" if 255 in wrong else ""
+                raise ValueError(f"{name}: expected ids, 0 to {len(LABELS) - 1}, found {wrong}{hint}")
         single = instances > CROWD_END
         by_class, by_category = _count_instances(instances[single], predictions[single], lengths[single])
         codes = labels * len(LABELS) + predictions
@@ -177,21 +165,12 @@ class StreetScores:
         return bool(predicted) and max(predicted) <= 18 and any(LABELS[i].ignored for i in predicted - {0})
 
 
-def _check_ids(name: str, values: np.ndarray) -> None:
-    if values.min() < 0 or values.max() >= len(LABELS):
-        wrong = [int(value) for value in np.unique(values) if not 0 <= value < len(LABELS)]
-        hint = f"; 255 is void among trainIds: are these trainIds? {CONVERT}" if 255 in wrong else ""
-        raise ValueError(f"{name}: expected ids, 0 to {len(LABELS) - 1}, found {wrong}{hint}")
-
-
 def _count_instances(instances: np.ndarray, predictions: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
     """Weighted right and wrong pixels (34, 2) by class, for right = the id and for right = its category."""
     instances, places = np.unique(instances, return_inverse=True)
     ids = instances // 1000
-    impossible = [int(i) for i in instances if i // 1000 >= len(LABELS) or i // 1000 in WITHOUT_INSTANCES]
-    if impossible:
-        expected = "ids, or id * 1000 + k for the classes that have instances"
-        raise ValueError(f"instance_ids: expected {expected}; found {impossible}")
+    if wrong := [int(i) for i in instances if i // 1000 >= len(LABELS) or i // 1000 in WITHOUT_INSTANCES]:
+        raise ValueError(f"instance_ids: expected ids, or id * 1000 + k for the classes with instances; found {wrong}")
     sizes = np.bincount(places, weights=lengths, minlength=len(instances))
     weights = MEAN_SIZE_OF_ID[ids] / sizes  # 0 for an ignored class
     found = []
@@ -242,12 +221,7 @@ def _files_in(folder: str | Path) -> Iterator[Path]:
 
 
 def score_frame(frame: Frame) -> StreetScores:
-    """The counts of one frame's files: labelIds, prediction, instanceIds.
-
-    Raises:
-        ValueError: if a file cannot be read, is no map of ids, does not have the size of the labelIds, or holds an
-            impossible value; the message names it.
-    """
+    """Counts one frame's files: labelIds, prediction, instanceIds. Raises ValueError that names the file at fault."""
     planes = [_read_ids(path) for path in frame]
     for path, plane in zip(frame, planes, strict=True):
         if plane.shape != planes[0].shape:
@@ -257,8 +231,8 @@ def score_frame(frame: Frame) -> StreetScores:
     try:
         scores.update(*planes)
     except ValueError as error:
-        files = dict(zip(PLANES, frame, strict=True))
-        raise ValueError(f"{files[str(error).split(':')[0]]}: {error}") from None
+        path = frame[PLANES.index(str(error).split(":")[0])]
+        raise ValueError(f"{path}: {error}") from None
     return scores
 
 
@@ -298,19 +272,19 @@ def score_folders(ground_truth: str | Path, predictions: str | Path, workers: in
             end = "" if number < len(frames) else "\n"
             print(f"\r{number} of {len(frames)} frames", end=end, file=sys.stderr, flush=True)
     if total.suspects_train_ids:
-        reason = "holds no id above 18, but ids that are not evaluated"
-        raise ValueError(f"{predictions}: {reason}: are these trainIds? {CONVERT}")
+        found = "holds no id above 18, but ids that are not evaluated"
+        raise ValueError(f"{predictions}: {found}: are these trainIds? {CONVERT}")
     return total
 
 
 def _score_frames(frames: Sequence[Frame], workers: int) -> Iterator[StreetScores]:
     if workers == 1:
         yield from map(score_frame, frames)
-    else:
-        from concurrent.futures import ProcessPoolExecutor
+        return
+    from concurrent.futures import ProcessPoolExecutor
 
-        with ProcessPoolExecutor(workers) as pool:
-            yield from pool.map(score_frame, frames)
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(score_frame, frames)
 
 
 def score_cityscapes(ground_truth: Path, predictions: Path, *, output: Path | None = None, workers: int = 1) -> None:

@@ -25,10 +25,8 @@ def _read_labels() -> tuple[CityscapesLabel, ...]:
     with Path(__file__).with_suffix(".csv").open(encoding="utf-8", newline="") as file:
         for name, id_, train_id, category, category_id, has_instances, ignored, *colour in list(csv.reader(file))[1:]:
             flags = has_instances == "1", ignored == "1"
-            red, green, blue = map(int, colour)
-            labels.append(
-                CityscapesLabel(name, int(id_), int(train_id), category, int(category_id), *flags, (red, green, blue))
-            )
+            values = name, int(id_), int(train_id), category, int(category_id), *flags, tuple(map(int, colour))
+            labels.append(CityscapesLabel(*values))
     return tuple(labels)
 
 
@@ -45,8 +43,6 @@ def train_ids_to_ids(labels: np.ndarray) -> np.ndarray:
         if 0 <= row.train_id < 255:
             table[row.train_id] = row.id
     table[255] = 0
-    outside = labels.size > 0 and (labels.min() < 0 or labels.max() > 255)
-    if outside or (table[labels] == 255).any():
-        values = [int(value) for value in np.unique(labels) if not 0 <= value <= 255 or table[value] == 255]
-        raise ValueError(f"labels: expected trainIds, 0 to 18 or 255 for void; found {values}")
+    if wrong := [int(value) for value in np.unique(labels) if not 0 <= value <= 255 or table[value] == 255]:
+        raise ValueError(f"labels: expected trainIds, 0 to 18 or 255 for void; found {wrong}")
     return table[labels]

@@ -51,11 +51,7 @@ class Scores:
     mean_dice: float
 
     def mean_iou_over(self, classes: Iterable[int]) -> float:
-        """The mean IoU over a subset of the class indices; absent classes are left out, nan if all are absent.
-
-        Raises:
-            IndexError: if an index is outside 0..K-1.
-        """
+        """The mean IoU over a subset of the class indices; absent classes are left out, nan if all are absent."""
         indices = list(classes)
         for index in indices:
             if not 0 <= index < len(self.iou):
@@ -76,26 +72,21 @@ class ConfusionMatrix:
     Args:
         num_classes: K >= 1.
         ignore_index: the label of pixels that are not counted ("void"), None for none.
-        device: where the counts are kept, the CPU if None; updates may come from any device.
+        device: where the counts are kept; updates may come from any device.
     """
 
-    def __init__(
-        self, num_classes: int, ignore_index: int | None = 255, device: torch.device | str | None = None
-    ) -> None:
+    def __init__(self, num_classes: int, ignore_index: int | None = 255, device: torch.device | str = "cpu") -> None:
         if num_classes < 1:
             raise ValueError(f"num_classes: expected at least 1, found {num_classes}")
-        self.num_classes = num_classes
-        self.ignore_index = ignore_index
-        self.matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device or "cpu")
+        self.num_classes, self.ignore_index = num_classes, ignore_index
+        self.matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
 
     @classmethod
     def from_matrix(cls, matrix: Labels, ignore_index: int | None = 255) -> ConfusionMatrix:
         """A confusion matrix that starts from given counts, (K, K) integers >= 0."""
         counts = _integer_tensor(matrix, "matrix")
         if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or bool((counts < 0).any()):
-            raise ValueError(
-                f"matrix: expected (K, K) counts >= 0, found shape {tuple(counts.shape)} or negative counts"
-            )
+            raise ValueError(f"matrix: expected (K, K) counts >= 0, found {tuple(counts.shape)} or negative counts")
         result = cls(counts.shape[0], ignore_index, counts.device)
         result.matrix += counts
         return result
@@ -116,36 +107,25 @@ class ConfusionMatrix:
         labels = _integer_tensor(labels, "labels").to(predictions.device)
         if labels.shape != predictions.shape:
             hint = " (class scores? take .argmax(1) first)" if predictions.ndim == labels.ndim + 1 else ""
-            raise ValueError(
-                f"labels and predictions: expected one shape, found labels {tuple(labels.shape)} "
-                f"and predictions {tuple(predictions.shape)}{hint}"
-            )
+            found = f"labels {tuple(labels.shape)} and predictions {tuple(predictions.shape)}{hint}"
+            raise ValueError(f"labels and predictions: expected one shape, found {found}")
         if labels.numel() == 0:
             return
         rows, columns, pixels = count_pairs(labels, predictions)
-        if self.ignore_index is not None:
-            labelled = rows != self.ignore_index
+        k, ignored = self.num_classes, self.ignore_index
+        if ignored is not None:
+            labelled = rows != ignored
             rows, columns, pixels = rows[labelled], columns[labelled], pixels[labelled]
-        self._check_range("labels", rows)
-        self._check_range("predictions", columns)
-        k = self.num_classes
+        for name, values in (("labels", rows), ("predictions", columns)):
+            outside = values[(values < 0) | (values >= k)]
+            if outside.size:
+                expected = f"values in 0..{k - 1} (num_classes = {k}) where the label is not ignore_index {ignored}"
+                raise ValueError(f"{name}: expected {expected}, found {outside[0]}")
         counts = np.bincount(rows * k + columns, weights=pixels, minlength=k * k)  # float64 is exact up to 2^53
         self.matrix += torch.from_numpy(counts.astype(np.int64)).view(k, k).to(self.matrix.device)
 
-    def _check_range(self, name: str, values: np.ndarray) -> None:
-        outside = values[(values < 0) | (values >= self.num_classes)]
-        if outside.size:
-            raise ValueError(
-                f"{name}: expected values in 0..{self.num_classes - 1} (num_classes = {self.num_classes}) where the "
-                f"label is not ignore_index {self.ignore_index}, found {outside[0]}"
-            )
-
     def merge(self, other: ConfusionMatrix) -> None:
-        """Adds the counts of another matrix.
-
-        Raises:
-            ValueError: if its num_classes or its ignore_index is another.
-        """
+        """Adds the counts of another matrix of the same num_classes and ignore_index."""
         for name in ("num_classes", "ignore_index"):
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours != theirs:
@@ -177,13 +157,10 @@ def boundary_band(labels: Tensor, width: int, ignore_index: int = 255) -> Tensor
     Args:
         labels: integers (..., H, W).
         width: w >= 1 pixels; the void pixels are dilated by a square of side 2w + 1.
-        ignore_index: the label of void pixels.
+        ignore_index: the label of void pixels, which the labels' type can hold.
 
     Returns:
         A bool mask (..., H, W), False on the void pixels themselves.
-
-    Raises:
-        ValueError: if width < 1, or if the labels' type cannot hold ignore_index.
     """
     if width < 1:
         raise ValueError(f"width: expected at least 1 pixel, found {width}")
@@ -215,12 +192,8 @@ def update_trimap(matrices: Mapping[int, ConfusionMatrix], labels: Labels, predi
     """Counts the pixels of each trimap.
 
     Args:
-        matrices: the matrix of each band by the band's width in pixels.
-        labels, predictions: integers (..., H, W).
-
-    Raises:
-        ValueError: as `boundary_band` and `ConfusionMatrix.update`, and if a matrix has no ignore_index, since the band
-            grows out of the void pixels.
+        matrices: the matrix of each band by the band's width in pixels; each needs its ignore_index, void.
+        labels, predictions: integers (..., H, W), as in `ConfusionMatrix.update`.
     """
     labels = _integer_tensor(labels, "labels")
     for width, matrix in matrices.items():
@@ -233,8 +206,7 @@ def update_trimap(matrices: Mapping[int, ConfusionMatrix], labels: Labels, predi
 def _integer_tensor(values: Labels, name: str) -> Tensor:
     if isinstance(values, np.ndarray):
         # Torch takes neither negative strides nor, without a warning, the read-only arrays that PIL hands out.
-        usable = values.flags.writeable and all(stride >= 0 for stride in values.strides)
-        values = torch.from_numpy(values if usable else values.copy())
+        values = torch.from_numpy(np.require(values, requirements=["C", "W"]))
     if values.is_floating_point() or values.is_complex():
         raise TypeError(f"{name}: expected integers, found {values.dtype}")
     if values.dtype == torch.bool:

@@ -46,7 +46,7 @@ def runs_of(planes: Sequence[np.ndarray], shortest: int = 1) -> list[np.ndarray]
 
 
 def count_pairs(labels: Tensor, predictions: Tensor) -> tuple[np.ndarray, ...]:
-    """The pairs of a label and a prediction that occur, and the number of pixels that have them.
+    """Lists the pairs of a label and a prediction that occur, and the number of pixels that have them.
 
     Args:
         labels, predictions: integers of one shape, at least one, on one device.

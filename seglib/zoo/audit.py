@@ -31,19 +31,12 @@ class Dilations:
 
 @dataclass(frozen=True)
 class Audit:
-    """The findings of `audit` in a live model.
+    """The findings of `audit` in a live model."""
 
-    Attributes:
-        output_stride: side of the input over side of the map that ASPP sees.
-        dilations: of its 3x3 convolutions; the blocks are empty if it is no ResNet.
-        align_corners: of its bilinear resizes; None if they differ.
-        decoder_inputs: channels that a decoder concatenates, in order; () without one.
-    """
-
-    output_stride: int
-    dilations: Dilations
-    align_corners: bool | None
-    decoder_inputs: tuple[int, ...]
+    output_stride: int  # side of the input over side of the map that ASPP sees
+    dilations: Dilations  # the blocks are empty if it is no ResNet
+    align_corners: bool | None  # of its bilinear resizes; None if they differ
+    decoder_inputs: tuple[int, ...]  # channels that a decoder concatenates, in order; () without one
 
 
 def audit(model: nn.Module) -> Audit:
@@ -55,20 +48,16 @@ def audit(model: nn.Module) -> Audit:
         ValueError: if it has no ASPP.
     """
     rates = {name: rate for name, _, rate in conv3x3_dilations(model)}
-    block3, block4 = (
-        tuple(rate for name, rate in rates.items() if f".layer{block}." in f".{name}") for block in (3, 4)
-    )
+    layers = (".layer3.", ".layer4.")
+    block3, block4 = (tuple(rate for name, rate in rates.items() if layer in f".{name}") for layer in layers)
     aspp = [name for name in rates if IN_ASPP.search(name)]
     if not aspp:
         raise ValueError(f"{type(model).__name__}: expected a DeepLab, found no atrous branches of an ASPP")
     seen: list[int] = []
-    handle = model.get_submodule(aspp[0]).register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[-1]))
+    hook = model.get_submodule(aspp[0]).register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[-1]))
     state = {name: torch.empty_like(value, device="meta") for name, value in model.state_dict().items()}
-    try:
-        with _Recorder() as recorder:
-            functional_call(model, state, torch.empty(2, 3, PROBE_SIDE, PROBE_SIDE, device="meta"))
-    finally:
-        handle.remove()
+    with hook, _Recorder() as recorder:
+        functional_call(model, state, torch.empty(2, 3, PROBE_SIDE, PROBE_SIDE, device="meta"))
     corners = set(recorder.align_corners)
     return Audit(
         output_stride=PROBE_SIDE // seen[0],
@@ -111,37 +100,23 @@ def set_dilations(model: DeepLabV3, dilations: Dilations) -> None:
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A published implementation, with a ResNet-50 or 101, as its own files have it.
+    """A published implementation, with a ResNet-50 or 101, as its own files have it."""
 
-    Attributes:
-        name: of the project, with the configuration where there are several.
-        dilations: by output stride, those that it offers; for a ResNet-50, of which a ResNet-101 repeats block 3.
-        multi_grid: factors of block 4; None without.
-        decoder_depth: 3x3 convolutions in the decoder of v3+; 0 if there is none.
-        decoder_order: first input of the decoder's concatenation; None without a decoder.
-        aspp_order: place of image pooling in ASPP's concatenation.
-        align_corners: of its resizes; None where it depends on the version of torch.
-        evidence: "executed": instantiated, and its modules read; "read": from its files.
-        source: the version, and the places in it.
-        note: further departures from the papers' network.
-    """
-
-    name: str
-    dilations: dict[int, Dilations]
-    multi_grid: tuple[int, ...] | None = None
-    decoder_depth: int = 0
-    decoder_order: Literal["aspp_first", "low_first"] | None = None
-    aspp_order: Literal["pool_last", "pool_first"]
-    align_corners: bool | None = None
-    evidence: Literal["executed", "read"]
-    source: str
-    note: str = ""
+    name: str  # of the project, with the configuration where there are several
+    dilations: dict[int, Dilations]  # by output stride; of a ResNet-50, of which a ResNet-101 repeats block 3
+    multi_grid: tuple[int, ...] | None = None  # factors of block 4; None without
+    decoder_depth: int = 0  # 3x3 convolutions in the decoder of v3+; 0 if there is none
+    decoder_order: Literal["aspp_first", "low_first"] | None = None  # what its concatenation begins with
+    aspp_order: Literal["pool_last", "pool_first"]  # place of image pooling in ASPP's concatenation
+    align_corners: bool | None = None  # of its resizes; None where it depends on the version of torch
+    evidence: Literal["executed", "read"]  # instantiated, and its modules read; or read from its files
+    source: str  # the version, and the places in it
+    note: str = ""  # further departures from the papers' network
 
     def follows_the_papers(self, output_stride: int) -> bool | None:
         """Tells if every dilation is the papers'; None if it does not offer this output stride."""
-        if output_stride not in self.dilations:
-            return None
-        return self.dilations[output_stride] == PAPERS.dilations[output_stride]
+        own = self.dilations.get(output_stride)
+        return None if own is None else own == PAPERS.dilations[output_stride]
 
 
 _TABLE = tomllib.loads((PROJECT / "data" / "peers.toml").read_text(encoding="utf-8"))

@@ -15,22 +15,20 @@ from seglib.models.layers import check_choice, load_exactly
 from seglib.models.mobilenet import MobileNetV2, find_depthwise
 from seglib.models.resnet import UNITS, BasicUnit, BottleneckUnit, ResNet
 
+State = Mapping[str, Tensor]
 Names = dict[str, str]  # their prefix -> our prefix; of those that fit a key, the longest is used
 BN_EPS = 1e-5
-OWN_MARKER = "aspp.point.0.weight"
 DOUBLED_RATES = {8: (12, 24, 36), 16: (6, 12, 18)}
 FIXED_RATES = {8: (12, 24, 36), 16: (12, 24, 36)}
-CONTAINERS = ("model_state", "state_dict", "model")
-PARALLEL_PREFIX = "module."
 
 
 def load_checkpoint(
-    path_or_state_dict: str | PathLike | Mapping[str, Tensor],
+    path_or_state_dict: str | PathLike | State,
     source: str = "torchvision",
     output_stride: int | None = None,
     atrous_rates: Sequence[int] | None = None,
 ) -> DeepLabV3:
-    """Builds a network that computes the same logits as the one these weights were trained in.
+    """Builds a network, in evaluation mode, that computes the same logits as the one these weights were trained in.
 
     Dilations, rates and the like are not in a state dict; they are the source's. Depth of the ResNet, number of classes
     and width of the head are read off the tensors.
@@ -47,13 +45,10 @@ def load_checkpoint(
             DeepLabV3, 8). To run it at another, call `set_output_stride` on the result.
         atrous_rates: those it was built with; None is the source's default at that output stride.
 
-    Returns:
-        A DeepLabV3 or DeepLabV3Plus in evaluation mode.
-
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the source is unknown or does not offer the output stride, if the file holds no state dict, or
-            if its network is another; the message names the keys and shapes that differ.
+        ValueError: if the source is unknown or does not offer the output stride, the file holds no state dict, or its
+            network is another; the message names the keys and shapes that differ.
     """
     check_choice("source", source, tuple(LAYOUTS))
     if isinstance(path_or_state_dict, Mapping):
@@ -81,31 +76,29 @@ def load_checkpoint(
 
 def _unpack(content: Mapping, what: str) -> tuple[dict[str, Tensor], str]:
     """Finds the state dict in a training checkpoint, without a parallel wrapper's prefix, and a name for it."""
-    for container in CONTAINERS:
+    for container in ("model_state", "state_dict", "model"):
         if isinstance(content.get(container), Mapping):
             content, what = content[container], f"{what} (its {container!r})"
             break
     if strange := [str(key) for key, value in content.items() if not isinstance(value, Tensor)]:
         raise ValueError(f"{what}: expected a state dict, names to tensors; {some(strange)} are no tensors")
-    if all(key.startswith(PARALLEL_PREFIX) for key in content):
-        content = {key.removeprefix(PARALLEL_PREFIX): value for key, value in content.items()}
+    if all(key.startswith("module.") for key in content):
+        content = {key.removeprefix("module."): value for key, value in content.items()}
     return dict(content), what
 
 
-def _suggest_source(state_dict: Mapping[str, Tensor]) -> str:
-    if OWN_MARKER in state_dict:
+def _suggest_source(state_dict: State) -> str:
+    if "aspp.point.0.weight" in state_dict:
         return "these are this package's own keys: build the model and call model.load_state_dict"
     found = [source for source, layouts in LAYOUTS.items() if any(layout.marker in state_dict for layout in layouts)]
     return f"these look like the keys of source={found[0]!r}" if found else ""
 
 
-def _count_rows(state: Mapping[str, Tensor], key: str, default: int) -> int:
+def _count_rows(state: State, key: str, default: int) -> int:
     return state[key].shape[0] if key in state else default
 
 
-def _build_backbone(
-    layout: "Layout", state: Mapping[str, Tensor], output_stride: int, what: str, hint: str
-) -> nn.Module:
+def _build_backbone(layout: "Layout", state: State, output_stride: int, what: str, hint: str) -> nn.Module:
     if layout.mobilenet is not None and any(key.startswith("backbone.features.") for key in state):
         return layout.mobilenet(output_stride)
     blocks = [f"backbone.layer{block}." for block in range(1, 5)]
@@ -164,44 +157,28 @@ class _PaddedLayers(nn.Sequential):
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """One network of one source.
-
-    Attributes:
-        model: our class.
-        marker: a key that this network has and no other of the source.
-        names: of its parts.
-        variant: of the head.
-        output_stride: the source's default.
-        atrous_rates: the source's, by output stride.
-        multi_grid: factors of a block 4 of three units; without, and for other blocks, all 1.
-        dilate_first_unit: the first unit of a dilated block already carries the block's rate.
-        mobilenet: its MobileNetV2 at an output stride; None if it is another network than ours.
-        dropped: prefixes of what plays no part in the logits.
-        folded: our convolutions that have a bias in the place of a batch norm.
-    """
+    """One network of one source."""
 
     model: type[DeepLabV3]
-    marker: str
+    marker: str  # a key that this network has and no other of the source
     names: Names
     variant: HeadVariant = PAPER_HEAD
-    output_stride: int = 16
-    atrous_rates: Mapping[int, tuple[int, ...]]
-    multi_grid: tuple[int, ...] = ()
-    dilate_first_unit: bool = False
-    mobilenet: Callable[[int], MobileNetV2] | None = None
-    dropped: tuple[str, ...] = ()
-    folded: tuple[str, ...] = ()
+    output_stride: int = 16  # the source's default
+    atrous_rates: Mapping[int, tuple[int, ...]]  # the source's, by output stride
+    multi_grid: tuple[int, ...] = ()  # factors of a block 4 of three units; without, and for other blocks, all 1
+    dilate_first_unit: bool = False  # the first unit of a dilated block already carries the block's rate
+    mobilenet: Callable[[int], MobileNetV2] | None = None  # by output stride; None if there is none like ours
+    dropped: tuple[str, ...] = ()  # prefixes of what plays no part in the logits
+    folded: tuple[str, ...] = ()  # our convolutions that have a bias in the place of a batch norm
 
-    def rename(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def rename(self, state_dict: State) -> dict[str, Tensor]:
         """Gives the tensors our names; a key that has none keeps its own."""
         state = {self.our_name(key): value for key, value in state_dict.items() if not key.startswith(self.dropped)}
         for convolution in self.folded:
-            if (bias := state.pop(f"{convolution}.0.bias", None)) is not None:
-                # a batch norm that adds the bias, in evaluation
-                state[f"{convolution}.1.weight"] = torch.ones_like(bias)
-                state[f"{convolution}.1.bias"] = bias
-                state[f"{convolution}.1.running_mean"] = torch.zeros_like(bias)
-                state[f"{convolution}.1.running_var"] = torch.full_like(bias, 1 - BN_EPS)
+            if (bias := state.pop(f"{convolution}.0.bias", None)) is not None:  # a batch norm that only adds it
+                mean, variance = torch.zeros_like(bias), torch.full_like(bias, 1 - BN_EPS)
+                norm = {"weight": torch.ones_like(bias), "bias": bias, "running_mean": mean, "running_var": variance}
+                state |= {f"{convolution}.1.{name}": value for name, value in norm.items()}
         return state
 
     def our_name(self, key: str) -> str:
@@ -246,16 +223,15 @@ TORCHVISION_V3 = Layout(
 )
 
 
-def _describe_smp_v3(marker: str, aspp: str, post_conv: str, post_norm: str, separable: bool = False) -> Layout:
+def _describe_smp_v3(aspp: str, post_conv: str, post_norm: str, separable: bool = False) -> Layout:
+    marker, kind = (f"{aspp}convs.1.0.0.weight", "plain") if separable else (f"{aspp}convs.1.0.weight", "none")
     return Layout(
         model=DeepLabV3,
         marker=marker,
         names={"encoder.": "backbone.", "segmentation_head.0.": "classifier."}
         | _name_aspp(aspp, separable)
         | _name_convolution(post_conv, post_norm, "post_aspp."),
-        variant=HeadVariant(
-            aspp_dropout=0.5, separable="plain" if separable else "none", post_aspp="full", align_corners=True
-        ),
+        variant=HeadVariant(aspp_dropout=0.5, separable=kind, post_aspp="full", align_corners=True),
         output_stride=8,
         atrous_rates=FIXED_RATES,
         dilate_first_unit=True,
@@ -280,21 +256,15 @@ SMP_V3_PLUS = Layout(
 
 
 def _describe_vainf(plus: bool, separable: bool) -> Layout:
-    aspp = "classifier.aspp." if plus else "classifier.classifier.0."
+    aspp, ours = ("classifier.aspp.", "decoder.0.") if plus else ("classifier.classifier.0.", "post_aspp.")
     first = 0 if plus else 1  # number of the 3x3 convolution; its norm and, after a ReLU, the classifier follow
-    pair = "body." if separable else ""
+    conv, norm, last = (f"classifier.classifier.{first + step}." for step in (0, 1, 3))
+    pair, kind = ("body.", "plain") if separable else ("", "none")
     low, high = "backbone.low_level_features", "backbone.high_level_features"
     # Slices of a Sequential keep the numbers of its parts.
     names = {f"{low if unit < 4 else high}.{unit}.": f"backbone.features.{unit}." for unit in range(18)}
-    names |= _name_aspp(aspp, separable, pair)
-    names |= _name_convolution(
-        f"classifier.classifier.{first}.{pair}",
-        f"classifier.classifier.{first + 1}.",
-        "decoder.0." if plus else "post_aspp.",
-        separable,
-    )
-    names |= {"classifier.project.": "low_projection.", f"classifier.classifier.{first + 3}.": "classifier."}
-    kind = "plain" if separable else "none"
+    names |= _name_aspp(aspp, separable, pair) | _name_convolution(f"{conv}{pair}", norm, ours, separable)
+    names |= {"classifier.project.": "low_projection.", last: "classifier."}
     v3_plus = HeadVariant(separable=kind, decoder_depth=1, decoder_order="low_first")
     v3 = HeadVariant(separable=kind, post_aspp="separable" if separable else "full")
     return Layout(
@@ -343,13 +313,8 @@ JFZHANG95_V3_PLUS = Layout(
 TF_MOBILENET = Layout(
     model=DeepLabV3,
     marker="concat_projection.weight",
-    names={
-        "features.": "backbone.features.",
-        "aspp0.": "aspp.point.0.",
-        "image_pooling.": "aspp.pool.0.",
-        "concat_projection.": "aspp.project.0.",
-        "logits.": "classifier.",
-    },
+    names={"features.": "backbone.features.", "logits.": "classifier."}
+    | {"aspp0.": "aspp.point.0.", "image_pooling.": "aspp.pool.0.", "concat_projection.": "aspp.project.0."},
     variant=HeadVariant(aspp_order="pool_first", align_corners=True),
     atrous_rates={8: (), 16: (), 32: ()},
     mobilenet=MobileNetV2,
@@ -358,12 +323,9 @@ TF_MOBILENET = Layout(
 LAYOUTS = {
     "torchvision": (TORCHVISION_V3,),
     "smp": (
-        _describe_smp_v3("decoder.aspp.convs.1.0.weight", "decoder.aspp.", "decoder.conv.", "decoder.bn."),
-        _describe_smp_v3(
-            "decoder.aspp.convs.1.0.0.weight", "decoder.aspp.", "decoder.conv.", "decoder.bn.", separable=True
-        ),
-        # files from before its release 0.4
-        _describe_smp_v3("decoder.0.convs.1.0.weight", "decoder.0.", "decoder.1.", "decoder.2."),
+        _describe_smp_v3("decoder.aspp.", "decoder.conv.", "decoder.bn."),
+        _describe_smp_v3("decoder.aspp.", "decoder.conv.", "decoder.bn.", separable=True),
+        _describe_smp_v3("decoder.0.", "decoder.1.", "decoder.2."),  # files from before its release 0.4
         SMP_V3_PLUS,
     ),
     "vainf": tuple(_describe_vainf(plus, separable) for plus in (True, False) for separable in (False, True)),
