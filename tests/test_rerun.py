@@ -62,9 +62,6 @@ def test_another_machine_may_differ_by_twice_the_spread(again: float, agrees: bo
     assert compare(again, 0.01).agrees == agrees
     assert compare(again, math.nan).agrees == (again == 0.5)
     assert ("BEYOND" in str(compare(again, 0.01))) == (not agrees)
-
-
-def test_other_threads_are_named() -> None:
     assert str(compare(0.5, 0.01, [])) == "x: 50.00, again 50.00: the same, pixel by pixel"
     told = str(compare(0.51, 0.01, None, again_on="CPU, 2 threads"))
     assert told.endswith("(on CPU, 1 threads, again on CPU, 2 threads) (code changed: unknown)")
