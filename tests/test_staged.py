@@ -79,6 +79,15 @@ def test_the_next_stage_starts_from_what_was_chosen(finished: tuple[dict, Path])
     assert not torch.equal(first, second)
 
 
+def test_the_best_mean_is_kept(staged: Staged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Staged, "_train", lambda *_: {"miou": 0.0})
+    monkeypatch.setattr("seglib.studies.staged.load_tensors", lambda _: {})
+    scored = {"one": {"miou": 0.1}, "two": {"miou": 0.3}, "three": {"miou": 0.2}}
+    monkeypatch.setattr(Staged, "_aggregate", lambda *_: (scored, {name: {name: torch.ones(1)} for name in scored}))
+    assert staged._stage(FAST, tmp_path, tmp_path, False)["chosen"] == "two"
+    assert list(load_tensors(tmp_path / "best.pt")) == ["two"]
+
+
 def test_an_interrupted_training_ends_alike(staged: Staged, finished: tuple[dict, Path], tmp_path: Path) -> None:
     result, folder = finished
     with pytest.MonkeyPatch.context() as patch:
