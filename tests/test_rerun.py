@@ -29,7 +29,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Study:
     root = write_small_set(place / "data")
     study = Study("tiny", rows, seeds=(0,), folder=place / "results", runs=place / "runs", data_root=root)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seglib.train.trainer.code_hashes", lambda: code_hashes() | {"0": "old_loss"})
+        patch.setattr("seglib.train.results.code_hashes", lambda: code_hashes() | {"0": "old_loss"})
         assert [study.run(row, progress=False) for row in rows] == [1, 1, 1]
     return study
 
@@ -48,9 +48,8 @@ def compare(again: float, spread: float, code: list[str] | None = None, again_on
     return Comparison(stored, new, spread, code)
 
 
-def test_the_same_machine_gives_the_same_result(study: Study, tmp_path: Path) -> None:
-    path = study.folder / f"{RECIPE.name}.json"
-    compared = run_again(path, tmp_path / "again")
+def test_the_same_machine_gives_the_same_result(study: Study) -> None:
+    compared = run_again(study.folder / f"{RECIPE.name}.json")
     assert compared.same and compared.agrees and compared.code == ["old_loss"]
     assert str(compared).endswith("the same, pixel by pixel (code changed: old_loss)")
     forged = copy.deepcopy(compared.stored)
@@ -63,9 +62,6 @@ def test_another_machine_may_differ_by_twice_the_spread(again: float, agrees: bo
     assert compare(again, 0.01).agrees == agrees
     assert compare(again, math.nan).agrees == (again == 0.5)
     assert ("BEYOND" in str(compare(again, 0.01))) == (not agrees)
-
-
-def test_other_threads_are_named() -> None:
     assert str(compare(0.5, 0.01, [])) == "x: 50.00, again 50.00: the same, pixel by pixel"
     told = str(compare(0.51, 0.01, None, again_on="CPU, 2 threads"))
     assert told.endswith("(on CPU, 1 threads, again on CPU, 2 threads) (code changed: unknown)")
@@ -76,7 +72,7 @@ def test_the_sample_is_random_and_can_be_repeated(tmp_path: Path) -> None:
         (tmp_path / f"toy-{number}.json").write_text("{}")
     (tmp_path / "voc.json").write_text("{}")
     assert sample(tmp_path, 5, 1, "toy*") == sample(tmp_path, 5, 1, "toy*") != sample(tmp_path, 5, 2, "toy*")
-    assert len({*sample(tmp_path, 30, None, "toy*")}) == 20
+    assert len({*sample(tmp_path, 30, None, "toy*")}) == 20 and len(sample(tmp_path, None, None, "*")) == 3
     with pytest.raises(FileNotFoundError, match="no stored result"):
         sample(tmp_path, 5, 1, "camvid*")
 
@@ -115,7 +111,7 @@ def test_code_that_gives_something_else_is_not(
     def rate(recipe: Recipe, step: int) -> float:
         return learning_rate(recipe, step) * (9.0 if recipe.loss == "dice" else 1.0)
 
-    monkeypatch.setattr("seglib.train.trainer.learning_rate", rate)
+    monkeypatch.setattr("seglib.train.optim.learning_rate", rate)
     before = sorted((study.folder / "code").iterdir())
     assert rerun(renew=True, seed=1, folder=study.folder) == 1, "one of two kinds"
     dice = study.recipe("Dice", 0).name

@@ -48,7 +48,7 @@ def test_mean_weights() -> None:
 
 
 def test_every_stage_has_folds_aggregates_and_a_choice(finished: tuple[dict, Path]) -> None:
-    result, _ = finished
+    result = finished[0]
     assert [stage["name"] for stage in result["stages"]] == ["first", "second"]
     for stage in result["stages"]:
         assert [fold["fold"] for fold in stage["folds"]] == [0, 1, 2]
@@ -56,7 +56,6 @@ def test_every_stage_has_folds_aggregates_and_a_choice(finished: tuple[dict, Pat
         assert stage["aggregates"]["best fold"]["miou"] == pytest.approx(best)
         scores = {name: values["miou"] for name, values in stage["aggregates"].items()}
         assert scores[stage["chosen"]] == max(scores.values())
-    assert json.loads(json.dumps(result)) == result
 
 
 def test_everything_is_scored_by_the_recipes_protocol(staged: Staged, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +77,15 @@ def test_the_next_stage_starts_from_what_was_chosen(finished: tuple[dict, Path])
     # two small steps from the mean, far less than from the random weights that stage 1 started from
     assert (second - chosen["classifier.weight"]).norm() < 0.2 * chosen["classifier.weight"].norm()
     assert not torch.equal(first, second)
+
+
+def test_the_best_mean_is_kept(staged: Staged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Staged, "_train", lambda *_: {"miou": 0.0})
+    monkeypatch.setattr("seglib.studies.staged.load_tensors", lambda _: {})
+    scored = {"one": {"miou": 0.1}, "two": {"miou": 0.3}, "three": {"miou": 0.2}}
+    monkeypatch.setattr(Staged, "_aggregate", lambda *_: (scored, {name: {name: torch.ones(1)} for name in scored}))
+    assert staged._stage(FAST, tmp_path, tmp_path, False)["chosen"] == "two"
+    assert list(load_tensors(tmp_path / "best.pt")) == ["two"]
 
 
 def test_an_interrupted_training_ends_alike(staged: Staged, finished: tuple[dict, Path], tmp_path: Path) -> None:
@@ -122,10 +130,6 @@ def test_nonsense_is_refused(tmp_path: Path) -> None:
         Staged("", {"a": Recipe(folds=3)})
     with pytest.raises(FileNotFoundError, match="course_report"):
         run_staged("nothing")
-    for text, said in {
-        "": "missing required field",
-        "recipe = 'toy_voc'\nstages = {}\nx = 1\n": "unknown field `x`",
-    }.items():
-        (tmp_path / "bad.toml").write_text(f"title = 'x'\n{text}")
-        with pytest.raises(ValueError, match=rf"bad\.toml: not a staged training .*{said}"):
-            Staged.load(tmp_path / "bad.toml")
+    (tmp_path / "bad.toml").write_text("title = 'x'\nrecipe = 'toy_voc'\nstages = {}\nx = 1\n")
+    with pytest.raises(ValueError, match=r"bad\.toml: not a staged training .*unknown field `x`"):
+        Staged.load(tmp_path / "bad.toml")

@@ -16,10 +16,8 @@ Condition = str | int | bool | tuple[int, ...]
 def load_papers() -> Mapping[str, dict]:
     """Reads all papers: key -> title, name, authors, arxiv or url, year, tables.
 
-    Numbers with a decimal point are `Decimal`, so that they print as the paper prints them.
-
-    Raises:
-        FileNotFoundError: if the file is not there, as after an installation without the project's folder.
+    Numbers with a decimal point are `Decimal`, so that they print as the paper prints them. Raises FileNotFoundError if
+    the file is not there, as after an installation without the project's folder.
     """
     if not PAPERS_FILE.is_file():
         raise FileNotFoundError(f"{PAPERS_FILE}: no such file; expected beside the package (pip install -e .)")
@@ -27,7 +25,7 @@ def load_papers() -> Mapping[str, dict]:
 
 
 def published(paper: str, table: int | str, *, value: str = "miou", **row: Condition) -> float:
-    """Returns a published number, in the unit its table's `protocol` states (mIoU in %, Mult-Adds in billions).
+    """Returns a published number in its table's unit: 77.21, in %, is `published("deeplabv3", 9, batch_size=16)`.
 
     Args:
         paper: "fcn", "deeplabv1", "deeplabv2", "deeplabv3", "deeplabv3plus", "course_report" or
@@ -38,30 +36,25 @@ def published(paper: str, table: int | str, *, value: str = "miou", **row: Condi
 
     Raises:
         KeyError: if there is no such paper, table, column or row, or several rows fit; lists what there is.
-
-    `published("deeplabv3", 9, batch_size=16)` is 77.21.
     """
-    return float(_find(paper, table, value, row))
+    return float(_find(paper, table, value, row)[0])
 
 
 def cite(paper: str, table: int | str, *, value: str = "miou", **row: Condition) -> str:
     """Returns the number as printed, and its source: "77.21 (DeepLabv3, Table 9)". Arguments as `published`."""
-    number = _find(paper, table, value, row)
-    return f"{number} ({load_papers()[paper]['name']}, {_label(table)})"
+    number, place = _find(paper, table, value, row)
+    return f"{number} ({place})"
 
 
-def _label(table: int | str) -> str:
-    return f"Table {table}" if str(table)[:1].isdigit() else str(table)
-
-
-def _find(paper: str, table: int | str, value: str, row: Mapping[str, Condition]) -> Decimal:
+def _find(paper: str, table: int | str, value: str, row: Mapping[str, Condition]) -> tuple[Decimal, str]:
     papers = load_papers()
     if paper not in papers:
         raise KeyError(f"no paper {paper!r}; there are: {', '.join(papers)}")
     tables = papers[paper]["tables"]
     if str(table) not in tables:
         raise KeyError(f"{paper} has no table {table!r}; there are: {', '.join(tables)}")
-    place = f"{papers[paper]['name']}, {_label(table)}"
+    label = f"Table {table}" if str(table)[:1].isdigit() else str(table)
+    place = f"{papers[paper]['name']}, {label}"
     rows = tables[str(table)]["rows"]
     values = [name for name, entry in rows[0].items() if isinstance(entry, Decimal)]
     conditions = [name for name in rows[0] if name not in values]
@@ -74,4 +67,4 @@ def _find(paper: str, table: int | str, value: str, row: Mapping[str, Condition]
     if len(found) != 1:
         listed = "; ".join(", ".join(f"{name}={entry[name]!r}" for name in conditions) for entry in found or rows)
         raise KeyError(f"{place}: expected one row for {dict(row)}, found {len(found)} of: {listed}")
-    return found[0][value]
+    return found[0][value], place

@@ -18,21 +18,13 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Effect:
-    """The difference of a row to the base row, seed by seed.
+    """The difference of a row to the base row, seed by seed."""
 
-    Attributes:
-        n: number of seeds that both have.
-        mean: of the differences, nan if there are none.
-        sd: their standard deviation, nan for fewer than two.
-        low: lower end of the confidence interval of the mean by Student's t, nan for fewer than two.
-        high: its upper end.
-    """
-
-    n: int
-    mean: float
-    sd: float
-    low: float
-    high: float
+    n: int  # seeds that both have
+    mean: float  # of the differences, nan if there are none
+    sd: float  # their standard deviation, nan for fewer than two
+    low: float  # lower end of the 95 % confidence interval of the mean by Student's t, nan for fewer than two
+    high: float  # its upper end
 
 
 def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:
@@ -42,7 +34,7 @@ def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:
 
 
 def paired_effect(values: Mapping[int, float], base: Mapping[int, float]) -> Effect:
-    """Compares two rows, each seed -> score, over the seeds that both have; the interval is that of 95 %."""
+    """Compares two rows, each seed -> score, over the seeds that both have."""
     seeds = [seed for seed in sorted(values) if seed in base]
     ours, theirs = ([scores[seed] for seed in seeds] for scores in (values, base))
     mean, sd = mean_and_sd(np.subtract(ours, theirs))
@@ -77,12 +69,7 @@ def verdict(effect: Effect, published: float = NAN, runs: int = 0) -> str:
 
 
 def format_table(table: pd.DataFrame, source: str = "") -> pd.DataFrame:
-    """Writes `Study.table` in points of mIoU: "mean ± sd (n)", intervals in brackets.
-
-    Args:
-        table: of numbers.
-        source: heads the column of published values; without it there is none.
-    """
+    """Writes `Study.table` in points of mIoU; `source` heads the column of published values, "" leaves it out."""
     lines = []
     for line in table.to_dict("records"):
         n, ours, difference = line["n"], _points(line["mean"]), _points(line["difference"], "+")
@@ -93,7 +80,7 @@ def format_table(table: pd.DataFrame, source: str = "") -> pd.DataFrame:
             "ours": f"{ours} ± {_points(line['sd'])} ({n})" if n > 1 else f"{ours} (1)" if n else "not run",
             "paper's difference": _points(line["paper difference"], "+"),
             "our difference [95 %]": difference,
-            **{name: line[name] for name in ("effect", "scale", "remarks", "sources")},
+            **{name: line[name] for name in ("effect", "scale", "remarks")},
         })  # fmt: skip
     written = pd.DataFrame(lines, index=table.index)
     return written if source else written.drop(columns=[source, "paper's difference"])
@@ -101,13 +88,6 @@ def format_table(table: pd.DataFrame, source: str = "") -> pd.DataFrame:
 
 def _points(value: float, sign: str = "") -> str:
     return "" if math.isnan(value) else f"{100 * value:{sign}.1f}"
-
-
-def describe_code(changed: Sequence[str] | None) -> str:
-    """Says of what code a row is, by the definitions that changed since; "" is the present one."""
-    if changed is None:
-        return "earlier"
-    return f"earlier ({len(changed)} definition{'s' * (len(changed) > 1)} changed)" if changed else ""
 
 
 def describe_protocol(recipe: Recipe, scale: str, seeds: Sequence[int]) -> str:
@@ -165,15 +145,10 @@ def _training_mult_adds(recipe: Recipe) -> int:
 
 
 def _big(number: float) -> str:
-    words = {1e12: "trillion", 1e9: "billion", 1e6: "million"}
-    size = next((size for size in words if number >= size), 1e6)
-    digits = ".3g" if number < 999.5 * size else ",.0f"
-    return f"{number / size:{digits}} {words[size]}"
+    size, word = (1e12, "trillion") if number >= 1e12 else (1e9, "billion") if number >= 1e9 else (1e6, "million")
+    return f"{number / size:{'.3g' if number < 999.5 * size else ',.0f'}} {word}"
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    minutes = seconds / 60
+    return f"{seconds:.0f} s" if seconds < 100 else f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"

@@ -19,19 +19,12 @@ KIND = ("data", "model", "backbone", "loss", "norm")  # fields of a recipe that 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A stored result beside its repetition.
-
-    Attributes:
-        stored: the result then.
-        again: the result now.
-        spread: sd of the mIoU over the seeds that are stored of this recipe, nan for fewer than two.
-        code: definitions that changed in between; None where the stored result does not know its own.
-    """
+    """A stored result beside its repetition."""
 
     stored: dict[str, Any]
     again: dict[str, Any]
-    spread: float
-    code: list[str] | None
+    spread: float  # sd of the mIoU over the seeds that are stored of this recipe, nan for fewer than two
+    code: list[str] | None  # definitions that changed in between; None where the stored result does not know its own
 
     @property
     def same(self) -> bool:
@@ -44,19 +37,14 @@ class Comparison:
         return np.allclose(*pair, rtol=1e-12, atol=0, equal_nan=True)
 
     @property
-    def apart(self) -> float:
-        """The difference of the mIoU in points."""
-        return 100 * (self.again["scores"]["miou"] - self.stored["scores"]["miou"])
-
-    @property
     def agrees(self) -> bool:
         """True if they are the same, as on one machine with the same code, or apart by at most twice the spread."""
-        return self.same or abs(self.apart) <= 200 * self.spread
+        return self.same or abs(self.again["scores"]["miou"] - self.stored["scores"]["miou"]) <= 2 * self.spread
 
     def __str__(self) -> str:
         before, after = (100 * result["scores"]["miou"] for result in (self.stored, self.again))
         word = "within" if self.agrees else "BEYOND"
-        found = f"{self.apart:+.2f} points, {word} twice the seeds' sd of {100 * self.spread:.2f}"
+        found = f"{after - before:+.2f} points, {word} twice the seeds' sd of {100 * self.spread:.2f}"
         sentence = f"{self.stored['name']}: {before:.2f}, again {after:.2f}: "
         sentence += "the same, pixel by pixel" if self.same else found
         devices = self.stored["device"], self.again["device"]  # the last digits depend on the number of threads
@@ -66,38 +54,36 @@ class Comparison:
         return f"{sentence} (code changed: {changed})" if changed else sentence
 
 
-def run_again(path: Path, run_dir: Path) -> Comparison:
-    """Trains a stored result's recipe from its beginning in an empty folder. Raises as `load_result` and `Trainer`."""
+def run_again(path: Path) -> Comparison:
+    """Trains a stored result's recipe from its beginning. Raises as `load_result` and `Trainer`."""
     stored = load_result(path)
     recipe = Recipe.from_dict(stored["recipe"])
     _, spread = mean_and_sd([result["scores"]["miou"] for result in stored_results(recipe, path.parent)])
-    Trainer(recipe, run_dir, progress=False).fit()
-    return Comparison(stored, load_result(run_dir / "result.json"), spread, find_changed_code(stored, path.parent))
+    with tempfile.TemporaryDirectory() as run_dir:
+        Trainer(recipe, Path(run_dir), progress=False).fit()
+        again = load_result(Path(run_dir) / "result.json")
+    return Comparison(stored, again, spread, find_changed_code(stored, path.parent))
 
 
-def sample(folder: Path, count: int, seed: int | None, pattern: str = "*") -> list[Path]:
-    """Chooses `count` stored results at random, or all where there are fewer. Raises FileNotFoundError if none is."""
+def sample(folder: Path, count: int | None, seed: int | None, pattern: str, renew: bool = False) -> list[Path]:
+    """Chooses stored results at random, arguments as of `rerun`. Raises FileNotFoundError if none has such a name."""
     paths = sorted(folder.glob(f"{pattern}.json"))
     if not paths:
         raise FileNotFoundError(f"{folder / pattern}.json: no stored result; expected at least one")
-    return random.Random(seed).sample(paths, min(count, len(paths)))
-
-
-def sample_kinds(folder: Path, count: int | None, seed: int | None, pattern: str = "*") -> list[Path]:
-    """Chooses at random one result of each kind among those whose code has changed since; of at most `count` kinds."""
-    kinds: dict[tuple[str, ...], list[Path]] = {}
-    for path in sorted(folder.glob(f"{pattern}.json")):
-        result = load_result(path)
-        if find_changed_code(result, folder):
-            recipe = Recipe.from_dict(result["recipe"])
-            kinds.setdefault(tuple(getattr(recipe, name) for name in KIND), []).append(path)
     generator = random.Random(seed)
-    chosen = [generator.choice(paths) for paths in kinds.values()]
-    return chosen if count is None else generator.sample(chosen, min(count, len(chosen)))
+    if renew:
+        kinds: dict[tuple[str, ...], list[Path]] = {}
+        for path in paths:
+            if find_changed_code(result := load_result(path), folder):
+                recipe = Recipe.from_dict(result["recipe"])
+                kinds.setdefault(tuple(getattr(recipe, name) for name in KIND), []).append(path)
+        paths = [generator.choice(of_kind) for of_kind in kinds.values()]
+    return generator.sample(paths, min(count or (len(paths) if renew else 3), len(paths)))
 
 
 def rerun(
     count: int | None = None,
+    /,
     *,
     seed: int | None = None,
     pattern: str = "toy_*",
@@ -116,12 +102,11 @@ def rerun(
     Returns:
         The number of results that do not agree or cannot be run, at most 100.
     """
-    paths = sample_kinds(folder, count, seed, pattern) if renew else sample(folder, count or 3, seed, pattern)
+    paths = sample(folder, count, seed, pattern, renew)
     failed = []
     for path in paths:
         try:
-            with tempfile.TemporaryDirectory() as run_dir:
-                compared = run_again(path, Path(run_dir))
+            compared = run_again(path)
             agrees = compared.same if renew else compared.agrees
         except (OSError, ValueError, FloatingPointError) as error:  # the others are still worth their time
             compared, agrees = f"{path.stem}: {error}", False

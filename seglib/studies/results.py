@@ -1,10 +1,9 @@
 """Stored results: the code that each was measured with, and the row of a study that it was run for."""
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from filelock import FileLock
@@ -14,7 +13,6 @@ from seglib.recipe import Recipe
 from seglib.train.results import changed_code, code_hashes, load_result, seal
 
 RESULTS = PROJECT / "data" / "results"
-T = TypeVar("T")
 
 
 def stored_results(recipe: Recipe, folder: Path = RESULTS) -> list[dict[str, Any]]:
@@ -29,17 +27,11 @@ def stored_results(recipe: Recipe, folder: Path = RESULTS) -> list[dict[str, Any
 
 
 class CodeSet(msgspec.Struct):
-    """The code of a result.
+    """The code of a result."""
 
-    Attributes:
-        definitions: hash -> name, as of `code_hashes`.
-        equal_to: names of other sets that give the same results, pixel by pixel.
-        proved_by: names of the results by which this was found.
-    """
-
-    definitions: dict[str, str]
-    equal_to: list[str] = []
-    proved_by: list[str] = []
+    definitions: dict[str, str]  # hash -> name, as of `code_hashes`
+    equal_to: list[str] = []  # names of other sets that give the same results, pixel by pixel
+    proved_by: list[str] = []  # names of the results by which this was found
 
 
 def name_code(definitions: Iterable[str]) -> str:
@@ -60,9 +52,7 @@ def find_changed_code(result: Mapping[str, Any], folder: Path) -> list[str] | No
     """Names the definitions that changed since a stored result was measured; None where it does not know its code.
 
     Of all sets of code that are known to give equal results, the one that is nearest to the present code counts.
-
-    Raises:
-        ValueError: if a set's file is damaged; names it.
+    Raises ValueError if a set's file is damaged; names it.
     """
     code = result.get("code")
     if not isinstance(code, str) or not (folder / "code" / f"{code}.json").exists():
@@ -78,19 +68,15 @@ def find_changed_code(result: Mapping[str, Any], folder: Path) -> list[str] | No
 
 def record_equal_code(results: Iterable[Mapping[str, Any]], folder: Path) -> Path:
     """Notes that the present code gives what these results have, and so what their code gives; returns the file."""
-    present = code_hashes()
-    path = folder / "code" / f"{name_code(present)}.json"
-    known = _read(path, CodeSet) if path.exists() else CodeSet(present)
-    found = {
-        "definitions": known.definitions,
-        "equal_to": sorted({*known.equal_to, *(result["code"] for result in results)}),
-        "proved_by": sorted({*known.proved_by, *(result["name"] for result in results)}),
-    }
-    write_json(path, found)
+    path = folder / "code" / f"{name_code(code_hashes())}.json"
+    known = _read(path, CodeSet) if path.exists() else CodeSet(code_hashes())
+    equal = sorted({*known.equal_to, *(result["code"] for result in results)})
+    proof = sorted({*known.proved_by, *(result["name"] for result in results)})
+    write_json(path, {"definitions": known.definitions, "equal_to": equal, "proved_by": proof})
     return path
 
 
-def _read(path: Path, kind: type[T]) -> T:
+def _read(path: Path, kind: Any) -> Any:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except msgspec.DecodeError as error:
@@ -102,12 +88,6 @@ def _read(path: Path, kind: type[T]) -> T:
 Names = dict[str, dict[str, str]]
 
 
-def rows_file(folder: Path, title: str, scale: str) -> Path:
-    """Returns the file of a study's rows."""
-    name = re.sub(r"[^a-z0-9]+", "_", f"{title}-{scale}".lower()).strip("_")
-    return folder / "rows" / f"{name}.json"
-
-
 def read_rows(path: Path) -> Names:
     """Reads row -> seed -> name of a result. Raises ValueError if the file is damaged."""
     return _read(path, Names) if path.exists() else {}
@@ -116,24 +96,16 @@ def read_rows(path: Path) -> Names:
 def note_rows(path: Path, rows: Names) -> None:
     """Notes names of results; what is known of other rows and seeds stays."""
     known = read_rows(path)
-    if _add(known, rows) == known:
+    if all(names.items() <= known.get(row, {}).items() for row, names in rows.items()):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        write_json(path, _add(read_rows(path), rows))
-
-
-def _add(known: Names, rows: Names) -> Names:
-    return known | {row: known.get(row, {}) | names for row, names in rows.items()}
+        known = read_rows(path)
+        write_json(path, known | {row: known.get(row, {}) | names for row, names in rows.items()})
 
 
 def describe_stale(known: Mapping[str, str], missing: Mapping[int, Recipe], folder: Path) -> list[str]:
-    """Remarks on seeds that have no result of their row's recipe, but one of the recipe that the row had before.
-
-    Args:
-        known: seed -> name of the result that was measured for the row.
-        missing: seed -> the row's recipe now.
-    """
+    """Remarks on seeds that miss a result of the row's recipe, but have one of an earlier recipe by `known`."""
     scores: dict[str, list[str]] = {}
     for seed, recipe in missing.items():
         path = folder / f"{known.get(str(seed), recipe.name)}.json"

@@ -31,7 +31,6 @@ from seglib.train.optim import reestimate_batch_norm
 from seglib.train.results import code_hashes, load_result
 from seglib.train.trainer import Trainer, load_batches
 
-STAGED = RECIPES / "staged"
 BATCHES = 40  # over which an aggregate's batch norm is estimated again
 BEST = 3  # networks in the smaller of the two means
 State = dict[str, Tensor]
@@ -42,9 +41,7 @@ def mean_weights(state_dicts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tenso
 
     Batch norm's running statistics are averaged with them, which is *not* what the mean network would see: estimate
     them again with `reestimate_batch_norm` (Izmailov et al. 2018, sec. 3.2). Integers (counters) are the first's.
-
-    Raises:
-        ValueError: if there is no network, or their keys or shapes differ.
+    Raises ValueError if there is no network, or their keys or shapes differ.
     """
     if not state_dicts:
         raise ValueError("mean_weights: expected at least one state dict, found none")
@@ -52,16 +49,14 @@ def mean_weights(state_dicts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tenso
     for number, found in enumerate(shapes):
         if differ := [key for key in {**shapes[0], **found} if found.get(key) != shapes[0].get(key)]:
             raise ValueError(f"mean_weights: network {number} differs from the first in {differ[:3]}")
-    return {key: _mean([state[key] for state in state_dicts]) for key in shapes[0]}
+    mean = {}
+    for key, first in state_dicts[0].items():
+        stacked = torch.stack([state[key] for state in state_dicts])
+        mean[key] = stacked.double().mean(dim=0).to(first.dtype) if first.is_floating_point() else first.clone()
+    return mean
 
 
-def _mean(tensors: Sequence[Tensor]) -> Tensor:
-    if not tensors[0].is_floating_point():
-        return tensors[0].clone()
-    return torch.stack([tensor.double() for tensor in tensors]).mean(dim=0).to(tensors[0].dtype)
-
-
-class _StagedFile(msgspec.Struct, forbid_unknown_fields=True):
+class StagedFile(msgspec.Struct, forbid_unknown_fields=True):
     title: str
     recipe: str
     stages: dict[str, dict[str, Any]]
@@ -72,20 +67,13 @@ class _StagedFile(msgspec.Struct, forbid_unknown_fields=True):
 class Staged:
     """A training in stages.
 
-    Args:
-        title: what it is.
-        stages: name -> recipe without folds, in their order.
-        folds: number of networks per stage, at least 3.
-        data_root: as of `Trainer`.
-
-    Raises:
-        ValueError: if there are fewer than three folds, or no stage, or a stage has folds or a `start_from` itself.
+    Raises ValueError if there are fewer than three folds, or no stage, or a stage has folds or a `start_from` itself.
     """
 
     title: str
-    stages: dict[str, Recipe]
-    folds: int = 5
-    data_root: Path | None = None
+    stages: dict[str, Recipe]  # name -> recipe without folds, in their order
+    folds: int = 5  # networks per stage, at least 3
+    data_root: Path | None = None  # as of `Trainer`
 
     def __post_init__(self) -> None:
         if self.folds < BEST or not self.stages:
@@ -97,19 +85,16 @@ class Staged:
 
     @classmethod
     def load(cls, name: str | Path, data_root: Path | None = None) -> "Staged":
-        """Reads a TOML file: a path, or the name of one in `seglib/recipes/staged`.
-
-        It holds `title`, `folds`, `recipe` (the common one's name) and a table `stages` of each one's changes to it.
+        """Reads a TOML file, by its path or its name in `seglib/recipes/staged`: a recipe, and each stage's changes.
 
         Raises:
             FileNotFoundError: if there is no such file.
             ValueError: if it holds no staged training; names the file.
         """
-        path = toml_path(name, STAGED, "staged training")
+        path = toml_path(name, RECIPES / "staged", "staged training")
         try:
-            file = msgspec.toml.decode(path.read_bytes(), type=_StagedFile)
-            common = Recipe.load(file.recipe)
-            stages = {stage: common.replace(**changes) for stage, changes in file.stages.items()}
+            file = msgspec.toml.decode(path.read_bytes(), type=StagedFile)
+            stages = {stage: Recipe.load(file.recipe).replace(**changes) for stage, changes in file.stages.items()}
             return cls(file.title, stages, file.folds, data_root)
         except ValueError as error:
             raise ValueError(f"{path}: not a staged training ({error})") from error
@@ -126,8 +111,7 @@ class Staged:
         Raises:
             ValueError: if `folder` holds a stage of another recipe; as `Trainer`.
         """
-        outcome: list[dict[str, Any]] = []
-        start = ""
+        outcome, start = [], ""
         for number, (name, recipe) in enumerate(self.stages.items(), start=1):
             stage_folder = folder / f"stage{number}"
             recipe = recipe.replace(start_from=start)
@@ -143,10 +127,10 @@ class Staged:
     def _stage(self, recipe: Recipe, folder: Path, stage_folder: Path, progress: bool) -> dict[str, Any]:
         results = [self._train(recipe, fold, folder, stage_folder, progress) for fold in range(self.folds)]
         states = [load_tensors(stage_folder / f"fold{fold}" / "weights.pt") for fold in range(self.folds)]
-        aggregates, best = self._aggregate(recipe, states, [result["miou"] for result in results])
-        write_atomic(stage_folder / "best.pt", lambda file: torch.save(best, file))
-        chosen = max(aggregates, key=lambda name: aggregates[name]["miou"])
-        return {"recipe": recipe.changes(), "folds": results, "aggregates": aggregates, "chosen": chosen}
+        scored, means = self._aggregate(recipe, states, [result["miou"] for result in results])
+        chosen = max(scored, key=lambda name: scored[name]["miou"])
+        write_atomic(stage_folder / "best.pt", lambda file: torch.save(means[chosen], file))
+        return {"recipe": recipe.changes(), "folds": results, "aggregates": scored, "chosen": chosen}
 
     def _train(self, recipe: Recipe, fold: int, folder: Path, stage_folder: Path, progress: bool) -> dict[str, Any]:
         run_dir = stage_folder / f"fold{fold}"
@@ -159,26 +143,21 @@ class Staged:
         scores["fold_miou"] = self._score(recipe, model, "fold").miou
         return {"fold": fold, **scores, **{key: result[key] for key in ("history", "class_history", "train_seconds")}}
 
-    def _aggregate(
-        self, recipe: Recipe, states: list[State], mious: list[float]
-    ) -> tuple[dict[str, dict[str, float]], State]:
+    def _aggregate(self, recipe: Recipe, states: list[State], mious: list[float]) -> tuple[dict, dict[str, State]]:
         val = build_dataset(recipe, recipe.val_split, self.data_root)
         model = build_model(recipe.replace(start_from="", weights=""), val.num_classes)
-        scored: dict[str, dict[str, float]] = {}
-        best: tuple[float, State] = (-1.0, {})
+        scored, means = {}, {}
         for name, members in choose_members(mious).items():
             model.load_state_dict(mean_weights([states[member] for member in members]))
-            mean = self._score(recipe, model, recipe.val_split).miou
-            miou = mean
+            miou = mean = self._score(recipe, model, recipe.val_split).miou
             if len(members) > 1:  # one network's statistics are its own
                 train = build_dataset(recipe, recipe.train_split, self.data_root, train=True)
                 crops = (images for images, _ in load_batches(recipe, train, 0, BATCHES))
                 reestimate_batch_norm(model, crops, Normalisation.named(recipe.normalisation))
                 miou = self._score(recipe, model, recipe.val_split).miou
             scored[name] = {"members": members, "miou": miou, "miou_with_mean_statistics": mean}
-            if miou > best[0]:
-                best = miou, {key: value.clone() for key, value in model.state_dict().items()}
-        return scored, best[1]
+            means[name] = {key: value.clone() for key, value in model.state_dict().items()}
+        return scored, means
 
     def _score(self, recipe: Recipe, model: nn.Module, split: str) -> Scores:
         dataset = build_dataset(recipe, split, self.data_root)
@@ -192,7 +171,7 @@ def choose_members(mious: list[float]) -> dict[str, list[int]]:
 
 
 def run_staged(
-    name: str, *, folder: Path | None = None, output: Path | None = None, data_root: Path | None = None
+    name: str, /, *, folder: Path | None = None, output: Path | None = None, data_root: Path | None = None
 ) -> None:
     """Trains folds in stages, each from the best mean of the last, and stores the result; resumes.
 

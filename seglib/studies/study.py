@@ -1,6 +1,7 @@
 """Studies: rows of recipes, each run with the same seeds, every run stored once and never repeated."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,45 +26,30 @@ Measure = Callable[[Result], float | None]
 class Study:
     """A comparison: named rows of recipes, and the seeds that each of them runs with.
 
-    Args:
-        title: what is compared.
-        rows: name -> recipe; the recipe's own seed does not matter.
-        seeds: of every row, so that rows can be compared seed by seed.
-        base: the row that differences are taken to; "" becomes the first.
-        scale: size of the runs: "smoke", "toy", "photographs", "gpu" or "paper"; a word for the table.
-        source: the published table, such as "DeepLabv3, Table 9"; "" is none.
-        published: row -> its mIoU there, in 0..1.
-        folder: where results are stored, one JSON file per run.
-        runs: where unfinished runs have their checkpoints; by default the same for notebooks and the command line.
-        data_root: as of `Trainer`.
-
-    Raises:
-        ValueError: if there is no row, a base or a published row is no row, or a seed is given twice.
+    Raises ValueError if there is no row, a base or a published row is no row, or a seed is given twice.
     """
 
-    title: str
-    rows: dict[str, Recipe]
-    seeds: tuple[int, ...] = (0, 1, 2)
-    base: str = ""
-    scale: str = "toy"
-    source: str = ""
-    published: Mapping[str, float] = field(default_factory=dict)
-    folder: Path = RESULTS
-    runs: Path = field(default_factory=runs_folder)
-    data_root: Path | None = None
+    title: str  # what is compared
+    rows: dict[str, Recipe]  # name -> recipe; the recipe's own seed does not matter
+    seeds: tuple[int, ...] = (0, 1, 2)  # of every row, so that rows can be compared seed by seed
+    base: str = ""  # the row that differences are taken to; "" becomes the first
+    scale: str = "toy"  # size of the runs; a word for the table
+    source: str = ""  # the published table, such as "DeepLabv3, Table 9"; "" is none
+    published: Mapping[str, float] = field(default_factory=dict)  # row -> its mIoU there, in 0..1
+    folder: Path = RESULTS  # where results are stored, one JSON file per run
+    runs: Path = field(default_factory=runs_folder)  # where unfinished runs have their checkpoints
+    data_root: Path | None = None  # as of `Trainer`
 
     def __post_init__(self) -> None:
         if not self.rows or not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"study: {len(self.rows)} rows, seeds {self.seeds}; expected some of each, no seed twice")
         self.base = self.base or next(iter(self.rows))
         for row in (self.base, *self.published):
-            self._check_row(row)
+            self.recipe(row, seed=0)  # raises if there is no such row
 
     @classmethod
     def load(cls, name: str | Path, scale: str = "", *, folder: Path = RESULTS, runs: Path | None = None) -> "Study":
-        """Reads a TOML file: a path, or the name of one in `seglib/studies` (`seglib.studies.files` has the format).
-
-        `scale` is one that the file offers; "" is its first.
+        """Reads a TOML file, by its path or its name in `seglib/studies`, at one of its scales; "" is its first.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -78,8 +64,7 @@ class Study:
     def with_row(self, name: str, **changes: Any) -> "Study":
         """Returns the study with one row more: the base row's recipe with some fields changed.
 
-        Raises:
-            ValueError: if the name is taken, or a recipe does not have a field, or a field has another type.
+        Raises ValueError if the name is taken; as `Recipe.replace`.
         """
         if name in self.rows:
             raise ValueError(f"row {name!r} is there already; expected another name than {list(self.rows)}")
@@ -87,14 +72,14 @@ class Study:
 
     def recipe(self, row: str, seed: int) -> Recipe:
         """Returns the recipe of one run. Raises ValueError if there is no such row."""
-        self._check_row(row)
+        if row not in self.rows:
+            raise ValueError(f"row {row!r}; expected one of {list(self.rows)}")
         return self.rows[row].replace(seed=seed)
 
     def result(self, row: str, seed: int) -> Result | None:
         """Reads the stored result of one run; None if it has not been run.
 
-        Raises:
-            ValueError: as `load_result`; if the file holds another run's result.
+        Raises ValueError if the file holds another run's result; as `load_result`.
         """
         path = self._path(row, seed)
         if not path.exists():
@@ -111,12 +96,12 @@ class Study:
         """Says what is left to run of a row, and how long that takes as far as stored results tell."""
         left = [self.recipe(row, seed) for name, seed in self.missing() if name == row]
         trained = sum((self.runs / recipe.training_name / "result.json").exists() for recipe in left)
-        measured = (list(self._results(name).values()) for name in (row, *self.rows))
+        measured = next((found for name in (row, *self.rows) if (found := self._results(name))), {})
         counts = {"runs": len(self.seeds), "left": len(left), "trained": trained}
-        return report.describe_cost(row, self.rows[row], **counts, results=next(filter(None, measured), []))
+        return report.describe_cost(row, self.rows[row], **counts, results=list(measured.values()))
 
     def run(self, row: str, seeds: Sequence[int] | None = None, progress: bool = True) -> int:
-        """Trains what is missing of a row, resuming what was interrupted.
+        """Trains what is missing of a row, resuming what was interrupted, and returns the number of new results.
 
         Rows that differ only in their scoring share one training. A run that another process is at is left to it, so
         rows can be shared out by starting the same study twice.
@@ -126,9 +111,6 @@ class Study:
             seeds: some of the study's; None is all.
             progress: say what it costs, and draw a bar.
 
-        Returns:
-            The number of new results.
-
         Raises:
             ValueError: if there is no such row, or the study does not have a seed; as `Trainer`.
         """
@@ -137,27 +119,25 @@ class Study:
             raise ValueError(f"seeds {unknown}; expected some of the study's, {list(self.seeds)}")
         if progress:
             print(self.cost(row))
-        stored = sum(self._run_one(row, seed, progress) for seed in seeds if not self.result(row, seed))
         self.record()
-        return stored
+        return sum(self._run_one(row, seed, progress) for seed in seeds if not self.result(row, seed))
 
     def _run_one(self, row: str, seed: int, progress: bool) -> bool:
         recipe = self.recipe(row, seed)
         run_dir = self.runs / recipe.training_name
         run_dir.mkdir(parents=True, exist_ok=True)
         try:
-            # released by the system when the process dies, however it dies
-            with FileLock(run_dir / "lock", timeout=0):
+            with FileLock(run_dir / "lock", timeout=0):  # released by the system when the process dies
                 if self.result(row, seed):  # stored by another process in between
                     return False
                 path = run_dir / "result.json"
                 if not is_result_of(path, recipe):
                     Trainer(recipe, run_dir, data_root=self.data_root, progress=progress).fit()
                 results.store_result(load_result(path), self.folder)
-                self.record()
-                return True
         except Timeout:
             return False
+        self.record()
+        return True
 
     def record(self) -> None:
         """Notes which stored result belongs to which row, so that the table can tell a row that was changed since."""
@@ -177,13 +157,11 @@ class Study:
     def table(self, measure: Measure | None = None) -> pd.DataFrame:
         """Compares the rows: for each the paper's value and ours, the difference to the base row, and what it shows.
 
-        Columns: paper (0..1, nan where nothing is published), n (runs), mean and sd over seeds, difference to the base
-        row with its sd, taken seed by seed over the seeds that both rows have, low and high (its 95 % interval by
-        Student's t), paper difference, effect (`seglib.studies.report.verdict`), scale, remarks (seeds that are not run
-        or that the base row does not have, a result of a recipe that the row no longer has), and sources: "earlier" if
-        a result was measured with other code than the present (`changed_code` names the definitions).
-
-        `measure` is as of `values`; there is no published value for another one than mIoU.
+        Columns: paper (0..1, nan where nothing is published, or with a `measure`, as of `values`), n (runs), mean and
+        sd over seeds, difference to the base row with its sd, taken seed by seed over the seeds that both rows have,
+        low and high (its 95 % interval by Student's t), paper difference, effect (`seglib.studies.report.verdict`),
+        scale, remarks (seeds that are not run or that the base row does not have, a result of a recipe that the row no
+        longer has), and sources: "earlier" if a result was measured with other code than the present.
         """
         base, published = self.values(self.base, measure), {} if measure else self.published
         lines = []
@@ -193,20 +171,20 @@ class Study:
             effect = report.paired_effect({} if row == self.base else values, base)
             theirs = published.get(row, report.NAN)
             their_gain = theirs - published.get(self.base, report.NAN) if row != self.base else report.NAN
+            changed = self.changed_code(row)
+            count = f" ({len(changed)} definition{'s' * (len(changed) > 1)} changed)" if changed else ""
             lines.append({
                 "paper": theirs, "n": len(values), "mean": mean, "sd": sd, "difference": effect.mean,
                 "sd of difference": effect.sd, "low": effect.low, "high": effect.high, "paper difference": their_gain,
                 "effect": "base" if row == self.base else report.verdict(effect, their_gain, runs=len(values)),
                 "scale": self.scale, "remarks": "; ".join(self._remarks(row, effect.n)),
-                "sources": report.describe_code(self.changed_code(row)),
+                "sources": "" if changed == [] else f"earlier{count}",
             })  # fmt: skip
         return pd.DataFrame(lines, index=pd.Index(self.rows, name=self.title))
 
-    def report(self, measure: Measure | None = None, sources: bool = False) -> pd.DataFrame:
-        """Writes `table` for reading, in points of mIoU: "mean ± sd (n)"; `sources` keeps that column."""
-        published = self.source if self.published and not measure else ""
-        lines = report.format_table(self.table(measure), published)
-        return lines if sources else lines.drop(columns="sources")
+    def report(self, measure: Measure | None = None) -> pd.DataFrame:
+        """Writes `table` for reading, in points of mIoU: "mean ± sd (n)"."""
+        return report.format_table(self.table(measure), self.source if self.published and not measure else "")
 
     @property
     def protocol(self) -> str:
@@ -232,19 +210,17 @@ class Study:
 
     @property
     def _rows_file(self) -> Path:
-        return results.rows_file(self.folder, self.title, self.scale)
+        name = re.sub(r"[^a-z0-9]+", "_", f"{self.title}-{self.scale}".lower()).strip("_")
+        return self.folder / "rows" / f"{name}.json"
 
     def _path(self, row: str, seed: int) -> Path:
         return self.folder / f"{self.recipe(row, seed).name}.json"
-
-    def _check_row(self, row: str) -> None:
-        if row not in self.rows:
-            raise ValueError(f"row {row!r}; expected one of {list(self.rows)}")
 
 
 def run_study(
     study: str,
     rows: tuple[str, ...] = (),
+    /,
     *,
     scale: str = "",
     seeds: tuple[int, ...] = (),
@@ -274,10 +250,11 @@ def run_study(
                 print(f"{row}, seed {seed}", flush=True)
             try:
                 loaded.run(row, [seed], progress=False)
-            except FloatingPointError as error:  # that keeps this run from ending, and no other from beginning
+            except FloatingPointError as error:  # the other runs are still worth their time
                 print(f"failed: {error}", flush=True)
                 diverged = True
-    print(loaded.protocol, loaded.report(sources=True).to_string(), sep="\n")
+    table = loaded.table()
+    print(loaded.protocol, loaded.report().assign(sources=table.sources).to_string(), sep="\n")
     if csv:
-        loaded.table().assign(source=loaded.source, protocol=loaded.protocol).to_csv(csv)
+        table.assign(source=loaded.source, protocol=loaded.protocol).to_csv(csv)
     return int(diverged)
