@@ -63,15 +63,17 @@ class Scoring:
         return cls(recipe.eval_scales, recipe.eval_flip, recipe.eval_output_stride, recipe.eval_window)
 
 
+ONE_VIEW = Scoring()
+
+
 def predict(
-    model: nn.Module, images: Tensor, normalisation: Normalisation = IMAGENET, scoring: Scoring | None = None
+    model: nn.Module, images: Tensor, normalisation: Normalisation = IMAGENET, scoring: Scoring = ONE_VIEW
 ) -> Tensor:
     """Computes class probabilities.
 
     Args:
         model: runs in evaluation mode, and is left in the mode and at the output stride that it came with.
         images: (B, 3, H, W) uint8 RGB on the model's device.
-        scoring: None is one view of the whole image.
 
     Returns:
         (B, K, H, W) float32, summing to 1 over K.
@@ -79,13 +81,12 @@ def predict(
     Raises:
         ValueError: if images are larger than `pad_to`, or the model does not offer the output stride.
     """
-    scoring = scoring or Scoring()
     with _as_scored(model, scoring):
         return _average_views(model, images, normalisation, scoring)
 
 
 def predict_image(
-    model: nn.Module, image: np.ndarray, normalisation: Normalisation = IMAGENET, scoring: Scoring | None = None
+    model: nn.Module, image: np.ndarray, normalisation: Normalisation = IMAGENET, scoring: Scoring = ONE_VIEW
 ) -> np.ndarray:
     """Predicts the label map of one image: (H, W, 3) uint8 RGB -> (H, W) uint8 class indices; see `predict`."""
     batch = torch.from_numpy(image).to(next(model.parameters()).device).permute(2, 0, 1)[None]  # (1, 3, H, W)
@@ -96,7 +97,7 @@ def evaluate(
     model: nn.Module,
     dataset: SegmentationDataset,
     normalisation: Normalisation = IMAGENET,
-    scoring: Scoring | None = None,
+    scoring: Scoring = ONE_VIEW,
     *,
     trimap: Mapping[int, ConfusionMatrix] | None = None,
     batch_size: int = 8,
@@ -108,7 +109,6 @@ def evaluate(
     Args:
         model: left in the mode and at the output stride that it came with.
         dataset: without a transform, so that images and labels are as they are on the disk.
-        scoring: None is one view of the whole image.
         trimap: a band's width in pixels -> a matrix on the model's device, which counts the pixels of that band too
             (v3+ section 4.4; `seglib.metrics.update_trimap`).
         batch_size: images of equal size are predicted together, at most so many, and fewer large ones.
@@ -123,7 +123,6 @@ def evaluate(
     """
     if dataset.transform is not None:
         raise ValueError("evaluate: the data set has a transform; scores count on the labels as they are stored")
-    scoring = scoring or Scoring()
     device = next(model.parameters()).device
     matrix = ConfusionMatrix(dataset.num_classes, dataset.ignore_index, device=device)
     samples = DataLoader(dataset, batch_size=None, num_workers=num_workers, generator=torch.Generator())
@@ -257,7 +256,7 @@ def write_masks(
     images: Sequence[Path],
     output: Path,
     normalisation: Normalisation = IMAGENET,
-    scoring: Scoring | None = None,
+    scoring: Scoring = ONE_VIEW,
     palette: np.ndarray | None = None,
 ) -> Iterator[Path]:
     """Predicts image files, writes a PNG of each one's name and size into a folder, and yields its path.

@@ -6,12 +6,6 @@ from seglib.losses.region import combined, dice, region_mutual_information
 from seglib.losses.upsampled import upsampled_cross_entropy
 
 __all__ = [
-    "class_weights",
-    "combined",
-    "cross_entropy",
-    "dice",
-    "focal",
-    "hard_pixel_cross_entropy",
-    "region_mutual_information",
-    "upsampled_cross_entropy",
-]
+    "class_weights", "combined", "cross_entropy", "dice", "focal", "hard_pixel_cross_entropy",
+    "region_mutual_information", "upsampled_cross_entropy",
+]  # fmt: skip

@@ -11,22 +11,7 @@ from seglib.models.vgg import VGG16, convolutional_vgg16
 from seglib.models.xception import Xception
 
 __all__ = [
-    "ASPP",
-    "FCN",
-    "VGG16",
-    "AtrousStep",
-    "BilinearUpsampling",
-    "DeepLabV3",
-    "DeepLabV3Plus",
-    "Features",
-    "HeadVariant",
-    "MobileNetV2",
-    "ResNet",
-    "UNet",
-    "Xception",
-    "atrous_plan",
-    "bilinear_kernel",
-    "build_model",
-    "convolutional_vgg16",
-    "load_imagenet_weights",
-]
+    "ASPP", "FCN", "VGG16", "AtrousStep", "BilinearUpsampling", "DeepLabV3", "DeepLabV3Plus", "Features",
+    "HeadVariant", "MobileNetV2", "ResNet", "UNet", "Xception", "atrous_plan", "bilinear_kernel", "build_model",
+    "convolutional_vgg16", "load_imagenet_weights",
+]  # fmt: skip

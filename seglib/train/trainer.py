@@ -79,6 +79,8 @@ class Trainer:
                 "take batch norm's statistics over all of the batch"
             )
         self.recipe, self.run_dir = recipe, Path(run_dir)
+        self.checkpoint = self.run_dir / "checkpoint.pt"  # the file that the run resumes from
+        self.best = self.run_dir / "best.pt"  # the weights of the best score so far, if the recipe has patience
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.num_workers, self.eval_every = num_workers, eval_every or recipe.eval_every
         self.checkpoint_seconds = checkpoint_seconds
@@ -114,16 +116,6 @@ class Trainer:
             self._restore(*stored)
         distributed.check_alike("the iteration to resume from", self.iteration)
         distributed.broadcast_weights(self.model)
-
-    @property
-    def checkpoint(self) -> Path:
-        """The file that a run resumes from."""
-        return self.run_dir / "checkpoint.pt"
-
-    @property
-    def best(self) -> Path:
-        """The file with the weights of the best score so far; only a recipe with patience writes it."""
-        return self.run_dir / "best.pt"
 
     @property
     def history(self) -> pd.DataFrame:

@@ -33,26 +33,8 @@ from seglib.course.figures.pictures import (
 from seglib.course.figures.style import png
 
 __all__ = [
-    "class_colours",
-    "class_curves",
-    "class_share_bars",
-    "confusion_heatmap",
-    "difference_map",
-    "effects_figure",
-    "error_map",
-    "instance_colours",
-    "iou_bars",
-    "line_chart",
-    "png",
-    "scatter_named",
-    "score_bars",
-    "seed_dots",
-    "show_fields",
-    "show_labels",
-    "show_panels",
-    "show_path_counts",
-    "show_samples",
-    "study_dots",
-    "tint_band",
-    "training_curves",
-]
+    "class_colours", "class_curves", "class_share_bars", "confusion_heatmap", "difference_map",
+    "effects_figure", "error_map", "instance_colours", "iou_bars", "line_chart", "png", "scatter_named",
+    "score_bars", "seed_dots", "show_fields", "show_labels", "show_panels", "show_path_counts", "show_samples",
+    "study_dots", "tint_band", "training_curves",
+]  # fmt: skip
