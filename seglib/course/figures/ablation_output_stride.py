@@ -1,31 +1,39 @@
-"""The figure of notebook 09, section on the price of a stride."""
+"""The explorer of notebook 09: a label, and what a map of some output stride can say of it."""
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
 
-from seglib.course.figures.style import scale_log, series, styled
+from seglib.course.explorer import Explorer, slider
+from seglib.course.figures import show_samples
 
 
-@styled
-def against_stride(strides: Sequence[int], panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
-    """A panel per quantity, each with a line per network or set over the output stride; both axes logarithmic.
+def stride_explorer(
+    images: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    predictions: Mapping[int, Sequence[np.ndarray]],
+    *,
+    classes: Sequence[str],
+    palette: np.ndarray,
+) -> Explorer:
+    """Sliders for picture and output stride above image, label, prediction and errors.
 
     Args:
-        strides: output strides, ascending.
-        panels: title -> name of a line -> a positive value per stride; nan is left out.
+        images: (H, W, 3) uint8, all of which are offered.
+        labels: (H, W), of these images first.
+        predictions: output stride, 16 among them -> (H, W) classes of these images first.
+        classes: K names.
+        palette: (256, 3) uint8.
     """
-    size = (3.5 * len(panels) + 0.5, 3.4)
-    figure, axes = plt.subplots(1, len(panels), squeeze=False, figsize=size)
-    for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
-        for (name, values), look in zip(lines.items(), series(len(lines)), strict=True):
-            style = {"color": look.colour, "marker": look.marker, "markersize": 5, "linewidth": 1.5}
-            ax.plot(strides, values, label=name, **style)
-        scale_log(ax, strides, [value for values in lines.values() for value in values])
-        ax.set_xlabel("output stride")
-        ax.set_title(title)
-        ax.grid(axis="y")
-        if len(lines) > 1:
-            ax.legend()
-    return figure
+
+    def draw(picture: int, stride: int) -> Figure:
+        arrays = ([values[picture - 1]] for values in (images, labels, predictions[stride]))
+        return show_samples(*arrays, classes=classes, palette=palette, titles=[f"image {picture}"])
+
+    return Explorer(
+        draw,
+        "Image, label, the most that a map of this stride can say of it, and where that is wrong.",
+        picture=slider("image", range(1, len(images) + 1), 1),
+        stride=slider("output stride", predictions, 16),
+    )

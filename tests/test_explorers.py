@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch.nn import functional as F
 
-from seglib.course.figures.style import MAX_PNG_BYTES
-from seglib.course.widgets import (
+from seglib.course.explorer import Explorer, slider
+from seglib.course.figures import (
     ablation_architecture,
     ablation_batch_size,
     ablation_output_stride,
@@ -25,7 +25,7 @@ from seglib.course.widgets import (
     resnet_multigrid,
     what_others_build,
 )
-from seglib.course.widgets.explorer import Explorer, slider
+from seglib.course.figures.style import MAX_PNG_BYTES
 from seglib.data import voc_palette
 from seglib.models import ResNet
 
