@@ -327,5 +327,5 @@ def test_notebook_runs_in_a_browser(lab: Lab, browser: Any, path: Path) -> None:
         assert len(seen.progress) >= 2, "a bar that grows"
     assert seen.said == []
     assert all(seen.redrawn)
-    if "_explorer(" in path.read_text(encoding="utf-8"):
+    if "xplorer(" in path.read_text(encoding="utf-8"):
         assert seen.redrawn, "an explorer whose controls move"

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from seglib.course import figures
-from seglib.course.fields import Field, valid_weights
+from seglib.course.fields import Field
 from seglib.course.figures import (
     ablation_architecture,
     ablation_batch_size,
@@ -33,7 +33,7 @@ from seglib.course.figures import (
     what_others_build,
 )
 from seglib.course.figures.losses_and_imbalance import one_pixel
-from seglib.course.figures.style import BLUE, GREEN, INK, MAX_PNG_BYTES, SERIES, VERMILION, series
+from seglib.course.figures.style import BLUE, GREEN, INK, MAX_PNG_BYTES, VERMILION, series
 from seglib.data import VOID
 from seglib.losses import cross_entropy, focal
 from seglib.metrics import ConfusionMatrix
@@ -91,9 +91,6 @@ PROFILES = {"paper": {"a": (1, 2), "b": (4,)}, "same": {"a": (1, 2), "b": (4,)},
 FIELDS = {"one": np.random.default_rng(0).random((21, 31))}
 IDS = np.where(LABEL == 3, 26, 7)
 
-EXPLORED = {"show_upsampling", "show_receptive_field", "show_dilations", "show_taps_at", "show_street"}
-EXPLORED |= {"show_cascade", "show_losses", "show_peer"}
-
 # name of each figure of the course -> how a notebook draws it, in small
 FIGURES: dict[str, Callable[[], Figure]] = {
     "show_samples": lambda: figures.show_samples([IMAGE] * 3, [LABEL] * 3, max_columns=6, **LOOK),
@@ -101,7 +98,6 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "show_panels": lambda: figures.show_panels(dict.fromkeys("abcd", IMAGE), legend={"sky": (0, 0, 9)}),
     "show_labels": lambda: figures.show_labels({"a": LABEL, "b": PREDICTION}, CLASSES, PALETTE),
     "show_fields": lambda: figures.show_fields(FIELDS, {"one": (Field(7, 2, -3), 2, 6)}),
-    "show_fields without frames": lambda: figures.show_fields(FIELDS),
     "show_influence": lambda: figures.show_influence({"a": np.eye(5), "b": np.eye(5) / 9}, 1, 1),
     "show_influence without a mark": lambda: figures.show_influence({"a": torch.eye(5, dtype=torch.float64)}),
     "training_curves": lambda: figures.training_curves(HISTORY),
@@ -118,24 +114,18 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "class_share_bars": lambda: figures.class_share_bars([1, 10, 0, 1000, 5], CLASSES),
     "confusion_heatmap": lambda: figures.confusion_heatmap(np.eye(5), CLASSES),
     "seed_dots": lambda: figures.seed_dots({"a": CLASS_HISTORY, "b": CLASS_HISTORY[:1]}),
-    "seed_dots of a study": lambda: figures.seed_dots(
-        {"": {"base": [0.5, 0.6], "later": [], "once": [0.4]}}, base="base"
-    ),
+    "seed_dots of a study": lambda: figures.seed_dots({"": {"base": [0.5, 0.6], "no": [], "1": [0.4]}}, base="base"),
     "effects_figure": lambda: figures.effects_figure(EFFECTS),
     "effects_figure without a run": lambda: figures.effects_figure(EFFECTS[3:].assign(n=0)),
     "difference_map": lambda: figures.difference_map({"": GRID - 0.55}),
-    "difference_map with texts": lambda: figures.difference_map(
-        dict.fromkeys("ab", GRID - 0.5), {"a": WORDS, "b": WORDS}
-    ),
+    "difference_map with texts": lambda: figures.difference_map({"a": GRID - 0.5}, {"a": WORDS}),
     "class_curves": lambda: figures.class_curves(CLASS_HISTORY),
     "score_bars": lambda: figures.score_bars({"folds": {"1": 0.5, "2": 0.6}, "means": {"all": 0.65}}),
     "scatter_named": lambda: figures.scatter_named({"": {"ours": POINTS, "theirs": POINTS / 2}}),
     "scatter_named in panels": lambda: figures.scatter_named({"a": {"x": POINTS, "y": ENDS}, "b": {"x": ENDS[:0]}}),
     "scatter_named without a run": lambda: figures.scatter_named({"": {"ours": POINTS * NAN}}),
     "01 show_numbers": lambda: fcn_basics.show_numbers({"a": np.eye(3) - 0.5, "large": np.zeros((13, 13))}, digits=1),
-    "01 show_label_pixels": lambda: fcn_basics.show_label_pixels(
-        dict.fromkeys("ab", LABEL[8:11, 59:62]), *LOOK.values()
-    ),
+    "01 show_label_pixels": lambda: fcn_basics.show_label_pixels({"a": LABEL[8:11, 59:62]}, *LOOK.values()),
     "02 show_maps": lambda: atrous_convolution.show_maps({"coarse": np.ones((2, 3)), "fine": np.ones((5, 9))}),
     "03 dilation_chart": lambda: resnet_multigrid.dilation_chart({"a": ResNet(50, 8, width=4).dilations()}),
     "04 show_taps": lambda: aspp.show_taps((2, 6), 9),
@@ -180,19 +170,6 @@ def test_figure(name: str) -> None:
         assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
 
 
-def test_every_figure_is_among_them() -> None:
-    """Figures are the functions that return one; those of the explorers have tests of their own."""
-    modules = {name: module for name, module in vars(figures).items() if isinstance(module, type(np))}
-    drawn = {
-        name
-        for module in modules.values()
-        for name, function in vars(module).items()
-        if getattr(function, "__module__", None) == module.__name__
-        and getattr(function, "__annotations__", {}).get("return") is Figure
-    }
-    assert drawn - EXPLORED == {name.lstrip("0123456789 ").split(" ")[0] for name in FIGURES}
-
-
 def test_a_large_png_is_reduced_and_keeps_the_label_colours() -> None:
     with pytest.raises(ValueError, match="alt: expected a sentence"):
         figures.png(Figure(), alt=" ")
@@ -210,9 +187,6 @@ def test_a_large_png_is_reduced_and_keeps_the_label_colours() -> None:
 
 def test_lines_can_be_told_apart_without_colours() -> None:
     """More lines than looks too."""
-    okabe_ito = {"#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442"}
-    assert {look.colour for look in SERIES} <= okabe_ito | {INK}
-    assert len({look.marker for look in SERIES}) == len({look.colour for look in SERIES}) == len(SERIES)
     assert len({(look.colour, look.marker) for look in series(36)}) == 36
     figure = figures.line_chart((8, 16), {"": {f"line {i}": [0.1 * i, 0.2] for i in range(7)}}, "x")
     drawn = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2 and line.get_marker() != "None"]
@@ -222,10 +196,9 @@ def test_lines_can_be_told_apart_without_colours() -> None:
 def test_lines_are_means_of_runs_and_differences_with_their_intervals() -> None:
     lines = {"runs": [[0.2, 0.4], [0.4, 0.8]], "gain": GAINS, "one": 0.3}
     figure = figures.line_chart((1, 20), {"": lines}, "x", percent=False)
-    drawn = {str(line.get_label()): np.asarray(line.get_ydata()).tolist() for line in figure.axes[0].lines}
-    assert (
-        drawn["runs, mean of 2"] == pytest.approx([0.3, 0.6]) and drawn["gain"] == [2, 4] and drawn["one"] == [0.3] * 2
-    )
+    drawn = {str(line.get_label()): list(line.get_ydata()) for line in figure.axes[0].lines}
+    assert drawn["runs, mean of 2"] == pytest.approx([0.3, 0.6])
+    assert drawn["gain"] == [2, 4] and drawn["one"] == [0.3, 0.3]
     assert legend_names(figure) == ["runs, mean of 2", "gain", "one"]
     assert figure.axes[0].collections[0].get_datalim(figure.axes[0].transData).intervaly.tolist() == [1, 3]
 
@@ -254,25 +227,9 @@ def test_gains_are_blue_and_losses_red() -> None:
 # --- pictures --------------------------------------------------------------------------------------------------------
 
 
-def test_class_names_lie_on_their_classes() -> None:
-    label = np.zeros((400, 700), np.uint8)
-    label[:, 350:] = 2
-    label[100:300, 400:600] = 3
-    label[0, 0] = 4  # too small to carry a name
-    label[390:] = VOID
-    ax = Figure().add_subplot()
-    pictures.draw_label(ax, label, PALETTE, CLASSES)
-    places = {text.get_text(): text.get_position() for text in ax.texts}
-    assert set(places) == {"sky", "tree", "car"}
-    for name, (x, y) in places.items():
-        around = label[round(y) - 30 : round(y) + 30, round(x) - 30 : round(x) + 30]
-        assert {CLASSES[i] for i in np.unique(around)} == {name}
-
-
 def test_errors_are_marked_in_the_legend_s_colours_and_void_does_not_count() -> None:
     prediction = np.where(LABEL == VOID, 4, PREDICTION)
     figure = figures.show_samples([IMAGE], [LABEL], [prediction], **LOOK)
-    assert legend_names(figure) == ["sky", "road", "tree", "car", "person", "void"]
     faces = [np.round(255 * np.array(patch.get_facecolor()[:3])) for patch in figure.legends[1].get_patches()]
     colours = dict(zip(legend_names(figure, 1), faces, strict=True))
     right = np.where((prediction == LABEL)[..., None], colours["correct"], colours["wrong"])
@@ -281,13 +238,9 @@ def test_errors_are_marked_in_the_legend_s_colours_and_void_does_not_count() -> 
     np.testing.assert_array_equal(figure.axes[3].images[0].get_array(), expected)
     valid = LABEL != VOID
     assert figure.axes[3].get_title(loc="left") == f"errors: {np.mean(LABEL[valid] != prediction[valid]):.1%}"
-    nothing = figures.show_samples([IMAGE], [np.full_like(LABEL, VOID)], [prediction], **LOOK)
-    assert nothing.axes[3].get_title(loc="left") == "errors: all void"
 
 
 def test_samples_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="shorter than"):
-        figures.show_samples([IMAGE, IMAGE], [LABEL, LABEL], titles=["a"], **LOOK)
     with pytest.raises(ValueError, match="shorter than"):
         figures.show_samples([IMAGE, IMAGE], [LABEL, LABEL], [PREDICTION], **LOOK)
     with pytest.raises(ValueError, match=r"image: expected an image and its label maps of one size, .*\(59, 80\)"):
@@ -300,11 +253,7 @@ def test_the_legend_of_label_maps_has_what_is_drawn() -> None:
     maps = {"a": np.array([[0, 2]]), "b": np.array([[2, VOID]])}
     assert legend_names(figures.show_labels(maps, CLASSES, PALETTE)) == ["sky", "tree", "void"]
     colours = figures.class_colours(list(maps.values()), CLASSES, PALETTE)
-    assert {name: tuple(colour) for name, colour in colours.items()} == {
-        "sky": tuple(PALETTE[0]),
-        "tree": tuple(PALETTE[2]),
-        "void": tuple(PALETTE[VOID]),
-    }
+    assert [colour.tolist() for colour in colours.values()] == PALETTE[[0, 2, VOID]].tolist()
 
 
 def test_fields_and_frames_stand_where_they_belong() -> None:
@@ -337,9 +286,7 @@ def test_wipe_shows_before_on_the_left_and_errors_in_the_band() -> None:
     figure = decoder.wipe(np.zeros((20, 40, 3), np.uint8), label, after * 0, after, **LOOK, width=1)
     _, shown, errors = (np.asarray(ax.images[0].get_array()) for ax in figure.axes)
     assert (shown[10, 19] == PALETTE[0]).all() and (shown[10, 20] == PALETTE[1]).all()
-    assert (shown[5, 15] == PALETTE[VOID]).all()
     assert (errors[10, 11] == pictures.WRONG_COLOUR).all() and (errors[10, 28] == pictures.CORRECT_COLOUR).all()
-    assert not (errors[10, 15] == pictures.WRONG_COLOUR).all(), "outside the band"
     # of the band's pixels that count, the ring around the void rim and the ring inside it, the inner one is wrong
     inner, outer = 2 * 18 + 2 * 6, 2 * 22 + 2 * 10
     assert f"{inner / (inner + outer):.1%} without decoder, 0.0% with it" in figure.get_suptitle()
@@ -363,7 +310,7 @@ def test_effects_are_drawn_in_points() -> None:
     (ax,) = figures.effects_figure(EFFECTS).axes
     marks: dict[str, list[float]] = {"o": [], "D": []}
     for line in ax.lines:
-        if line.get_marker() in marks and len(line.get_xdata()):
+        if line.get_marker() in marks and np.isfinite(line.get_xdata()).any():
             marks[line.get_marker()].append(round(float(line.get_xdata()[0]), 6))
     assert marks == {"o": [-2.0, 3.0, 0.4], "D": [-12.8, -1.4, -0.7]}, "ours and the paper's"
     assert [text.get_text() for text in ax.texts] == list(EFFECTS.effect)
@@ -390,28 +337,13 @@ def test_dilations_that_differ_are_framed() -> None:
     assert len(framed) == 2 and [text for text in texts(figure) if text.isdigit()] == list("124124118")
 
 
-def test_pixels_that_differ_from_the_label_are_framed() -> None:
-    label, guess = np.array([[0, 1], [VOID, 1]], np.uint8), np.array([[1, 1], [0, 0]], np.uint8)
-    figure = fcn_basics.show_label_pixels({"label": label, "guess": guess}, CLASSES, PALETTE)
-    assert len(figure.axes[0].patches) == 0
-    places = [(box.get_x() + 0.42, box.get_y() + 0.42) for box in figure.axes[1].patches]
-    np.testing.assert_allclose(places, [(0, 0), (1, 1)])
-
-
 # --- what is computed for a figure -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("num_classes", [2, 9])
-def test_cross_entropy_of_one_pixel(num_classes: int) -> None:
-    value, slope = one_pixel(cross_entropy, P, num_classes)
-    np.testing.assert_allclose(value, -np.log(P), atol=2e-6)
-    np.testing.assert_allclose(slope, P - 1, atol=1e-6)
-
-
-@pytest.mark.parametrize("gamma", [0.5, 2.0])
-def test_focal_of_one_pixel(gamma: float) -> None:
-    """Lin et al. 2017, appendix B: dFL/dx = (1 - p)^g (g p log p + p - 1)."""
-    value, slope = one_pixel(partial(focal, gamma=gamma), P, 5)
+@pytest.mark.parametrize(("gamma", "num_classes"), [(0, 2), (0, 9), (0.5, 5), (2, 5)])
+def test_focal_of_one_pixel(gamma: float, num_classes: int) -> None:
+    """Lin et al. 2017, appendix B: dFL/dx = (1 - p)^g (g p log p + p - 1); gamma 0 is cross-entropy."""
+    value, slope = one_pixel(partial(focal, gamma=gamma) if gamma else cross_entropy, P, num_classes)
     np.testing.assert_allclose(value, -((1 - P) ** gamma) * np.log(P), atol=2e-6)
     np.testing.assert_allclose(slope, (1 - P) ** gamma * (gamma * P * np.log(P) + P - 1), atol=2e-6)
 
@@ -433,21 +365,14 @@ def met(rate: int, height: int, width: int) -> np.ndarray:
     return count / (height * width)
 
 
-@pytest.mark.parametrize(("rate", "height", "width"), [(1, 5, 5), (2, 7, 4), (4, 4, 9), (8, 8, 10), (16, 7, 7)])
-def test_use_of_each_weight(rate: int, height: int, width: int) -> None:
-    used = ablation_architecture.tap_use(rate, height, width)
-    np.testing.assert_allclose(used, met(rate, height, width))
-    if height == width:
-        assert used.sum() == pytest.approx(float(valid_weights(height, rate).float().mean()))
-
-
 @pytest.mark.parametrize(
     ("rate", "trained", "scored"), [(8, (7, 7), (8, 10)), (8, (7, 9), (9, 9)), (2, (7, 7), (9, 9)), (4, (4, 4), (8, 9))]
 )
-def test_untrained_products(rate: int, trained: tuple[int, int], scored: tuple[int, int]) -> None:
+def test_use_of_each_weight(rate: int, trained: tuple[int, int], scored: tuple[int, int]) -> None:
     before, after = met(rate, *trained), met(rate, *scored)
-    strange = sum(after[place] for place in np.ndindex(3, 3) if before[place] == 0)
-    assert ablation_architecture.untrained_use(rate, trained, scored) == pytest.approx(strange / after.sum())
+    np.testing.assert_allclose(ablation_architecture.tap_use(rate, *scored), after)
+    strange = after[before == 0].sum() / after.sum()
+    assert ablation_architecture.untrained_use(rate, trained, scored) == pytest.approx(strange)
     assert ablation_architecture.untrained_use(rate, trained, trained) == 0
 
 

@@ -34,22 +34,18 @@ def tap_chart(rates: Sequence[tuple[str, int]], trained: tuple[int, int], scored
     A third bar, where there is one, is the share of the products in scoring whose weights were never trained.
 
     Args:
-        rates: name and atrous rate of the convolutions in order.
-        trained: height and width of the map in training.
-        scored: height and width of the map in scoring.
+        rates: name and atrous rate of each convolution.
+        trained: height and width of the map.
+        scored: height and width of the map.
     """
-    strangers = {row: untrained_use(rate, trained, scored) for row, rate in rates}
+    rows = {f"{name}: rate {rate}": rate for name, rate in rates}
+    strangers = {row: untrained_use(rate, trained, scored) for row, rate in rows.items()}
     groups = {
-        f"training, map {trained[0]} x {trained[1]}": {row: tap_use(rate, *trained).mean() for row, rate in rates},
-        f"scoring, map {scored[0]} x {scored[1]}": {row: tap_use(rate, *scored).mean() for row, rate in rates},
-        "products with weights never trained": {row: share for row, share in strangers.items() if share},
+        f"training, map {trained[0]} x {trained[1]}": {row: tap_use(r, *trained).mean() for row, r in rows.items()},
+        f"scoring, map {scored[0]} x {scored[1]}": {row: tap_use(r, *scored).mean() for row, r in rows.items()},
     }
-    named = {f"{row}: rate {rate}": row for row, rate in rates}
-    groups = {
-        group: {label: bars[row] for label, row in named.items() if row in bars}
-        for group, bars in groups.items()
-        if bars
-    }
+    if any(strangers.values()):
+        groups["products with weights never trained"] = {row: share for row, share in strangers.items() if share}
     figure = score_bars(groups, "share of the nine taps on the map")
     figure.axes[0].axvline(1 / 9, color=GREY, linestyle="--", linewidth=1)
     return figure

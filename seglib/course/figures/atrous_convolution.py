@@ -25,11 +25,7 @@ from seglib.models import ResNet
 
 @styled
 def show_maps(maps: Mapping[str, np.ndarray]) -> Figure:
-    """Maps of one quantity at different resolutions, side by side at one size and in one colour scale.
-
-    maps: title -> (H, W). The pixels that each shares with the smallest one, of m rows, are ringed: every `step`-th
-    of a map of step * (m - 1) + 1 rows.
-    """
+    """Maps (H, W) of one quantity at several resolutions, on one scale; the smallest one's pixels are ringed in all."""
     arrays = [np.asarray(values) for values in maps.values()]
     limit = max(np.abs(values).max() for values in arrays)
     fewest = min(values.shape[0] for values in arrays)

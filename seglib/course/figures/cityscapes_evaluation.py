@@ -18,7 +18,7 @@ def show_regions(frames: Mapping[str, tuple[np.ndarray, np.ndarray]], names: Map
 
     Args:
         frames: title -> image (H, W, 3) uint8 and ids (H, W).
-        names: id -> its name; those that occur are in the legend.
+        names: id -> its name in the legend.
     """
     present = [i for i in names if any((ids == i).any() for _, ids in frames.values())]
     turns = (255 * plt.get_cmap("turbo")(np.linspace(0.05, 0.95, len(present)))[:, :3]).astype(np.uint8)
@@ -32,12 +32,7 @@ def show_regions(frames: Mapping[str, tuple[np.ndarray, np.ndarray]], names: Map
 
 @styled
 def show_coverage(counts: Mapping[str, np.ndarray], window: tuple[int, int]) -> Figure:
-    """The number of windows that see each pixel, a map per overlap on one scale; the first window is outlined.
-
-    Args:
-        counts: title -> integers (H, W), each at least 1.
-        window: (height, width).
-    """
+    """The number of windows that see each pixel, title -> (H, W), on one scale; the first window is outlined."""
     most = max(int(count.max()) for count in counts.values())
     aspects = [count.shape[0] / count.shape[1] for count in counts.values()]
     figure, axes = draw_panels(list(counts), aspects=aspects, max_columns=len(counts))

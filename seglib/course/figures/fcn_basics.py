@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -13,7 +12,7 @@ from torch.nn import functional as F
 from seglib.course.explorer import Explorer, slider
 from seglib.course.figures.charts import draw_cells
 from seglib.course.figures.pictures import draw_panels
-from seglib.course.figures.style import GREY, halo, styled
+from seglib.course.figures.style import halo, styled
 from seglib.data import VOID
 from seglib.models import bilinear_kernel
 
@@ -24,7 +23,7 @@ MOST_CELLS = 12  # a side beyond which numbers no longer fit into their cells
 @styled
 def show_numbers(grids: Mapping[str, np.ndarray], digits: int = 0) -> Figure:
     """Matrices (H, W) side by side, larger numbers darker, written with so many digits after the point if they fit."""
-    figure, axes = _draw_cells(grids)
+    figure, axes = draw_panels(list(grids), max_columns=len(grids), width=CELL_PANEL_WIDTH)
     for ax, grid in zip(axes, grids.values(), strict=True):
         low, high = min(0.0, float(grid.min())), float(grid.max())
         norm = Normalize(low, low + 1.8 * max(high - low, 1e-9))
@@ -37,16 +36,11 @@ def show_numbers(grids: Mapping[str, np.ndarray], digits: int = 0) -> Figure:
 
 @styled
 def show_label_pixels(grids: Mapping[str, np.ndarray], classes: Sequence[str], palette: np.ndarray) -> Figure:
-    """Label maps of a few pixels side by side, in the palette's colours, the class written into every pixel.
+    """Label maps (H, W) of a few pixels side by side, the class written into every pixel.
 
-    In every panel but the first, a pixel that differs from the first's, void apart, is framed.
-
-    Args:
-        grids: title -> (H, W) of one size, classes 0..K-1 and 255 = void.
-        classes: K names.
-        palette: (256, 3) uint8.
+    A pixel that differs from the first map's, void apart, is framed.
     """
-    figure, axes = _draw_cells(grids)
+    figure, axes = draw_panels(list(grids), max_columns=len(grids), width=CELL_PANEL_WIDTH)
     first = next(iter(grids.values()))
     for ax, grid in zip(axes, grids.values(), strict=True):
         ax.imshow(palette[grid])
@@ -58,13 +52,6 @@ def show_label_pixels(grids: Mapping[str, np.ndarray], classes: Sequence[str], p
                 frame = {"fill": False, "color": "white", "linewidth": 2.5, "path_effects": halo("black", 4.5)}
                 ax.add_patch(Rectangle((column - 0.42, row - 0.42), 0.84, 0.84, **frame))
     return figure
-
-
-def _draw_cells(grids: Mapping[str, np.ndarray]) -> tuple[Figure, list[Axes]]:
-    figure, axes = draw_panels(list(grids), max_columns=len(grids), width=CELL_PANEL_WIDTH)
-    for ax in axes:
-        ax.spines[:].set(visible=True, color=GREY)
-    return figure, axes
 
 
 SIDE = 5

@@ -1,4 +1,4 @@
-"""The figure and the explorer of notebook 11: what a loss asks of one pixel; the correlation of class weights."""
+"""The figure and the explorer of notebook 11: what a loss asks of one pixel."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -45,11 +45,6 @@ def loss_curves(probabilities: Sequence[float] | np.ndarray, curves: Mapping[str
         "pull upwards on its logit (minus the gradient)": {name: -slopes for name, (_, slopes) in curves.items()},
     }
     return line_chart(probabilities, panels, "probability of the labelled class", percent=False)
-
-
-def weight_correlation(weights: Sequence[float], ious: Sequence[float]) -> float:
-    """Pearson's correlation of the logarithms of K positive weights with K values of IoU."""
-    return float(np.corrcoef(np.log(weights), ious)[0, 1])
 
 
 PROBABILITIES = np.linspace(0.005, 0.995, 100)
