@@ -122,18 +122,6 @@ def test_gridding() -> None:
     assert theoretical_field(twos).size == theoretical_field(mixed).size == 13
 
 
-def test_effective_field_of_a_linear_network() -> None:
-    """A known kernel: its magnitudes, turned nowhere, at the right place, whatever the images."""
-    conv = nn.Conv2d(2, 1, 3, padding=2, dilation=2, bias=False).eval()
-    kernel = torch.arange(1.0, 10).view(3, 3)
-    with torch.no_grad():
-        conv.weight.copy_(torch.stack([kernel, -2 * kernel.flip(0)])[None])
-    expected = torch.zeros(9, 11)
-    magnitude = kernel + 2 * kernel.flip(0)
-    expected[1:6:2, 3:8:2] = magnitude / magnitude.max()
-    torch.testing.assert_close(effective_field(conv, torch.randn(3, 2, 9, 11), 3, 5), expected)
-
-
 def test_effective_field_is_the_mean_over_images() -> None:
     """Against finite differences, image by image."""
     network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Tanh(), nn.Conv2d(4, 2, 3, padding=1)).double().eval()
