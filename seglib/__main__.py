@@ -111,6 +111,8 @@ def predict(
     from seglib.train.checkpoint import load_run
     from seglib.zoo import load_checkpoint
 
+    if not images:
+        raise ValueError("images: expected at least one file")
     if source is None:
         model, recipe = load_run(checkpoint)
         palette = palette or recipe.data

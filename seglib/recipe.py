@@ -86,13 +86,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     smoothed: Literal["pytorch", "report"] = "pytorch"  # the rule of label smoothing
     focal_gamma: float = 2.0
     alpha: Share = 0.6  # "combined": share of cross-entropy; the rest is Dice
-    keep_pixels: Share = 1.0  # "hard_pixels": share of the pixels that count
+    keep_pixels: Annotated[float, Meta(gt=0, le=1)] = 1.0  # "hard_pixels": share of the pixels that count
     downsample_labels: bool = False  # compare at the head's stride, not at the label's (v3 Table 8)
 
     # --- optimisation
     batch_size: Positive = 16  # over all processes together
     iterations: Positive = 30_000
-    lr: float = 0.007
+    lr: Annotated[float, Meta(ge=0)] = 0.007
     end_lr: float = 0.0  # of poly and cosine
     schedule: Literal["poly", "cosine", "step", "constant"] = "poly"
     milestones: tuple[Count, ...] = ()  # "step": the iterations at which lr is multiplied by gamma
@@ -119,7 +119,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
 
     def __post_init__(self) -> None:
         for name, kind in _types().items():  # a constructor does not check types by itself
-            msgspec.structs.force_setattr(self, name, _convert(name, getattr(self, name), kind))
+            given = getattr(self, name)
+            if (value := _convert(name, given, kind)) is not given and repr(value) != repr(given):
+                msgspec.structs.force_setattr(self, name, value)
         _check_pairs(self)
 
     @classmethod
@@ -206,6 +208,7 @@ def _convert(name: str, value: Any, kind: Any) -> Any:
             expected = f"expected one of {list(get_args(kind))}"
         else:
             expected = str(error).replace("Expected", "expected").replace("`", "")
+            expected = expected.replace("array", "list").replace("null", "None")
         raise ValueError(f"recipe: {name} = {value!r}; {expected}") from None
 
 
@@ -221,6 +224,8 @@ def _check_pairs(r: Recipe) -> None:
         refuse("fold", f"expected 0 <= fold < folds and folds >= 2, found folds = {r.folds}")
     if r.val_split == "fold" and not r.folds:
         refuse("val_split", "the part that is left out: expected folds, found 0")
+    if not 0 < r.scale_range[0] <= r.scale_range[1]:
+        refuse("scale_range", "expected 0 < smallest <= largest")
     if not r.eval_scales:
         refuse("eval_scales", "expected at least one scale")
     if r.downsample_labels and (r.loss.startswith("upsampled") or not r.model.startswith("deeplab")):

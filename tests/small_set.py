@@ -1,12 +1,17 @@
 """A data set of sixteen tiny scenes in the toy set's layout, and a recipe that trains on it in a second."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor, nn
 
 from seglib.data import voc_palette
 from seglib.recipe import Recipe
+from seglib.train import Trainer
 
 TRAIN = tuple(f"2007_{number:06d}" for number in range(1, 13))
 VAL = tuple(f"2007_{number:06d}" for number in range(13, 17))
@@ -50,3 +55,19 @@ def write_label(path: Path, label: np.ndarray) -> None:
     mask = Image.fromarray(label)
     mask.putpalette(voc_palette().tobytes())
     mask.save(path)
+
+
+def make_trainer(recipe: Recipe, run_dir: Path, data: Path | None, progress: bool = False, **options: Any) -> Trainer:
+    """Makes a trainer on the CPU; without `data`, on the bundled set."""
+    return Trainer(recipe, run_dir, data_root=data, device="cpu", progress=progress, **options)
+
+
+def weights(model: nn.Module) -> Tensor:
+    """Returns all parameters and buffers of a model as one vector, for a comparison bit for bit."""
+    return torch.cat([value.double().flatten() for value in model.state_dict().values()])
+
+
+def write_recipe(path: Path, recipe: Recipe) -> Path:
+    """Writes a recipe as TOML, and returns the path."""
+    path.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in recipe.changes().items()))
+    return path

@@ -29,26 +29,24 @@ PARTS = {
 }
 
 
-def numbers_named(value: Any, name: str) -> list[float]:
-    """Every number under a key of this name, however deep."""
-    if isinstance(value, list):
-        return [found for child in value for found in numbers_named(child, name)]
-    if not isinstance(value, dict):
-        return []
-    here = [value[name]] if name in value else []
-    return here + [found for child in value.values() for found in numbers_named(child, name)]
+def find_numbers(value: Any, name: str) -> list[float]:
+    """Lists every number under a key of this name, however deep."""
+    if isinstance(value, dict):
+        here = [value[name]] if name in value else []
+        return here + find_numbers(list(value.values()), name)
+    return [found for child in value for found in find_numbers(child, name)] if isinstance(value, list) else []
 
 
 def assert_is_result(result: dict[str, Any]) -> None:
     assert {"benchmark", "device", "versions", "settings", "sources"} < result.keys()
     assert result["versions"]["torch"] and result["settings"]["threads"] >= 1
     assert set(PARTS[result["benchmark"]]) <= result.keys()
-    medians = numbers_named(result, "median_s")
+    medians = find_numbers(result, "median_s")
     assert len(medians) >= 2, "at least two contestants"
     assert all(seconds > 0 for seconds in medians)
-    lows, highs = numbers_named(result, "quartile_low_s"), numbers_named(result, "quartile_high_s")
+    lows, highs = find_numbers(result, "quartile_low_s"), find_numbers(result, "quartile_high_s")
     assert all(low <= median <= high for low, median, high in zip(lows, medians, highs, strict=True))
-    assert all(ratio > 0 for ratio in numbers_named(result, "times_the_floor"))
+    assert all(ratio > 0 for ratio in find_numbers(result, "times_the_floor"))
 
 
 def test_every_script_is_known() -> None:
@@ -59,14 +57,9 @@ def test_every_script_is_known() -> None:
 def test_smoke(path: Path, tmp_path: Path) -> None:
     output = tmp_path / "result.json"
     environment = {name: value for name, value in os.environ.items() if name != "SEGLIB_DATA"}
-    done = subprocess.run(
-        [sys.executable, str(path), "--smoke", "--threads=1", f"--output={output}"],
-        env={**environment, "OMP_WAIT_POLICY": "PASSIVE"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    command = [sys.executable, str(path), "--smoke", "--threads=1", f"--output={output}"]
+    places = {"env": {**environment, "OMP_WAIT_POLICY": "PASSIVE"}, "cwd": tmp_path}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, **places)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^-+(  -+)+$", done.stdout, re.MULTILINE), "the line below the table's header"
     result = json.loads(output.read_text(encoding="utf-8"))
@@ -74,8 +67,8 @@ def test_smoke(path: Path, tmp_path: Path) -> None:
     assert_is_result(result)
     assert [child.name for child in tmp_path.iterdir()] == ["result.json"]
     if path.stem in ("training_step", "inference"):
-        memory = [value for value in numbers_named(result, "peak_memory_mib") if value is not None]
-        weights = numbers_named(result, "parameters")[0] * 4 / 2**20
+        memory = [value for value in find_numbers(result, "peak_memory_mib") if value is not None]
+        weights = find_numbers(result, "parameters")[0] * 4 / 2**20
         assert memory and all(value > weights for value in memory), "a network takes more memory than its weights"
 
 
@@ -85,32 +78,29 @@ def test_committed_results_were_measured(path: Path) -> None:
     result = json.loads(path.read_text(encoding="utf-8"))
     assert_is_result(result)
     assert result["settings"]["smoke"] is False
-    assert min(numbers_named(result, "rounds")) >= 3
+    assert min(find_numbers(result, "rounds")) >= 3
     assert path.stem.startswith(result["benchmark"])
 
 
 def test_import_brings_no_torchvision() -> None:
     """It takes as long to import as torch itself, and most of a notebook does without it."""
-    code = "import seglib.train.trainer, seglib.models, seglib.data, sys; sys.exit('torchvision' in sys.modules)"
+    code = "import seglib.train, seglib.models, seglib.data, sys; sys.exit('torchvision' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def test_contestants_take_turns() -> None:
-    calls: list[str] = []
-    times = take_turns({name: lambda name=name: calls.append(name) for name in "abc"}, rounds=3)
-    assert "".join(calls) == "abc" + "abc" + "cba" + "abc", "one call each that is not counted, then turns"
-    assert {name: (len(each.wall), len(each.cpu)) for name, each in times.items()} == dict.fromkeys("abc", (3, 3))
-
-
-def test_times_are_of_the_contestant_that_took_them() -> None:
+def test_contestants_take_turns_and_get_their_own_times() -> None:
     """Sleeping takes time on the clock and none of the processor's, which a child process's work counts to."""
+    calls: list[str] = []
 
     def work() -> None:
+        calls.append("w")
         subprocess.run([sys.executable, "-S", "-c", "sum(range(10**6))"], check=True)
 
-    times = take_turns({"sleep": lambda: time.sleep(0.05), "work": work}, rounds=2)
+    times = take_turns({"sleep": lambda: calls.append("s") or time.sleep(0.05), "work": work}, rounds=3)
+    assert "".join(calls) == "sw" + "sw" + "ws" + "sw", "one call each that is not counted, then turns"
     assert min(times["sleep"].wall) >= 0.05 > max(times["sleep"].cpu)
     assert min(times["work"].cpu) > max(times["sleep"].cpu)
+    assert {name: (len(each.wall), len(each.cpu)) for name, each in times.items()} == dict.fromkeys(times, (3, 3))
 
 
 def test_the_ratio_is_taken_within_a_round() -> None:

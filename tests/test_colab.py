@@ -1,9 +1,8 @@
 """The set-up cell as Colab runs it: in a fresh environment, from an empty folder, with stand-ins for all packages.
 
-Without a network. And what a new runtime finds again: the folder of a run.
+Without a network. And where a run's folder is, so that a new runtime finds it again.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -13,7 +12,6 @@ import sys
 import tomllib
 import types
 import zipfile
-from base64 import urlsafe_b64encode
 from importlib import metadata
 from pathlib import Path
 
@@ -24,8 +22,6 @@ from nbformat.v4 import new_notebook
 from packaging.requirements import Requirement
 
 from seglib.files import run_folder
-from seglib.recipe import Recipe
-from seglib.train.trainer import Trainer
 from tools import stamp
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,8 +71,7 @@ def stub_wheel(folder: Path, name: str, version: str, requires: tuple[str, ...] 
         f"{info}/METADATA": about + "".join(f"Requires-Dist: {line}\n" for line in requires),
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: stub\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    rows = [f"{path},sha256={_digest(text)},{len(text)}" for path, text in files.items()]
-    files[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,"]) + "\n"
+    files[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in (*files, f"{info}/RECORD"))
     path = folder / f"{module}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as wheel:
         for name, text in files.items():
@@ -84,18 +79,12 @@ def stub_wheel(folder: Path, name: str, version: str, requires: tuple[str, ...] 
     return path
 
 
-def _digest(text: str) -> str:
-    return urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-
-
 def repacked_wheel(folder: Path, name: str) -> Path:
     """The wheel of a pure Python package that is installed here."""
     try:
         package = metadata.distribution(name)
     except metadata.PackageNotFoundError:
-        pytest.skip(
-            f"{name} is not installed here, and without a network there is no other to try the set-up cell with"
-        )
+        pytest.skip(f"{name} is not installed here, and there is no network to take it from")
     path = folder / f"{name}-{package.version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as wheel:
         for file in package.files or ():
@@ -115,8 +104,8 @@ class Runtime:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.index, self.content, self.origin = folder / "index", folder / "content", folder / "origin"
-        self.index.mkdir()
-        self.content.mkdir()
+        for made in (self.index, self.content, self.origin):
+            made.mkdir()
         self._make_environment()
         self._make_origin()
 
@@ -143,7 +132,6 @@ class Runtime:
 
     def _make_origin(self) -> None:
         """A repository of the files as they are now, committed or not."""
-        self.origin.mkdir()
         skip = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
         for name in ("seglib", "notebooks"):
             shutil.copytree(ROOT / name, self.origin / name, ignore=skip)
@@ -173,14 +161,9 @@ class Runtime:
 
     def start(self, cell: str, times: int = 1) -> dict[str, str]:
         """Runs the cell `times` times in one new process, begun in the folder `content`."""
-        done = subprocess.run(
-            [self.python, "-c", RUNTIME, str(times)],
-            cwd=self.content,
-            input=cell,
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-        )
+        command = [self.python, "-c", RUNTIME, str(times)]
+        places = {"cwd": self.content, "env": self.environment()}
+        done = subprocess.run(command, input=cell, capture_output=True, text=True, **places)
         assert done.returncode == 0, done.stdout + done.stderr
         self.output = done.stdout
         return json.loads(done.stdout.splitlines()[-1])
@@ -246,7 +229,7 @@ def test_elsewhere_the_set_up_cell_only_imports(
     assert "Data: the bundled toy sets" in capsys.readouterr().out
 
 
-# --- a run in a new runtime ------------------------------------------------------------------------------------------
+# --- the folder of a run ---------------------------------------------------------------------------------------------
 
 
 def test_run_folder_is_where_it_outlives_the_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,10 +240,9 @@ def test_run_folder_is_where_it_outlives_the_runtime(tmp_path: Path, monkeypatch
     assert run_folder("a") == tmp_path / NAME / "runs" / "a", "a folder of that name elsewhere is not a drive"
     monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
     assert run_folder("a") == tmp_path / "drive" / "MyDrive" / "seglib" / "runs" / "a"
-    monkeypatch.setenv("SEGLIB_RUNS", str(tmp_path / "mine"))
-    assert run_folder("a") == tmp_path / "mine" / "a"
-    monkeypatch.setenv("SEGLIB_RUNS", "~/mine")
-    assert run_folder("a") == Path.home().resolve() / "mine" / "a"
+    for named, folder in ((str(tmp_path / "mine"), tmp_path / "mine"), ("~/mine", Path.home().resolve() / "mine")):
+        monkeypatch.setenv("SEGLIB_RUNS", named)
+        assert run_folder("a") == folder / "a"
     assert list(tmp_path.iterdir()) == [tmp_path / "drive"], "nothing is made"
 
 
@@ -268,43 +250,3 @@ def test_run_folder_is_where_it_outlives_the_runtime(tmp_path: Path, monkeypatch
 def test_a_run_name_is_not_a_path(name: str) -> None:
     with pytest.raises(ValueError, match="expected the name of one folder"):
         run_folder(name)
-
-
-CONTINUE = """
-import sys, torch
-from seglib.course import run_folder
-from seglib.train.trainer import Recipe, Trainer
-torch.set_num_threads(2)
-run = Trainer(Recipe(**eval(sys.argv[1])), run_folder("mine"), progress=False, device="cpu")
-begun = run.iteration
-run.fit(until=6)
-print(begun, run.iteration)
-"""
-
-
-def test_a_run_continues_in_a_new_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process, another working folder, and the drive mounted at another place: the same weights in the end."""
-    settings = {"crop_size": 33, "backbone": "resnet18", "width": 8, "channels": 8, "decoder_channels": 4}
-    settings |= {"batch_size": 2, "iterations": 12, "dropout": 0.5}
-    recipe = Recipe(**settings)
-    whole = Trainer(recipe, tmp_path / "whole", progress=False, device="cpu").fit(until=6)
-
-    monkeypatch.setenv("SEGLIB_RUNS", str(tmp_path / "drive"))
-    Trainer(recipe, run_folder("mine"), progress=False, device="cpu").fit(until=4)
-    (tmp_path / "drive").rename(tmp_path / "drive again")
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    environment = os.environ | {"SEGLIB_RUNS": str(tmp_path / "drive again"), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", CONTINUE, repr(settings)],
-        cwd=elsewhere,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout == "4 6\n", done.stderr
-    monkeypatch.setenv("SEGLIB_RUNS", str(tmp_path / "drive again"))
-    ended = Trainer(recipe, run_folder("mine"), progress=False, device="cpu")
-    assert ended.iteration == 6
-    expected = whole.model.state_dict()
-    assert all(torch.equal(value, expected[name]) for name, value in ended.model.state_dict().items())

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from seglib.models import DeepLabV3, DeepLabV3Plus, ResNet, mult_adds, multi_scale_mult_adds, parameter_count
+from seglib.models import DeepLabV3, DeepLabV3Plus, ResNet
+from seglib.studies.cost import mult_adds, multi_scale_mult_adds, parameter_count
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 BILLION = 1e9

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import re
+import textwrap
 import types
 from dataclasses import dataclass
 from functools import cache
@@ -22,9 +23,9 @@ from seglib.course.checks.verdict import (
     agree,
     call,
     compare,
+    diagnose,
     exercise,
     expect,
-    expect_tensor,
 )
 from tests import wrong_answers
 
@@ -32,11 +33,12 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FOLDER = ROOT / "seglib" / "course" / "checks"
 CHECKS = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in ("__init__", "verdict"))
-WITH_EXERCISES = re.compile(r"0[1-9]_|1[013]_")
+WITH_EXERCISES = re.compile(r"(?!00_)\d\d_")  # all but the first
 PER_NOTEBOOK = range(2, 6)
 
 TITLE = re.compile(r"^### Exercise (\d+\.\d) · .+ \(\d+ minutes\)$", re.MULTILINE)
 FOLDED = re.compile(r"<details>\s*<summary>(\w+)</summary>(.*?)</details>", re.DOTALL)
+DOTS = re.compile(r"\.\.\.  #.*")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -154,7 +156,8 @@ def test_each_wrong_answer_has_its_hint(path: Path, index: int) -> None:
     assert len(sources) >= 2, f"exercise {one.number}: expected two wrong answers or more, found {len(sources)}"
     messages = set()
     for hint, source in sources.items():
-        verdict = judge(path, one, source)
+        body = textwrap.indent(source.strip(), "    ").strip()
+        verdict = judge(path, one, DOTS.sub(lambda _, body=body: body, one.stub))
         assert verdict.status == "wrong" and hint in verdict.message, verdict
         assert not verdict.message.startswith("The answer raises"), verdict
         messages.add(verdict.message)
@@ -240,18 +243,24 @@ def test_a_kernel_interrupt_is_not_swallowed() -> None:
 
 
 def test_call_hands_on_what_is_returned() -> None:
-    assert call(lambda a, b: (a, b), 1, b=2) == (1, 2)
+    assert call(lambda a, b: (a, b), 1, 2) == (1, 2)
     with pytest.raises(NotAttempted):
         call(nothing, 1)
 
 
-def test_expect_tensor() -> None:
-    expect_tensor(torch.zeros(2, 3), (2, 3))
-    for usual, hint in ({}, "unknown."), ({"transposed?": (3, 2), "flat?": (6,)}, r"transposed\?"):
-        with pytest.raises(Mistake, match=rf"The map should have the shape \(2, 3\), found \(3, 2\). Hint: {hint}"):
-            expect_tensor(torch.zeros(3, 2), (2, 3), "The map", "unknown.", usual)
-    with pytest.raises(Mistake, match="should be a tensor, found a value of type list"):
-        expect_tensor([1], (1,))
+def test_diagnose() -> None:
+    """Names the first difference; a usual mistake is a value, or any tensor of a shape."""
+    map_ = torch.arange(12.0).view(3, 4)
+    usual = {"turned?": map_.flip(0), "transposed?": torch.Size([4, 3])}
+    diagnose("The map", map_ + 1e-6, map_, usual)
+    for found, said in (
+        (torch.zeros(4, 3), r"The map should have the shape \(3, 4\), found \(4, 3\). Hint: transposed\?"),
+        (torch.zeros(3), r"The map should have the shape \(3, 4\), found \(3,\). Hint: unknown."),
+        (map_.flip(0), r"The map at \(0, 0\) is 8, expected 0. Hint: turned\?"),
+        ([1], "The map should be a tensor, found a value of type list. Hint: unknown."),
+    ):
+        with pytest.raises(Mistake, match=said):
+            diagnose("The map", found, map_, usual, "unknown.")
 
 
 @pytest.mark.parametrize(
@@ -293,9 +302,8 @@ def test_compare(answer: Any, said: str | None) -> None:
         lambda answer: compare(
             answer,
             [(1, 3), (2, 4), (3, 5)],
-            right=lambda x, y: x * y,
-            usual=lambda x, y: {"that is a power.": x**y, "that is a sum.": x + y},
-            hint="multiply.",
+            lambda x, y: (x * y, {"that is a power.": x**y, "that is a sum.": x + y}),
+            "multiply.",
         )
     )
     assert check(answer).message == (said or "Right.")
@@ -307,11 +315,9 @@ def test_compare_names_cases_reads_answers_and_keeps_the_arguments() -> None:
         return "12345"
 
     with pytest.raises(Mistake, match=r"^The sum of two values is 12_345, expected 3. Hint: add them."):
-        compare(
-            spoil, {"The sum of two values": (np.array([1, 2]),)}, np.sum, lambda values: {"!": 0}, "add them.", int
-        )
+        compare(spoil, {"The sum of two values": (np.array([1, 2]),)}, lambda v: (v.sum(), {"!": 0}), "add them.", int)
 
 
 def test_the_message_names_what_was_found_and_expected() -> None:
     said = what_others_build.block_dilations(lambda model, block: [1]).message
-    assert re.match(r"block_dilations\(model, 3\) is \[1\], expected \[\d+(, \d+){5}\]\. Hint: walk over", said)
+    assert re.match(r"block_dilations\(model, 3\) is \[1\], expected \[\d+(, \d+){5}\]\. Hint: ask of", said)

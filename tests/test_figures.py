@@ -136,8 +136,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "08 batch_noise": lambda: ablation_batch_size.batch_noise({2: P, 8: P / 2}, {"early": {2: 0.4, 8: 0.2}}),
     "08 running_mean_figure": lambda: ablation_batch_size.running_mean_figure(4, 0.1, 2),
     "10 tap_chart": lambda: ablation_architecture.tap_chart([("a", 2), ("b", 8)], (7, 7), (8, 10)),
-    "11 loss_curves": lambda: losses_and_imbalance.loss_curves(P, {"a": (P, -P), "b": (P**2, -P)}),
-    "13 dilation_table": lambda: what_others_build.dilation_table(PROFILES, "paper"),
+    "12 loss_curves": lambda: losses_and_imbalance.loss_curves(P, {"a": (P, -P), "b": (P**2, -P)}),
+    "15 dilation_table": lambda: what_others_build.dilation_table(PROFILES, "paper"),
 }
 
 

@@ -20,11 +20,10 @@ from typing import Any
 
 import pytest
 import torch
-from small_set import SMALL, write_small_set
+from small_set import SMALL, make_trainer, write_small_set
 
 from seglib.metrics import ConfusionMatrix
 from seglib.train.results import load_result
-from seglib.train.trainer import Trainer
 
 POINTS = ("half written", "not flushed", "between the renames", "amid an evaluation", "before the result is in place")
 # Number of loader workers -> what kills the attempts, in this order. "late" is a random time.
@@ -33,6 +32,7 @@ PLAN = {
     1: (POINTS[1], "late", POINTS[0], "late", POINTS[3], "late", POINTS[4]),
     2: ("late", POINTS[2], "late", POINTS[1], "late", POINTS[4]),
 }
+RECIPE = SMALL.replace(iterations=10)
 LINUX = sys.platform.startswith("linux")
 pytestmark = pytest.mark.skipif(not LINUX, reason="forks, and reads from /proc which workers are left: Linux only")
 
@@ -42,16 +42,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the killer did, by number of workers."""
     folder = tmp_path_factory.mktemp("kills")
     write_small_set(folder / "data")
-    root = Path(__file__).resolve().parent.parent
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run(
-        [sys.executable, __file__, str(folder)],
-        env={**os.environ, **threads, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
+    environment = {**os.environ, **threads, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    command = [sys.executable, __file__, str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return {"folder": folder, **json.loads((folder / "report.json").read_text())}
 
@@ -79,7 +73,7 @@ def differences(ours: Any, theirs: Any, name: str = "") -> list[str]:
 @pytest.mark.parametrize("workers", PLAN)
 def test_killed_runs_end_as_an_uninterrupted_one(report: dict[str, Any], workers: int) -> None:
     whole = stored(report["folder"] / "whole")
-    assert whole["iteration"] == SMALL.iterations and len(whole["log"]) == 3
+    assert whole["iteration"] == RECIPE.iterations and len(whole["log"]) == 3
     finished = report[str(workers)]["finished"]
     assert finished
     for name in finished:
@@ -156,11 +150,11 @@ def half_then(passed: Callable[[], None], save: Callable) -> Callable:
     def wrapped(state: dict[str, Any], file: Any) -> None:
         buffer = io.BytesIO()
         save(state, buffer)
-        content = buffer.getvalue()
-        file.write(content[: len(content) // 2])
+        half = buffer.tell() // 2
+        file.write(buffer.getvalue()[:half])
         file.flush()
         passed()
-        file.write(content[len(content) // 2 :])
+        file.write(buffer.getvalue()[half:])
 
     return wrapped
 
@@ -177,8 +171,7 @@ def start(run_dir: Path, data: Path, workers: int, point: str | None = None, nth
         torch.manual_seed(os.getpid())  # a new process has another generator state
         if point in POINTS:
             arm(point, nth)
-        options = {"device": "cpu", "progress": False, "eval_every": 5, "checkpoint_seconds": 0.0}
-        Trainer(SMALL, run_dir, data_root=data, num_workers=workers, **options).fit()
+        make_trainer(RECIPE, run_dir, data, num_workers=workers, eval_every=5, checkpoint_seconds=0.0).fit()
         status = 0
     finally:
         os._exit(status)

@@ -106,23 +106,41 @@ def test_better_logits_lose_less(name: str) -> None:
     assert values[0] > values[1] > values[2]
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if name != "upsampled"])
+@pytest.mark.parametrize("name", LOSSES)
 def test_sizes_must_agree(name: str) -> None:
-    with pytest.raises(ValueError, match=r"\(1, 4, 14, 14\).*\(1, 28, 28\)"):
-        LOSSES[name](torch.zeros(1, 4, 14, 14), torch.zeros(1, 28, 28))
+    labels = torch.zeros(1, 28, 28) if name != "upsampled" else torch.zeros(2, 14, 14)
+    with pytest.raises(ValueError, match=r"\(1, 4, 14, 14\).*\((1, 28, 28|2, 14, 14)\)"):
+        LOSSES[name](torch.zeros(1, 4, 14, 14), labels)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda *pair: cross_entropy(*pair, denominator="images"), "denominator = 'images'"),
+        (lambda *pair: cross_entropy(*pair, smoothing=0.1, smoothed="mine"), "smoothed = 'mine'"),
+        (lambda *pair: hard_pixel_cross_entropy(*pair, keep=0), "keep = 0"),
+        (lambda *pair: dice(*pair, absent="drop"), "absent = 'drop'"),
+        (lambda *pair: combined(*pair, alpha=1.5), r"alpha = 1\.5"),
+        (lambda *pair: region_mutual_information(*pair, stride=6), "at least 18 pixels"),
+        (lambda *pair: class_weights([0, 0]), "at least one is positive"),
+        (lambda *pair: class_weights([1], rule="square"), "rule = 'square'"),
+    ],
+)
+def test_bad_arguments_are_named(call: Callable[..., Tensor], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(*draw(0))
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("seed", range(2))
-def test_gradient_is_that_of_the_value(name: str, seed: int) -> None:
-    logits, labels = draw(seed)
+def test_gradient_is_that_of_the_value(name: str) -> None:
+    logits, labels = draw(0)
     logits.requires_grad_()
     LOSSES[name](logits, labels).backward()
-    direction = torch.randn(logits.shape, generator=torch.Generator().manual_seed(seed))
+    direction = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0))
     step = 1e-2
     with torch.no_grad():
-        ahead, behind = (float(LOSSES[name](logits + sign * step * direction, labels)) for sign in (1, -1))
-    assert float((logits.grad * direction).sum()) == pytest.approx((ahead - behind) / (2 * step), rel=0.02, abs=2e-3)
+        ahead, back = (float(LOSSES[name](logits + sign * step * direction, labels)) for sign in (1, -1))
+    assert float((logits.grad * direction).sum()) == pytest.approx((ahead - back) / (2 * step), rel=0.02, abs=2e-3)
 
 
 # --- pixel by pixel --------------------------------------------------------------------------------------------------
@@ -134,16 +152,6 @@ def test_mean_over_valid_pixels_of_the_batch(seed: int, void: float) -> None:
     logits, labels = draw(seed, void, (3, 5))
     losses = by_hand(logits, labels, lambda log_p, label: -log_p[label])
     assert float(cross_entropy(logits, labels)) == pytest.approx(sum(losses) / max(len(losses), 1), abs=1e-5)
-
-
-def test_half_void_is_not_half_the_loss() -> None:
-    logits, labels = torch.zeros(1, 2, 2, 2), torch.tensor([[[0, 1], [255, 255]]])
-    assert float(cross_entropy(logits, labels)) == pytest.approx(math.log(2))
-
-
-def test_pytorch_is_nan_where_all_is_void() -> None:
-    """What goes wrong without us."""
-    assert torch.isnan(F.cross_entropy(torch.randn(1, 3, 4, 4), torch.full((1, 4, 4), 255), ignore_index=255))
 
 
 def test_half_precision_is_summed_in_float32() -> None:
@@ -164,8 +172,6 @@ def test_two_denominators() -> None:
     pytorch = F.cross_entropy(logits, labels.long(), weight=WEIGHTS, ignore_index=255)
     assert float(by_weights) == pytest.approx(float(pytorch), rel=1e-5)
     assert float(cross_entropy(logits, labels, class_weights=WEIGHTS * 7)) == pytest.approx(float(by_weights), rel=1e-5)
-    with pytest.raises(ValueError, match="denominator = 'images'"):
-        cross_entropy(logits, labels, denominator="images")
 
 
 @pytest.mark.parametrize(("rule", "labelled"), [("pytorch", 0.9 + 0.1 / CLASSES), ("report", 0.9)])
@@ -183,16 +189,9 @@ def test_two_label_smoothings(rule: str, labelled: float) -> None:
     if rule == "pytorch":
         theirs = F.cross_entropy(logits, labels.long(), ignore_index=255, label_smoothing=0.1)
         assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
-
-
-def test_smoothing_and_weights_together_are_pytorchs() -> None:
-    logits, labels = draw(5)
-    theirs = F.cross_entropy(logits, labels.long(), weight=WEIGHTS, ignore_index=255, label_smoothing=0.2)
-    assert float(cross_entropy(logits, labels, class_weights=WEIGHTS, smoothing=0.2)) == pytest.approx(
-        float(theirs), rel=1e-5
-    )
-    with pytest.raises(ValueError, match="smoothed = 'mine'"):
-        cross_entropy(logits, labels, smoothing=0.1, smoothed="mine")
+        weighted = cross_entropy(logits, labels, class_weights=WEIGHTS, smoothing=0.1)
+        theirs = F.cross_entropy(logits, labels.long(), WEIGHTS, ignore_index=255, label_smoothing=0.1)
+        assert float(weighted) == pytest.approx(float(theirs), rel=1e-5)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
@@ -223,8 +222,6 @@ def test_hard_pixels_below_a_threshold() -> None:
     assert float(hard_pixel_cross_entropy(logits, labels, 0.1, 0.3)) == pytest.approx(sum(below) / len(below), rel=1e-5)
     everything = hard_pixel_cross_entropy(logits, labels, keep=1.0, threshold=1e-9)
     assert float(everything) == pytest.approx(float(cross_entropy(logits, labels)), rel=1e-5)
-    with pytest.raises(ValueError, match="keep = 0"):
-        hard_pixel_cross_entropy(logits, labels, keep=0)
 
 
 # --- regions ---------------------------------------------------------------------------------------------------------
@@ -247,8 +244,6 @@ def test_dice() -> None:
     assert float(dice(logits, labels, absent="skip")) == pytest.approx(
         dice_by_hand(logits, labels, [0, 1, 3]), rel=1e-5
     )
-    with pytest.raises(ValueError, match="absent = 'drop'"):
-        dice(logits, labels, absent="drop")
 
 
 def test_dice_is_that_of_segmentation_models_pytorch() -> None:
@@ -262,8 +257,6 @@ def test_combined_is_the_reports_sum() -> None:
     logits, labels = draw(11)
     parts = float(cross_entropy(logits, labels, smoothing=0.1, smoothed="report")), float(dice(logits, labels))
     assert float(combined(logits, labels)) == pytest.approx(0.6 * parts[0] + 0.4 * parts[1], rel=1e-6)
-    with pytest.raises(ValueError, match=r"alpha = 1\.5"):
-        combined(logits, labels, alpha=1.5)
 
 
 def rmi_by_hand(logits: Tensor, labels: Tensor, radius: int, stride: int) -> float:
@@ -302,8 +295,6 @@ def test_region_mutual_information() -> None:
     targets = F.one_hot(labels.long().where(valid, 0), CLASSES).double().movedim(-1, 1)
     binary = F.binary_cross_entropy_with_logits(logits.double(), targets, reduction="none").sum(dim=1)[valid].mean()
     assert float(region_mutual_information(logits, labels, weight=1.0)) == pytest.approx(float(binary), rel=1e-5)
-    with pytest.raises(ValueError, match="at least 12 pixels"):
-        region_mutual_information(*draw(0, size=(11, 20)))
 
 
 # --- without the large logits ----------------------------------------------------------------------------------------
@@ -329,11 +320,6 @@ def test_upsampled_equals_the_plain_loss(low: tuple[int, int], high: tuple[int, 
             )
 
 
-def test_upsampled_refuses_another_batch() -> None:
-    with pytest.raises(ValueError, match=r"\(2, 4, 5, 5\).*\(1, 9, 9\)"):
-        upsampled_cross_entropy(torch.zeros(2, 4, 5, 5), torch.zeros(1, 9, 9))
-
-
 # --- class weights ---------------------------------------------------------------------------------------------------
 
 
@@ -350,10 +336,3 @@ def test_class_weights_by_hand() -> None:
         [0.5 / 0.8, 0.5 / 0.2, 0, 1.0]
     )
     assert class_weights(pixels).tolist() == pytest.approx([0.125, 1, 0, 1])
-
-
-def test_class_weights_refuse_nonsense() -> None:
-    with pytest.raises(ValueError, match="at least one is positive"):
-        class_weights([0, 0])
-    with pytest.raises(ValueError, match="rule = 'square'"):
-        class_weights([1], rule="square")

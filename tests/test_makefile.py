@@ -31,10 +31,8 @@ class Make:
     def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
         self.log.write_text("")
         plain = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "MAKEFLAGS", "TORCH")}
-        command = ["make", f"PYTHON={self.python}", *arguments]
-        return subprocess.run(
-            command, cwd=self.folder, env={**plain, **environment}, capture_output=True, text=True, timeout=60
-        )
+        how = {"cwd": self.folder, "env": {**plain, **environment}, "capture_output": True, "text": True}
+        return subprocess.run(["make", f"PYTHON={self.python}", *arguments], timeout=60, **how)
 
     def calls(self) -> str:
         return self.log.read_text()
@@ -50,13 +48,16 @@ def make(tmp_path: Path) -> Make:
     return Make(tmp_path)
 
 
-def test_make_lab_installs_once(make: Make) -> None:
+def test_make_lab_installs_once_and_again_after_a_failure_or_a_change(make: Make) -> None:
+    good = make.python.read_text()
+    make.python.write_text(good.replace("case", '[ "$2 $3" = "pip install" ] && exit 1\ncase'))
+    assert make("lab").returncode != 0
+    make.python.write_text(good)
     assert make("lab").returncode == 0
     assert "pip install -r requirements.txt" in make.calls()
     assert "pip install --quiet --no-deps -e ." in make.calls()
     assert make("lab").returncode == 0
     assert "pip" not in make.calls()
-    os.utime(make.folder / "requirements.txt")
     os.utime(make.folder / ".venv" / "installed", (0, 0))
     make("lab")
     assert "pip install -r requirements.txt" in make.calls()
@@ -72,10 +73,9 @@ def test_make_lab_serves_the_first_notebook_and_keeps_the_token(make: Make) -> N
     assert "token" not in call and "password" not in call
     assert "--no-browser" in call
     assert "No display here" in run.stdout
-    make("lab", DISPLAY=":0")
-    assert "--no-browser" not in make.calls()
-    make("lab", WAYLAND_DISPLAY="wayland-0")
-    assert "--no-browser" not in make.calls()
+    for display in ({"DISPLAY": ":0"}, {"WAYLAND_DISPLAY": "wayland-0"}):
+        make("lab", **display)
+        assert "--no-browser" not in make.calls()
 
 
 @pytest.mark.parametrize(("user", "flag"), [("0", True), ("1000", False)])
@@ -100,38 +100,24 @@ def test_make_lab_for_a_small_torch(make: Make) -> None:
     assert make("lab").returncode == 0, "a later call keeps the choice"
     assert "pip" not in make.calls()
     other = make("lab", "TORCH=default")
-    assert other.returncode != 0
-    assert "run make clean first" in other.stderr
+    assert other.returncode != 0 and "run make clean first" in other.stderr
 
 
 def test_make_says_what_is_wrong(make: Make) -> None:
     typo = make("lab", "TORCH=gpu")
-    assert typo.returncode != 0
-    assert "TORCH=gpu: expected cpu or default" in typo.stderr
+    assert typo.returncode != 0 and "TORCH=gpu: expected cpu or default" in typo.stderr
     make.python.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.1" && exit 0\nexit 1\n')
     old = make("lab")
-    assert old.returncode != 0
-    assert "needs Python 3.11, 3.12 or 3.13; found: Python 3.9.1" in old.stdout
+    assert old.returncode != 0 and "needs Python 3.11, 3.12 or 3.13; found: Python 3.9.1" in old.stdout
     assert not (make.folder / ".venv").exists()
-
-
-def test_a_failed_installation_is_tried_again(make: Make) -> None:
-    good = make.python.read_text()
-    make.python.write_text(good.replace("case", '[ "$2 $3" = "pip install" ] && exit 1\ncase'))
-    assert make("lab").returncode != 0
-    make.python.write_text(good)
-    assert make("lab").returncode == 0
-    assert "pip install -r requirements.txt" in make.calls()
 
 
 def test_make_test_runs_all_three_kinds(make: Make) -> None:
     assert make("test").returncode == 0
-    check, form, tests = make.calls().splitlines()[-3:]
-    assert check.startswith("-m ruff check")
-    assert form.startswith("-m ruff format --check")
-    assert tests.startswith("-m pytest")
-    assert tests.endswith("tests notebooks")
-    assert "--nbval " in tests and "--nbval-lax" not in tests
+    calls = make.calls().splitlines()[-3:]
+    for call, begins in zip(calls, ("-m ruff check", "-m ruff format --check", "-m pytest"), strict=True):
+        assert call.startswith(begins)
+    assert calls[-1].endswith("notebooks tests") and "--nbval " in calls[-1] and "--nbval-lax" not in calls[-1]
 
 
 def test_make_help_lists_every_command(make: Make) -> None:

@@ -7,10 +7,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from networks import CLASSES, NETWORKS, meta_resnet, norm_relu, randomise_norms
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglib.models import ASPP, DeepLabV3, DeepLabV3Plus, HeadVariant, MobileNetV2, ResNet, atrous_plan
+from seglib.models import ASPP, DeepLabV3, DeepLabV3Plus, HeadVariant, MobileNetV2, ResNet, UNet, atrous_plan
 
 
 def rates(network: nn.Module, prefix: str) -> list[int]:
@@ -25,14 +26,9 @@ def small(head: type[DeepLabV3] = DeepLabV3Plus, output_stride: int = 16, **sett
     return head(4, backbone=ResNet(18, output_stride, width=8), channels=8, **settings)
 
 
-def meta_resnet(*arguments: object, **settings: object) -> ResNet:
-    with torch.device("meta"):
-        return ResNet(*arguments, **settings)
-
-
 @given(st.lists(st.sampled_from([1, 2]), max_size=12), st.sampled_from([2, 4]), st.sampled_from([8, 16, 32]))
 def test_atrous_plan_keeps_the_distance_between_taps(strides: list[int], stem: int, output_stride: int) -> None:
-    """Stride so far times rate is what the strides alone would have reached, before and behind every unit."""
+    """Stride so far times rate is what the strides by themselves would have reached, before and after every unit."""
     nominal = list(accumulate([stem, *strides], mul))
     if nominal[-1] < output_stride:
         with pytest.raises(ValueError, match="the units' strides reach"):
@@ -77,7 +73,7 @@ def test_dilations_with_the_stride_first() -> None:
 
 
 def test_dilations_of_basic_units() -> None:
-    """Both 3x3 convolutions of a unit; behind a removed stride, the second one already has the next rate."""
+    """Both 3x3 convolutions of a unit; after a removed stride, the second one already has the next rate."""
     last = meta_resnet(34, 16)
     assert rates(last, "layer4") == [2, 2, 4, 4, 8, 8]
     assert rates(last, "layer3") == [1] * 11 + [2]
@@ -136,45 +132,29 @@ def test_rates_that_do_not_divide_change_nothing() -> None:
     assert model.output_stride == 16 and model.aspp.atrous_rates == (3, 6)
 
 
-@pytest.mark.parametrize("size", [(513, 513), (512, 512), (375, 500), (65, 49), (31, 33)])
-@pytest.mark.parametrize("head", [DeepLabV3, DeepLabV3Plus])
-def test_outputs_have_the_inputs_size(head: type[DeepLabV3], size: tuple[int, int]) -> None:
-    model = small(head).eval()
-    stride = 4 if head is DeepLabV3Plus else 16
-    x = torch.randn(1, 3, *size)
+@pytest.mark.parametrize("size", [(97, 97), (64, 80), (75, 50), (31, 33)])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_any_size_comes_out_as_it_went_in(name: str, size: tuple[int, int]) -> None:
+    build, stride = NETWORKS[name]
+    model, x = build().eval(), torch.randn(1, 3, *size)
     with torch.inference_mode():
-        assert model(x).shape == (1, 4, *size)
-        assert model(x, upsample=False).shape == (1, 4, *(-(-side // stride) for side in size))
+        assert model(x).shape == (1, CLASSES, *size)
+        assert model(x, upsample=False).shape == (1, CLASSES, *(-(-side // stride) for side in size))
 
 
-@pytest.mark.parametrize("output_stride", [8, 16, 32])
-@pytest.mark.parametrize("build", [lambda s: ResNet(50, s, width=8), lambda s: MobileNetV2(s, width_mult=0.25)])
-def test_features_have_the_promised_shapes(build: object, output_stride: int) -> None:
-    network = build(output_stride).eval()
-    with torch.inference_mode():
-        low, high = network(torch.randn(1, 3, 65, 97))
-    assert low.shape == (1, network.low_channels, 17, 25)
-    assert high.shape == (1, network.high_channels, *((side - 1) // output_stride + 1 for side in (65, 97)))
-
-
-def test_low_features_are_the_last_map_before_striding() -> None:
-    network = ResNet(50, width=8).eval()
-    maps: list[Tensor] = []
-    network.layer1[1].register_forward_hook(lambda unit, inputs, output: maps.append(output))
-    with torch.inference_mode():
-        assert torch.equal(network(torch.randn(1, 3, 65, 65)).low, maps[0])
-
-
-def test_stems() -> None:
-    beta = ResNet(18, width=16, stem="3x3")
-    assert [(conv.in_channels, conv.out_channels, conv.stride[0]) for conv, *_ in beta.stem] == [
-        (3, 16, 2),
-        (16, 16, 1),
-        (16, 32, 1),
-    ]
-    assert beta.layer1[0].conv1.in_channels == 32
-    assert ResNet(18).conv1.kernel_size == (7, 7)
-    assert meta_resnet(101).high_channels == 2048 and meta_resnet(101).low_channels == 256
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_weight_learns(name: str) -> None:
+    """An FCN's scores start at zero, so that only a second step reaches what comes before them."""
+    model = NETWORKS[name][0]().train()
+    optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    for _ in range(2):
+        optimiser.zero_grad()
+        F.cross_entropy(model(torch.randn(2, 3, 65, 65)), torch.randint(0, CLASSES, (2, 65, 65))).backward()
+        optimiser.step()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad.isfinite().all()
+            assert parameter.grad.any() or not name.endswith("weight"), name
 
 
 def test_every_rate_trains() -> None:
@@ -206,7 +186,6 @@ def test_wrong_settings_are_named() -> None:
     for build, message in [
         (lambda: ResNet(20), r"depth = 20; expected one of \(18, 34, 50, 101, 152\)"),
         (lambda: ResNet(18, 4), r"output_stride = 4; expected one of \(8, 16, 32\)"),
-        (lambda: ResNet(18, 64), "output_stride = 64"),
         (lambda: ResNet(18, stem="5x5"), "stem = '5x5'"),
         (lambda: ResNet(18, stride_unit="middle"), "stride_unit = 'middle'"),
         (lambda: ResNet(18, width=0), "width = 0"),
@@ -214,54 +193,40 @@ def test_wrong_settings_are_named() -> None:
         (lambda: ResNet(18, multi_grid=(1, 2, 4)), r"multi_grid = \(1, 2, 4\); expected 2 factors"),
         (lambda: meta_resnet(50, multi_grid=(1, 2)), r"multi_grid = \(1, 2\); expected 3 factors"),
         (lambda: meta_resnet(50, multi_grid=(1, 0, 1)), "expected 3 factors of at least 1"),
-        (lambda: meta_resnet(50, multi_grid=()), "expected 3 factors of at least 1"),
-        (lambda: MobileNetV2(4), "output_stride = 4"),
         (lambda: small(atrous_rates=(6, 0)), r"atrous_rates = \(6, 0\); expected 2 rates of at least 1"),
         (lambda: DeepLabV3(0), "num_classes = 0"),
-        (lambda: DeepLabV3(4, "vgg16"), "backbone = 'vgg16'; expected one of .*mobilenet_v2"),
+        (lambda: DeepLabV3(4, "vgg16"), "output_stride = 16; vgg16 has 32"),
         (lambda: DeepLabV3(4, ResNet(18, 16, width=8), output_stride=8), "built with 16"),
-        (lambda: HeadVariant(separable="yes"), "separable = 'yes'"),
-        (lambda: HeadVariant(post_aspp="yes"), "post_aspp = 'yes'"),
-        (lambda: HeadVariant(aspp_order="yes"), "aspp_order = 'yes'"),
-        (lambda: HeadVariant(decoder_order="yes"), "decoder_order = 'yes'"),
+        *(
+            (lambda name=name: HeadVariant(**{name: "yes"}), f"{name} = 'yes'; expected one of")
+            for name in ("separable", "post_aspp", "aspp_order", "decoder_order", "decoder_kernel")
+        ),
+        (lambda: HeadVariant(decoder_dropout=(0.5,)), r"decoder_dropout = \(0.5,\); expected \(\) or 2 values"),
+        (
+            lambda: DeepLabV3Plus(4, MobileNetV2(16, 0.25), variant=HeadVariant(decoder_conv3=True)),
+            r"MobileNetV2 offers maps at strides \[4\]; the decoder also takes \[8\]",
+        ),
+        (lambda: UNet(0), "num_classes = 0"),
+        (lambda: UNet(2, width=0), "width = 0"),
+        (lambda: UNet(2, width=4, depth=0), "depth = 0"),
+        (lambda: UNet(2, width=4, depth=2).set_output_stride(16), r"output_stride = 16; expected one of \(4,\)"),
         (lambda: HeadVariant(decoder_depth=0), "decoder_depth = 0"),
         (lambda: HeadVariant(aspp_dropout=1.0), "aspp_dropout = 1.0"),
     ]:
         with pytest.raises(ValueError, match=message):
             build()
-    with pytest.raises(TypeError, match=r"backbone Conv2d lacks \['low_channels'"):
+    with pytest.raises(TypeError, match=r"backbone Conv2d lacks \['tap_channels'"):
         DeepLabV3(4, nn.Conv2d(3, 4, 1))
 
 
-def test_defaults_are_the_papers() -> None:
-    with torch.device("meta"):
-        model = DeepLabV3Plus(21)
-    assert model.output_stride == 16 and model.aspp.atrous_rates == (6, 12, 18)
-    assert rates(model.backbone, "layer4") == [2, 4, 8]
-    assert model.low_projection[0].out_channels == 48
-    assert [conv.in_channels for conv, *_ in model.decoder] == [304, 256]
-    assert [conv.kernel_size for conv, *_ in model.decoder] == [(3, 3), (3, 3)]
-    assert model.aspp.project[0].in_channels == 1280 and model.aspp.dropout.p == 0.1
-    assert model.variant == HeadVariant()
-
-
-def test_classifier_starts_small() -> None:
+def test_heads_start_as_the_papers() -> None:
     classifier = DeepLabV3(50, ResNet(18, width=8), channels=64).classifier
     assert classifier.weight.std().item() == pytest.approx(0.01, rel=0.1)
     assert not classifier.bias.any()
-
-
-def norm_relu(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
-    return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps).relu()
-
-
-def randomise_norms(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.weight.data.uniform_(0.5, 1.5)
-            module.bias.data.normal_(0, 0.5)
-            module.running_mean.normal_(0, 0.5)
-            module.running_var.uniform_(0.5, 1.5)
+    with torch.device("meta"):
+        paper = DeepLabV3Plus(21)
+    assert paper.low_projection[0].out_channels == 48 and [conv.in_channels for conv, *_ in paper.decoder] == [304, 256]
+    assert paper.aspp.dropout.p == 0.1 and paper.aspp.atrous_rates == (6, 12, 18)
 
 
 @pytest.mark.parametrize("atrous_rates", [(), (3,), (1, 2, 3, 4)])
@@ -291,7 +256,7 @@ def test_decoder_by_hand(order: str, align_corners: bool) -> None:
     randomise_norms(model)
     x = torch.randn(1, 3, 65, 49)
     with torch.inference_mode():
-        low, high = model.backbone(x)
+        (low,), high = model.backbone(x, taps=(4,))
         high = F.interpolate(model.aspp(high), size=low.shape[2:], mode="bilinear", align_corners=align_corners)
         low = norm_relu(F.conv2d(low, model.low_projection[0].weight), model.low_projection[1])
         y = torch.cat((high, low) if order == "aspp_first" else (low, high), 1)
@@ -304,7 +269,7 @@ def test_decoder_by_hand(order: str, align_corners: bool) -> None:
 
 
 def test_separable_as_in_the_papers_code() -> None:
-    """Batch norm and ReLU behind the depthwise half too, in ASPP and decoder; the depthwise half carries the rate."""
+    """Batch norm and ReLU after the depthwise half too, in ASPP and decoder; the depthwise half carries the rate."""
     model = small(variant=HeadVariant(separable="paper")).eval()
     randomise_norms(model)
     (depthwise, norm, _), pointwise, outer_norm, _ = model.aspp.atrous[1]
@@ -326,10 +291,36 @@ def test_aspp_keeps_the_memory_format(memory_format: torch.memory_format) -> Non
     assert seen[0].is_contiguous(memory_format=memory_format)
 
 
-def test_dropout_sits_behind_the_projection() -> None:
+def test_dropout_follows_the_projection() -> None:
     aspp = ASPP(6, (), 400, image_pooling=False, variant=HeadVariant(aspp_dropout=0.5))
     nn.init.ones_(aspp.project[1].bias)
     nn.init.zeros_(aspp.project[1].weight)
     output = aspp(torch.randn(2, 6, 4, 4))
     assert set(output.unique().tolist()) == {0.0, 2.0}
     assert (output == 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+# --- U-Net
+
+
+def test_levels_of_a_u_net_are_the_papers() -> None:
+    with torch.device("meta"):
+        model = UNet(2)
+    assert model.backbone.channels == (64, 128, 256, 512, 1024)
+    assert [(up.in_channels, up.out_channels) for up in model.up] == [(1024, 512), (512, 256), (256, 128), (128, 64)]
+    assert [convs[0][0].in_channels for convs in model.expanding] == [1024, 512, 256, 128]
+    convs = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
+    assert len(convs) == 18 and model.output_stride == 16
+
+
+def test_two_levels_of_a_u_net_by_hand() -> None:
+    """Skip first, then the upsampled map, each level from the map of its own size."""
+    model = UNet(3, width=4, depth=2).eval()
+    x = torch.randn(1, 3, 12, 20)
+    with torch.inference_mode():
+        a = model.backbone.levels[0](x)
+        b = model.backbone.levels[1](F.max_pool2d(a, 2))
+        y = model.backbone.levels[2](F.max_pool2d(b, 2))
+        for up, convs, skip in zip(model.up, model.expanding, (b, a), strict=True):
+            y = convs(torch.cat((skip, F.conv_transpose2d(y, up.weight, up.bias, stride=2)), 1))
+        torch.testing.assert_close(model(x), F.conv2d(y, model.classifier.weight, model.classifier.bias))

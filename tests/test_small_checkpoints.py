@@ -4,27 +4,26 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_set import SMALL
+from small_set import SMALL, make_trainer
 
-from seglib.data.open import build_dataset, normalisation
-from seglib.files import load_tensors, write_json
-from seglib.predict import evaluate
-from seglib.studies.results import RESULTS
+from seglib.data import build_dataset
+from seglib.data.transforms import Normalisation
+from seglib.files import PROJECT, load_tensors, write_json
+from seglib.predict import Scoring, evaluate
+from seglib.train import Trainer
 from seglib.train.checkpoint import load_run
-from seglib.train.results import load_result, sealed
-from seglib.train.trainer import Trainer
+from seglib.train.results import load_result, seal
 from tools import small_checkpoint
 
-KEPT = sorted((Path(__file__).parents[1] / "data" / "checkpoints").glob("*.pt"))
+KEPT = sorted((PROJECT / "data" / "checkpoints").glob("*.pt"))
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
 def test_kept_weights_score_as_their_run(path: Path) -> None:
     model, recipe = load_run(path)
-    result = load_result(RESULTS / f"{recipe.name}.json")
+    result = load_result(PROJECT / "data" / "results" / f"{recipe.name}.json")
     val = build_dataset(recipe, recipe.val_split)
-    how = {"scales": recipe.eval_scales, "flip": recipe.eval_flip}
-    scores = evaluate(model, val, normalisation(recipe), **how).compute()
+    scores = evaluate(model, val, Normalisation.named(recipe.normalisation), Scoring.of(recipe)).compute()
     assert scores.miou == pytest.approx(result["scores"]["miou"], abs=1e-3)
     assert list(scores.iou) == pytest.approx(result["scores"]["iou"], abs=0.01)
     assert path.stat().st_size < 2_000_000
@@ -32,8 +31,8 @@ def test_kept_weights_score_as_their_run(path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
-    recipe = SMALL.replace(iterations=4, eval_every=2, patience=5)
-    return Trainer(recipe, tmp_path_factory.mktemp("run"), progress=False, device="cpu").fit()
+    recipe = SMALL.replace(iterations=2, eval_every=2, patience=5)
+    return make_trainer(recipe, tmp_path_factory.mktemp("run"), None).fit()
 
 
 def test_a_run_is_kept(run: Trainer, tmp_path: Path) -> None:
@@ -60,7 +59,7 @@ def test_a_run_whose_score_is_lost_is_not_kept(run: Trainer, tmp_path: Path) -> 
         ({"name": SMALL.name}, "checkpoint.pt of"),
     ):
         (tmp_path / "result.json").unlink(missing_ok=True)
-        write_json(tmp_path / "result.json", sealed({**result, **wrong}))
+        write_json(tmp_path / "result.json", seal({**result, **wrong}))
         with pytest.raises(ValueError, match=message):
             small_checkpoint.keep(tmp_path, tmp_path / "kept.pt")
         assert not (tmp_path / "kept.pt").exists()

@@ -1,7 +1,9 @@
-"""Joint transforms against Pillow, exact fractions, and coordinates drawn into the image."""
+"""Joint transforms against Pillow, exact fractions, and coordinates drawn into the image; levels of augmentation."""
 
 import colorsys
+import itertools
 import warnings
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -12,18 +14,22 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms.functional import normalize
 
-from seglib.data.resampling import mirrored, resample_image, resample_label
+from seglib.data.base import Transform
+from seglib.data.resampling import pad, resample_image, resample_label
 from seglib.data.transforms import (
     IMAGENET,
+    LEVELS,
     UNIT,
     ColorJitter,
     Compose,
     Normalisation,
-    PadTo,
+    RandomBlur,
     RandomFlip,
+    RandomOcclusion,
     RandomScaleCrop,
     ResizeKeepAspect,
-    normalise,
+    Squash,
+    build_augmentation,
     to_batch,
 )
 
@@ -76,13 +82,6 @@ def test_label_window_takes_the_pixel_that_holds_the_centre(window: Window) -> N
         assert sample[row, column] == label[int(y), int(x)]
 
 
-@pytest.mark.parametrize("size", [(30, 44), (61, 90), (47, 131), (15, 22)])
-def test_label_window_equals_resizing_all_with_pillow_and_cropping(size: tuple[int, int]) -> None:
-    _, label = noise(31, 45)
-    whole = np.asarray(Image.fromarray(label).resize(size[::-1], Image.Resampling.NEAREST))
-    assert np.array_equal(resample_label(label, size, (3, 5), (10, 12)), whole[3:13, 5:17])
-
-
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 64), st.integers(0, 10**6))
 @settings(max_examples=100)
 def test_no_label_value_appears_that_was_not_there(height: int, width: int, crop: int, seed: int) -> None:
@@ -95,13 +94,12 @@ def test_no_label_value_appears_that_was_not_there(height: int, width: int, crop
     assert set(np.unique(new_label)) <= {*np.unique(label), 255}
 
 
-@pytest.mark.parametrize("scale_step", [None, 0.25])
-def test_image_and_label_stay_aligned(scale_step: float | None) -> None:
-    """Every pixel says where it comes from, in the image by a ramp and in the label by a number."""
+def test_image_and_label_stay_aligned() -> None:
+    """Every pixel tells where it comes from, in the image by a ramp and in the label by a number."""
     height, width = 150, 230
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     image = np.stack([x, y, np.full_like(x, 77)], axis=-1).astype(np.uint8)
-    steps = Compose((RandomScaleCrop(120, scale_step=scale_step), RandomFlip()))
+    steps = Compose((RandomScaleCrop(120), RandomFlip()))
     for coordinates, channel in ((x, 0), (y, 1)):
         for seed in range(30):
             new_image, new_label = steps(image, coordinates.astype(np.uint8), generator(seed))
@@ -116,26 +114,21 @@ def test_image_and_label_stay_aligned(scale_step: float | None) -> None:
 
 
 @pytest.mark.parametrize("shape", [(20, 50), (50, 20), (20, 20)])
-def test_padding_is_void_and_mean_at_the_bottom_and_the_right(shape: tuple[int, int]) -> None:
-    image = np.full((*shape, 3), 9, dtype=np.uint8)
-    label = np.full(shape, 5, dtype=np.uint8)
-    new_image, new_label = RandomScaleCrop(48, scale_range=(0.7, 0.7))(image, label, generator())
-    height, width = (min(48, int(side * 0.7)) for side in shape)
-    content = np.zeros((48, 48), dtype=bool)
-    content[:height, :width] = True
-    assert (new_label[content] == 5).all() and (new_label[~content] == 255).all()
-    assert (new_image[content] == 9).all() and (new_image[~content] == FILL).all()
-
-
-def test_fill_and_ignore_index_are_taken() -> None:
-    image, label = noise(4, 4)
-    step = RandomScaleCrop(8, scale_range=(1, 1), fill=(1, 2, 3), ignore_index=99)
+def test_padding_is_void_and_fill_at_the_bottom_and_the_right(shape: tuple[int, int]) -> None:
+    image, label = noise(*shape)
+    step = RandomScaleCrop((48, 44), scale_range=(1, 1), fill=(1, 2, 3))
     new_image, new_label = step(image, label, generator())
-    assert new_image[7, 7].tolist() == [1, 2, 3] and new_label[7, 7] == 99
+    assert new_image.shape == (48, 44, 3) and new_label.shape == (48, 44)
+    height, width = min(48, shape[0]), min(44, shape[1])
+    void = new_label == 255
+    assert not void[:height, :width].any() and void.sum() == 48 * 44 - height * width
+    assert (new_image[void] == (1, 2, 3)).all()
+    with pytest.raises(ValueError, match=r"image is 50 x 20 .* at most 40 x 30"):
+        pad(*noise(20, 50), (30, 40), FILL)
 
 
 def test_every_window_is_as_likely_as_any_other() -> None:
-    image, label = noise(6, 9)
+    image, _ = noise(6, 9)
     label = np.arange(54, dtype=np.uint8).reshape(6, 9)
     step = RandomScaleCrop((4, 7), scale_range=(1, 1))
     found = np.zeros((3, 3), dtype=int)
@@ -146,21 +139,6 @@ def test_every_window_is_as_likely_as_any_other() -> None:
         assert np.array_equal(new_label, label[top : top + 4, left : left + 7])
         assert np.array_equal(new_image, image[top : top + 4, left : left + 7])
     assert found.min() > 60 and found.max() < 140
-
-
-def test_scale_steps_are_the_seven_of_the_authors_code() -> None:
-    step = RandomScaleCrop(513, scale_step=0.25)
-    scales = [step.scale(draw) for draw in np.linspace(0, 1, 7000, endpoint=False)]
-    values, counts = np.unique(scales, return_counts=True)
-    assert values.tolist() == [0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
-    assert (np.abs(counts - 1000) <= 1).all()
-
-
-def test_scale_is_continuous_without_steps() -> None:
-    step = RandomScaleCrop(513, scale_range=(0.5, 2.0))
-    scales = np.array([step.scale(draw) for draw in np.linspace(0, 1, 1000, endpoint=False)])
-    assert scales[0] == 0.5 and 1.99 < scales[-1] < 2.0
-    assert np.allclose(np.diff(scales), 0.0015)
 
 
 def test_scale_is_the_size_of_things_in_the_result() -> None:
@@ -178,26 +156,20 @@ def test_scale_is_the_size_of_things_in_the_result() -> None:
 
 def test_flip_mirrors_both_or_neither() -> None:
     image, label = noise(7, 10)
-    flipped = RandomFlip(p=1.0)(image, label, generator())
-    assert np.array_equal(flipped[0], image[:, ::-1]) and np.array_equal(flipped[1], label[:, ::-1])
-    kept = RandomFlip(p=0.0)(image, label, generator())
-    assert np.array_equal(kept[0], image) and np.array_equal(kept[1], label)
-    times = 0
-    for seed in range(400):
-        new_image, new_label = RandomFlip()(image, label, generator(seed))
-        mirror = not np.array_equal(new_image, image)
-        assert np.array_equal(new_label, label[:, ::-1] if mirror else label)
-        times += mirror
-    assert 160 < times < 240
-
-
-def test_mirrored_twice_is_the_same() -> None:
-    for array in noise(5, 8):
-        assert np.array_equal(mirrored(mirrored(array)), array)
+    times = {p: 0 for p in (0.0, 0.5, 1.0)}
+    for p in times:
+        for seed in range(400):
+            new_image, new_label = RandomFlip(p)(image, label, generator(seed))
+            mirror = not np.array_equal(new_image, image)
+            assert np.array_equal(new_image, image[:, ::-1] if mirror else image)
+            assert np.array_equal(new_label, label[:, ::-1] if mirror else label)
+            times[p] += mirror
+    assert times[0.0] == 0 and 160 < times[0.5] < 240 and times[1.0] == 400
 
 
 def test_jitter_of_brightness_is_a_factor() -> None:
     image, label = noise(9, 8)
+    assert np.array_equal(ColorJitter()(image, label, generator())[0], image)
     for seed in range(20):
         factor = 0.6 + 0.8 * generator(seed).random()
         new_image, new_label = ColorJitter(brightness=0.4)(image, label, generator(seed))
@@ -228,9 +200,13 @@ def test_jitter_of_hue_turns_the_colour_circle() -> None:
         assert np.abs(new_pixel - expected).max() <= 2
 
 
-def test_jitter_without_strength_changes_nothing() -> None:
-    image, label = noise(5, 5)
-    assert np.array_equal(ColorJitter()(image, label, generator())[0], image)
+@pytest.mark.parametrize("shape", [(30, 40), (40, 30), (17, 64), (64, 64), (1, 9)])
+def test_squash_is_pillows_resize(shape: tuple[int, int]) -> None:
+    image, label = noise(*shape)
+    new_image, new_label = Squash((20, 50))(image, label)
+    pillow = Image.fromarray(image).resize((50, 20), Image.Resampling.BILINEAR)
+    assert np.abs(new_image - np.asarray(pillow, dtype=int)).max() <= 2
+    assert new_label.shape == (20, 50) and set(np.unique(new_label)) <= set(np.unique(label))
 
 
 @pytest.mark.parametrize("shape", [(30, 40), (40, 30), (17, 64), (64, 64), (1, 9)])
@@ -245,27 +221,6 @@ def test_resize_keeps_the_aspect_and_pads(shape: tuple[int, int]) -> None:
     void = new_label == 255
     assert not void[:height, :width].any() and void[height:].all() and void[:, width:].all()
     assert (new_image[void] == FILL).all()
-
-
-def test_pad_to_keeps_every_pixel() -> None:
-    image, label = noise(5, 7)
-    new_image, new_label = PadTo(6, 9)(image, label)
-    assert np.array_equal(new_image[:5, :7], image) and np.array_equal(new_label[:5, :7], label)
-    assert (new_label == 255).sum() == 6 * 9 - 35 and (new_image[5:] == FILL).all()
-    with pytest.raises(ValueError, match=r"image is 7 x 5 .* at most 6 x 8"):
-        PadTo(8, 6)(image, label)
-
-
-@pytest.mark.parametrize(
-    "step", [RandomScaleCrop(20), RandomScaleCrop(20, scale_step=0.25), RandomFlip(), ColorJitter(0.5, 0.5, 0.5, 0.5)]
-)
-def test_draws_do_not_depend_on_the_image(step: RandomScaleCrop | RandomFlip | ColorJitter) -> None:
-    states = []
-    for shape in ((3, 4), (90, 60), (20, 20)):
-        rng = generator(3)
-        step(*noise(*shape), rng)
-        states.append(rng.bit_generator.state)
-    assert states[0] == states[1] == states[2] != generator(3).bit_generator.state
 
 
 def test_inputs_are_left_alone_whatever_their_memory() -> None:
@@ -283,25 +238,6 @@ def test_inputs_are_left_alone_whatever_their_memory() -> None:
     assert np.array_equal(image, noise(40, 50)[0]) and np.array_equal(label, noise(40, 50)[1])
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: RandomScaleCrop(0), "crop_size.*found 0"),
-        (lambda: RandomScaleCrop(8, scale_range=(2.0, 0.5)), "scale_range.*2.0"),
-        (lambda: RandomScaleCrop(8, scale_range=(0.0, 0.5)), "scale_range"),
-        (lambda: RandomScaleCrop(8, scale_step=0.0), "scale_step"),
-        (lambda: RandomFlip(1.5), "p: expected a probability"),
-        (lambda: ColorJitter(contrast=-1.0), "contrast"),
-        (lambda: ColorJitter(hue=0.7), "hue"),
-        (lambda: ResizeKeepAspect(0), "size"),
-        (lambda: Normalisation.named("caffe"), "'imagenet', 'unit'.*'caffe'"),
-    ],
-)
-def test_bad_arguments_are_named(make: object, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make()
-
-
 def test_batch_holds_the_samples_in_channels_last() -> None:
     samples = [noise(6, 5, seed) for seed in range(3)]
     images, labels = to_batch(samples)
@@ -314,10 +250,9 @@ def test_batch_holds_the_samples_in_channels_last() -> None:
 
 
 def test_batch_of_unequal_sizes_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"found 5 x 6, 4 x 8; crop or pad"):
-        to_batch([noise(6, 5), noise(8, 4)])
-    with pytest.raises(ValueError, match="no sample"):
-        to_batch([])
+    for samples, message in (([noise(6, 5), noise(8, 4)], r"found 5 x 6, 4 x 8; crop or pad"), ([], "no sample")):
+        with pytest.raises(ValueError, match=message):
+            to_batch(samples)
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
@@ -326,11 +261,14 @@ def test_normalisation_is_torchvisions_and_keeps_the_memory_format(memory_format
     images = images.contiguous(memory_format=memory_format)
     before = images.clone()
     expected = normalize(images / 255, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
-    pixels = normalise(images, "imagenet")
+    pixels = Normalisation.named("imagenet")(images)
     torch.testing.assert_close(pixels, expected, atol=1e-5, rtol=1e-5)
     assert pixels.dtype == torch.float32 and pixels.is_contiguous(memory_format=memory_format)
-    torch.testing.assert_close(normalise(images, "unit"), images / 127.5 - 1, atol=1e-6, rtol=0)
+    torch.testing.assert_close(Normalisation.named("unit")(images), images / 127.5 - 1, atol=1e-6, rtol=0)
     assert torch.equal(images, before)
+    for wrong in (images.float(), images[0]):
+        with pytest.raises(ValueError, match=r"expected images \(B, 3, H, W\) uint8"):
+            IMAGENET(wrong)
 
 
 def test_fill_normalises_to_zero() -> None:
@@ -340,7 +278,78 @@ def test_fill_normalises_to_zero() -> None:
         assert convention(images).abs().max() < 0.01
 
 
-@pytest.mark.parametrize("images", [torch.zeros(1, 3, 4, 4), torch.zeros(3, 4, 4, dtype=torch.uint8)])
-def test_normalisation_refuses_what_is_no_uint8_batch(images: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match=r"expected images \(B, 3, H, W\) uint8"):
-        IMAGENET(images)
+# --- levels of augmentation
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: RandomScaleCrop(20),
+        RandomFlip,
+        RandomBlur,
+        RandomOcclusion,
+        lambda p: ColorJitter(p, p, p, p / 2),
+    ],
+)
+def test_draws_depend_neither_on_the_image_nor_on_the_outcome(make: Callable[[float], Transform]) -> None:
+    states = []
+    for p, shape in itertools.product((0.0, 1.0), ((3, 4), (90, 60), (20, 20))):
+        rng = generator(3)
+        make(p)(*noise(*shape), rng)
+        states.append(rng.bit_generator.state)
+    assert all(state == states[0] for state in states) and states[0] != generator(3).bit_generator.state
+
+
+@given(st.integers(0, 10_000))
+def test_occlusion_hides_one_rectangle_and_asks_nothing_of_it(seed: int) -> None:
+    image, label = noise(40, 60)
+    hide = RandomOcclusion(p=1.0, fill=(1, 2, 3))
+    hidden_image, hidden_label = hide(image, label, generator(seed))
+    hidden = hidden_label == 255
+    rows, columns = np.flatnonzero(hidden.any(axis=1)), np.flatnonzero(hidden.any(axis=0))
+    assert hidden.sum() == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
+    assert 0.015 * label.size < hidden.sum() < 0.22 * label.size
+    assert (hidden_image[hidden] == (1, 2, 3)).all()
+    assert np.array_equal(hidden_image[~hidden], image[~hidden])
+    assert np.array_equal(hidden_label[~hidden], label[~hidden])
+    assert not (label == 255).any(), "the stored sample is not written to"
+
+
+def test_blur_leaves_the_label_and_the_mean() -> None:
+    image, label = noise(40, 60)
+    spreads = []
+    for seed in range(20):
+        blurred, same = RandomBlur(p=1.0)(image, label, generator(seed))
+        assert same is label and abs(float(blurred.mean()) - float(image.mean())) < 2
+        spreads.append(blurred.std() / image.std())
+    assert 0.15 < min(spreads) < 0.4 and 0.6 < max(spreads) < 1, "deviations of 0.3 to 1.5 pixels"
+
+
+def test_each_level_does_what_the_one_before_does() -> None:
+    levels = [build_augmentation(level, 33).steps for level in LEVELS]
+    for lower, higher in itertools.pairwise(levels):
+        assert set(lower) < set(higher)
+    with pytest.raises(ValueError, match="level = 'strong'"):
+        build_augmentation("strong", 33)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_padding_keeps_its_colour(level: str) -> None:
+    """Jitter and blur come before it."""
+    for seed in range(20):
+        image, label = build_augmentation(level, 64, (1.0, 1.0), fill=(7, 8, 9))(*noise(20, 20), generator(seed))
+        assert image.shape == (64, 64, 3)
+        assert (image[label == 255] == (7, 8, 9)).all()
+
+
+@pytest.mark.parametrize(
+    ("crop_size", "scale_range", "message"),
+    [
+        (0, (0.5, 2.0), "crop_size.*found 0"),
+        (8, (2.0, 0.5), r"scale_range.*2\.0"),
+        (8, (0.0, 0.5), "scale_range"),
+    ],
+)
+def test_bad_arguments_are_named(crop_size: int, scale_range: tuple[float, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RandomScaleCrop(crop_size, scale_range)

@@ -7,39 +7,26 @@ import sys
 from pathlib import Path
 
 from seglib.course.figures import png, show_samples
-from seglib.data.open import build_dataset, normalisation
-from seglib.models.build import build_model
-from seglib.predict import predict_image
-from seglib.recipe import Recipe
-from seglib.train.checkpoint import load_state
+from seglib.data import build_dataset
+from seglib.data.transforms import Normalisation
+from seglib.files import PROJECT
+from seglib.predict import Scoring, predict_image
+from seglib.train.checkpoint import load_run
 
-PICTURE = Path(__file__).resolve().parent.parent / "docs" / "overview.png"
+PICTURE = PROJECT / "docs" / "overview.png"
 IMAGES = (0, 40)  # of the val list
 
 
 def main(run_dir: str) -> None:
-    found = load_state(Path(run_dir) / "checkpoint.pt")
-    if found is None:
-        sys.exit(
-            f"{run_dir}: holds no checkpoint.pt; train one with python -m seglib train toy_voc --run-dir {run_dir}"
-        )
-    state, _ = found
-    recipe = Recipe.from_dict(state["recipe"])
+    checkpoint = Path(run_dir) / "checkpoint.pt"
+    if not checkpoint.exists():
+        sys.exit(f"{checkpoint}: no such file; train one with python -m seglib train toy_voc --run-dir {run_dir}")
+    model, recipe = load_run(checkpoint)
     val = build_dataset(recipe, recipe.val_split)
-    model = build_model(recipe.replace(weights=""), val.num_classes)
-    model.load_state_dict(state["model"])
-    model.eval()
-    samples = [val.read(index) for index in IMAGES]
-    predictions = [
-        predict_image(model, image, normalisation(recipe), recipe.eval_scales, recipe.eval_flip) for image, _ in samples
-    ]
-    figure = show_samples(
-        [image for image, _ in samples],
-        [label for _, label in samples],
-        predictions,
-        classes=val.classes,
-        palette=val.palette,
-    )
+    images, labels = zip(*(val.read(index) for index in IMAGES), strict=True)
+    convention, scoring = Normalisation.named(recipe.normalisation), Scoring.of(recipe)
+    predictions = [predict_image(model, image, convention, scoring) for image in images]
+    figure = show_samples(images, labels, predictions, classes=val.classes, palette=val.palette)
     PICTURE.parent.mkdir(exist_ok=True)
     PICTURE.write_bytes(png(figure, alt="overview").data)
 

@@ -1,4 +1,4 @@
-"""Keeps the weights of a finished run as a small file that `seglib.predict.load_run` reads, for the notebooks.
+"""Keeps the weights of a finished run as a small file that `seglib.train.checkpoint.load_run` reads, for the notebooks.
 
 python tools/small_checkpoint.py RUN_DIR data/checkpoints/NAME.pt
 """
@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
-from seglib.data.open import build_dataset, normalisation
+from seglib.data import build_dataset
+from seglib.data.transforms import Normalisation
 from seglib.files import write_atomic
-from seglib.predict import evaluate
+from seglib.predict import Scoring, evaluate
 from seglib.train.checkpoint import load_run
 from seglib.train.results import load_result
 
@@ -23,8 +24,9 @@ def keep(run_dir: Path, target: Path) -> float:
     Convolutions are rounded to float16, which halves the file; vectors, those of batch norm among them, stay float32.
 
     Raises:
-        FileNotFoundError, ValueError: as `load_run`. ValueError: the result is another recipe's, or the kept weights
-            do not score as it says; nothing is left at `target` then.
+        FileNotFoundError: if the run's checkpoint or result is missing.
+        ValueError: if they are damaged or of two recipes, or the kept weights do not score as the result says; nothing
+            is left at `target` then.
     """
     model, recipe = load_run(run_dir / "checkpoint.pt")
     stored = load_result(run_dir / "result.json")
@@ -34,8 +36,8 @@ def keep(run_dir: Path, target: Path) -> float:
     content = {"recipe": recipe.changes(), "model": weights}
     write_atomic(target, lambda file: torch.save(content, file))
     val = build_dataset(recipe, recipe.val_split)
-    how = {"scales": recipe.eval_scales, "flip": recipe.eval_flip}
-    miou = evaluate(load_run(target)[0], val, normalisation(recipe), **how).compute().miou
+    convention = Normalisation.named(recipe.normalisation)
+    miou = evaluate(load_run(target)[0], val, convention, Scoring.of(recipe)).compute().miou
     if not abs(miou - stored["scores"]["miou"]) < TOLERANCE:
         target.unlink()
         raise ValueError(f"{run_dir}: rounded weights score {miou:.4f}, the run {stored['scores']['miou']:.4f}")

@@ -15,7 +15,7 @@ from torchvision.models.segmentation import deeplabv3_resnet50
 from harness.measure import Run, Times, matrix_multiply, peak_memory, peak_of, take_turns, time_of, times_as_fast
 from harness.report import add_device, parser, print_table, save
 from seglib.models import DeepLabV3Plus
-from seglib.models.cost import mult_adds, parameter_count
+from seglib.studies.cost import mult_adds, parameter_count
 from seglib.zoo import load_checkpoint
 
 NUM_CLASSES = 21

@@ -1,6 +1,7 @@
 """What a benchmark leaves: a table on the screen and a JSON file."""
 
 import argparse
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from seglib.files import write_json
-from seglib.train.results import device_name, sources_hash
+from seglib.train.results import code_hashes, device_name
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "torchmetrics", "segmentation-models-pytorch")
@@ -59,7 +60,7 @@ def save(name: str, options: argparse.Namespace, measured: dict[str, Any], devic
         "device": described,
         "load_at_end": load,
         "versions": {"python": platform.python_version(), **_versions()},
-        "sources": sources_hash(),
+        "sources": hashlib.sha256("".join(sorted(code_hashes())).encode()).hexdigest()[:16],
     }
     write_json(path, value)
     print(f"-> {path.name}")

@@ -4,9 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-DENOMINATORS = ("weights", "pixels")
-SMOOTHINGS = ("pytorch", "report")
-
 
 def cross_entropy(
     logits: Tensor,
@@ -34,11 +31,13 @@ def cross_entropy(
         A scalar. A batch that is all void gives 0 with zero gradients, where `F.cross_entropy` by itself gives nan.
 
     Raises:
-        ValueError: if logits and labels do not have the same batch and spatial size, or a name is unknown.
+        ValueError: if logits and labels do not have the same batch and spatial size, or the denominator is unknown.
     """
+    if denominator not in ("weights", "pixels"):
+        raise ValueError(f"denominator = {denominator!r}; expected 'weights' or 'pixels'")
     check_sizes(logits, labels)
     total = cross_entropy_sum(logits, labels, ignore_index, class_weights, smoothing, smoothed)
-    return total / valid_total(labels, ignore_index, class_weights, denominator)
+    return total / valid_total(labels, ignore_index, class_weights if denominator == "weights" else None)
 
 
 def focal(
@@ -57,38 +56,20 @@ def focal(
     return losses.sum() / valid_total(labels, ignore_index)
 
 
-def hard_pixel_cross_entropy(
-    logits: Tensor,
-    labels: Tensor,
-    keep: float = 1.0,
-    threshold: float | None = None,
-    ignore_index: int = 255,
-) -> Tensor:
-    """Cross-entropy of only the hardest pixels (top-k or online hard example mining).
+def hard_pixel_cross_entropy(logits: Tensor, labels: Tensor, keep: float = 1.0, ignore_index: int = 255) -> Tensor:
+    """Cross-entropy of only the hardest pixels (the TF code's `top_k_percent_pixels`).
 
-    Args:
-        keep: share of the batch's valid pixels, by descending loss, that are kept (the TF code's
-            `top_k_percent_pixels`); at least one pixel.
-        threshold: also keep every pixel whose probability of its labelled class is below it (OHEM: 0.7 is usual);
-            `keep` is then the least share.
+    `keep` is the share of the batch's valid pixels, by descending loss, that are kept; at least one pixel. The others
+    are the arguments of `cross_entropy`.
 
     Returns:
         The mean over the kept pixels; void pixels are never among them, nor counted in their number. All-void: 0.
-
-    Raises:
-        ValueError: if keep is not in (0, 1]; for sizes as `cross_entropy`.
     """
-    if not 0 < keep <= 1:
-        raise ValueError(f"keep = {keep}; expected 0 < keep <= 1")
     check_sizes(logits, labels)
     losses = pixel_cross_entropy(logits, labels, ignore_index)[labels != ignore_index]  # (valid,)
     if losses.numel() == 0:
         return logits.float().sum() * 0
-    hardest = losses.topk(max(1, int(keep * losses.numel()))).values
-    if threshold is None:
-        return hardest.mean()
-    wrong_enough = losses[torch.exp(-losses) < threshold]
-    return wrong_enough.mean() if wrong_enough.numel() > hardest.numel() else hardest.mean()
+    return losses.topk(max(1, int(keep * losses.numel()))).values.mean()
 
 
 def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
@@ -97,19 +78,11 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255)
 
 
 def cross_entropy_sum(
-    logits: Tensor,
-    labels: Tensor,
-    ignore_index: int,
-    class_weights: Tensor | None = None,
-    smoothing: float = 0.0,
-    smoothed: str = "pytorch",
+    logits: Tensor, labels: Tensor, ignore_index: int, class_weights: Tensor | None, smoothing: float, smoothed: str
 ) -> Tensor:
-    """The numerator of `cross_entropy`: the sum over valid pixels, in float32.
-
-    Arguments as there; logits may also be (N, K) with labels (N,).
-    """
-    if smoothed not in SMOOTHINGS:
-        raise ValueError(f"smoothed = {smoothed!r}; expected one of {SMOOTHINGS}")
+    """Sums `cross_entropy` over the valid pixels; logits may also be (N, K) with labels (N,)."""
+    if smoothed not in ("pytorch", "report"):
+        raise ValueError(f"smoothed = {smoothed!r}; expected 'pytorch' or 'report'")
     logits, labels = logits.float(), labels.long()
     weight = None if class_weights is None else class_weights.to(logits)
     options = {"weight": weight, "ignore_index": ignore_index, "reduction": "sum"}
@@ -120,13 +93,9 @@ def cross_entropy_sum(
     return total
 
 
-def valid_total(
-    labels: Tensor, ignore_index: int, class_weights: Tensor | None = None, denominator: str = "weights"
-) -> Tensor:
-    """Computes the divisor of a sum over valid pixels; 1 where there is none. Arguments as of `cross_entropy`."""
-    if denominator not in DENOMINATORS:
-        raise ValueError(f"denominator = {denominator!r}; expected one of {DENOMINATORS}")
-    if class_weights is None or denominator == "pixels":
+def valid_total(labels: Tensor, ignore_index: int, class_weights: Tensor | None = None) -> Tensor:
+    """Computes the number of valid pixels, or the sum of their weights; 1 where there is none."""
+    if class_weights is None:
         return (labels != ignore_index).sum().clamp(min=1)
     total = _weight_of(labels, ignore_index, class_weights).sum()
     return torch.where(total > 0, total, torch.ones_like(total))
@@ -141,7 +110,7 @@ def check_sizes(logits: Tensor, labels: Tensor) -> None:
 
 
 def _weight_of(labels: Tensor, ignore_index: int, class_weights: Tensor) -> Tensor:
-    """The weight of each pixel's class, (B, H, W) float32; 0 where void."""
+    """Looks up each pixel's class weight. -> (B, H, W) float32; 0 where void."""
     valid = labels != ignore_index
     weights = class_weights.to(device=labels.device, dtype=torch.float32)
     return weights[labels.long().where(valid, 0)] * valid

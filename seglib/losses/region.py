@@ -9,34 +9,24 @@ from seglib.losses.pixel import check_sizes, cross_entropy
 RIDGE = 5e-4  # added to covariances' diagonals; the value of the authors' code
 
 
-def dice(logits: Tensor, labels: Tensor, smooth: float = 1.0, ignore_index: int = 255, absent: str = "count") -> Tensor:
+def dice(logits: Tensor, labels: Tensor, smooth: float = 1.0, ignore_index: int = 255) -> Tensor:
     """1 - mean over classes of (2 * intersection + smooth) / (predicted + labelled + smooth), of softmax probabilities.
 
-    Sums run over the valid pixels of the whole batch.
+    Sums run over the valid pixels of the whole batch. A class without a pixel in it counts too.
 
     Args:
-        logits, labels: as `cross_entropy`.
+        logits, labels, ignore_index: as `cross_entropy`, with its errors.
         smooth: added above and below, so that an absent class that is not predicted scores 1.
-        ignore_index: the label of void.
-        absent: a class without a pixel in the batch is "count"ed (its term falls only if nothing is predicted as it),
-            or "skip"ped.
 
     Returns:
         A scalar in 0..1; an all-void batch gives 0 with zero gradients.
-
-    Raises:
-        ValueError: if `absent` is unknown; for sizes as `cross_entropy`.
     """
-    if absent not in ("count", "skip"):
-        raise ValueError(f"absent = {absent!r}; expected 'count' or 'skip'")
     check_sizes(logits, labels)
     targets, valid = _one_hot(labels, logits.shape[1], ignore_index)
     probabilities = logits.float().softmax(dim=1) * valid  # (B, K, H, W)
     intersection = (probabilities * targets).sum(dim=(0, 2, 3))  # (K,)
-    labelled = targets.sum(dim=(0, 2, 3))
-    terms = 1 - (2 * intersection + smooth) / (probabilities.sum(dim=(0, 2, 3)) + labelled + smooth)
-    counted = (labelled > 0) if absent == "skip" else labelled.sum().expand_as(labelled) > 0
-    return (terms * counted).sum() / counted.sum().clamp(min=1)
+    predicted, labelled = probabilities.sum(dim=(0, 2, 3)), targets.sum(dim=(0, 2, 3))
+    return (1 - (2 * intersection + smooth) / (predicted + labelled + smooth)).mean()
 
 
 def combined(
@@ -49,13 +39,9 @@ def combined(
 ) -> Tensor:
     """alpha * label-smoothed cross-entropy + (1 - alpha) * Dice, the loss of a course report on DeepLabv3+.
 
-    Its smoothing is the report's (see `cross_entropy`). Raises ValueError if alpha is outside 0..1, and for sizes.
+    Its smoothing is the report's. Arguments and errors are those of `cross_entropy`.
     """
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha = {alpha}; expected 0 <= alpha <= 1")
-    pixelwise = cross_entropy(
-        logits, labels, ignore_index, class_weights=class_weights, smoothing=smoothing, smoothed="report"
-    )
+    pixelwise = cross_entropy(logits, labels, ignore_index, class_weights, smoothing=smoothing, smoothed="report")
     return alpha * pixelwise + (1 - alpha) * dice(logits, labels, ignore_index=ignore_index)
 
 
@@ -70,34 +56,29 @@ def region_mutual_information(
     summed over classes. In float64, as the authors found necessary.
 
     Args:
-        logits, labels: as `cross_entropy`; at least `radius * stride` pixels on each side.
+        logits, labels, ignore_index: as `cross_entropy`, with its errors; at least `radius * stride` pixels on a side.
         weight: the loss is weight * binary cross-entropy (mean over valid pixels, sum over classes) + (1 - weight) *
             the region term.
 
     Returns:
         A scalar, which may be negative. Void pixels are 0 in both maps; images that are all void do not count.
-
-    Raises:
-        ValueError: if a map is too small for one window; for sizes as `cross_entropy`.
     """
     check_sizes(logits, labels)
-    if min(labels.shape[-2:]) < radius * stride:
-        raise ValueError(f"labels {tuple(labels.shape)}: expected at least {radius * stride} pixels on each side")
     targets, valid = _one_hot(labels, logits.shape[1], ignore_index)
     binary = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none") * valid
     binary = binary.sum() / valid.sum().clamp(min=1)
     probabilities = logits.float().sigmoid() * valid
-    some = valid.flatten(1).any(dim=1)  # (B,)
+    counted = valid.flatten(1).any(dim=1)  # (B,)
     left = _unexplained(_windows(targets, radius, stride), _windows(probabilities, radius, stride))  # (B, K, d, d)
     identity = torch.eye(left.shape[-1], dtype=left.dtype, device=left.device)
     log_determinant = 2 * torch.linalg.cholesky(left + RIDGE * identity).diagonal(dim1=-2, dim2=-1).log().sum(-1)
     per_image = 0.5 * log_determinant.sum(dim=1) / left.shape[-1]  # (B,)
-    region = (per_image * some).sum() / some.sum().clamp(min=1)
+    region = (per_image * counted).sum() / counted.sum().clamp(min=1)
     return weight * binary + (1 - weight) * region.float()
 
 
 def _one_hot(labels: Tensor, num_classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """-> (B, K, H, W) float32 with 0 where void, and (B, 1, H, W) bool: which pixels are valid."""
+    """-> (B, K, H, W) float32 with 0 where void, and (B, 1, H, W) bool, true where valid."""
     valid = labels != ignore_index
     targets = F.one_hot(labels.long().where(valid, 0), num_classes).movedim(-1, 1) * valid[:, None]
     return targets.float(), valid[:, None]

@@ -16,7 +16,6 @@ def upsampled_cross_entropy(
     labels: Tensor,
     ignore_index: int = 255,
     class_weights: Tensor | None = None,
-    denominator: str = "weights",
     smoothing: float = 0.0,
     smoothed: str = "pytorch",
     chunk_pixels: int = CHUNK_PIXELS,
@@ -30,15 +29,10 @@ def upsampled_cross_entropy(
         logits: (B, K, h, w) at the head's stride, `model(images, upsample=False)`.
         labels: (B, H, W), of any size.
         chunk_pixels: about how many label pixels a band has; changes memory and time, not the value.
-        The others, the value and the errors are those of `cross_entropy`. align_corners is False.
+        The others are those of `cross_entropy`. align_corners is False.
     """
-    if logits.shape[0] != labels.shape[0]:
-        raise ValueError(
-            f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}: expected (B, K, h, w) and (B, H, W)"
-        )
-    total = valid_total(labels, ignore_index, class_weights, denominator)
-    options = {"ignore_index": ignore_index, "class_weights": class_weights, "smoothing": smoothing}
-    options["smoothed"] = smoothed
+    total = valid_total(labels, ignore_index, class_weights)
+    options = (ignore_index, class_weights, smoothing, smoothed)
     return _ByBands.apply(logits, labels, total, options, max(1, chunk_pixels // (labels.shape[0] * labels.shape[2])))
 
 
@@ -46,7 +40,7 @@ class _ByBands(torch.autograd.Function):
     """Forward keeps the gradient of the low-resolution logits, so that backward has only to scale it."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor, total: Tensor, options: dict[str, Any], rows: int) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, total: Tensor, options: tuple, rows: int) -> Tensor:
         needs_gradient = ctx.needs_input_grad[0]
         # Classes last: a pixel's logits lie side by side, for interpolation and softmax alike.
         source = logits.detach().float().permute(0, 2, 3, 1).contiguous()  # (B, h, w, K)
@@ -59,7 +53,7 @@ class _ByBands(torch.autograd.Function):
             with torch.set_grad_enabled(needs_gradient):
                 wide = F.interpolate(mixed.permute(0, 3, 1, 2), size=band.shape[1:], mode="bilinear")
                 flat = wide.permute(0, 2, 3, 1).flatten(0, 2)  # (B * rows * W, K)
-                band_sum = cross_entropy_sum(flat, band.flatten(), **options)
+                band_sum = cross_entropy_sum(flat, band.flatten(), *options)
             loss += band_sum.detach()
             if needs_gradient:
                 (of_rows,) = torch.autograd.grad(band_sum, mixed)

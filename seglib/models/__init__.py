@@ -1,7 +1,6 @@
-"""Networks: backbones, FCN, ASPP, DeepLabv3 and DeepLabv3+, U-Net, loading of public weights, and their cost."""
+"""Networks: backbones, FCN, ASPP, DeepLabv3 and DeepLabv3+, U-Net, and their weights."""
 
 from seglib.models.build import build_model, load_imagenet_weights
-from seglib.models.cost import mult_adds, multi_scale_mult_adds, parameter_count
 from seglib.models.deeplab import ASPP, DeepLabV3, DeepLabV3Plus, HeadVariant
 from seglib.models.fcn import FCN, BilinearUpsampling, bilinear_kernel
 from seglib.models.layers import AtrousStep, Features, atrous_plan
@@ -30,7 +29,4 @@ __all__ = [
     "build_model",
     "convolutional_vgg16",
     "load_imagenet_weights",
-    "mult_adds",
-    "multi_scale_mult_adds",
-    "parameter_count",
 ]

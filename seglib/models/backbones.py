@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from torch import nn
-
+from seglib.models.layers import Backbone, check_choice
 from seglib.models.mobilenet import MobileNetV2
 from seglib.models.resnet import UNITS, ResNet
 from seglib.models.vgg import VGG16
@@ -23,27 +22,21 @@ def build_backbone(
     stride_unit: str = "last",
     cascade_blocks: int = 0,
     pre_activation: bool = False,
-) -> nn.Module:
+) -> Backbone:
     """Makes a backbone.
 
     Args:
         name: "resnet18" to "resnet152", "mobilenet_v2", "xception41", "xception65", "xception71" or "vgg16".
         output_stride: 8, 16 or 32; VGG16 has only 32.
-        width: channels of the first block of a ResNet or VGG16. The arguments after it are those of `ResNet`.
+        width: channels of the first block of a ResNet or VGG16.
+        The others are those of `ResNet`.
 
     Raises:
         ValueError: if there is no such backbone, or it does not have the output stride or cascaded blocks.
     """
     if name in RESNETS:
         return ResNet(
-            RESNETS[name],
-            output_stride,
-            multi_grid,
-            width,
-            stem,
-            stride_unit,
-            cascade_blocks=cascade_blocks,
-            pre_activation=pre_activation,
+            RESNETS[name], output_stride, multi_grid, width, stem, stride_unit, cascade_blocks, pre_activation
         )
     if cascade_blocks:
         raise ValueError(f"cascade_blocks = {cascade_blocks}; only a ResNet has a block 4 to copy, not {name!r}")
@@ -51,9 +44,6 @@ def build_backbone(
         return MobileNetV2(output_stride)
     if name in XCEPTIONS:
         return Xception(XCEPTIONS[name], output_stride)
-    if name != "vgg16":
-        known = [*RESNETS, "mobilenet_v2", *XCEPTIONS, "vgg16"]
-        raise ValueError(f"backbone = {name!r}; expected one of {known}")
-    if output_stride != VGG16.output_stride:
-        raise ValueError(f"output_stride = {output_stride}; vgg16 has {VGG16.output_stride}")
+    check_choice("backbone", name, [*RESNETS, "mobilenet_v2", *XCEPTIONS, "vgg16"])
+    check_choice("vgg16's output_stride", output_stride, (VGG16.output_stride,))
     return VGG16(width)

@@ -10,7 +10,7 @@ from seglib.files import data_folder, read_state_dict
 from seglib.models.backbones import RESNETS, build_backbone
 from seglib.models.deeplab import DeepLabV3, DeepLabV3Plus, HeadVariant
 from seglib.models.fcn import FCN
-from seglib.models.layers import load_exactly
+from seglib.models.layers import Backbone, load_exactly
 from seglib.models.norms import GhostBatchNorm2d, group_norm_like, replace_batch_norm  # in batch norm's place
 from seglib.models.resnet import UNITS
 from seglib.models.unet import UNet
@@ -63,7 +63,7 @@ def _build_network(recipe: Recipe, num_classes: int, weights_root: Path | None) 
         pre_activation=recipe.pre_activation,
     )
     if recipe.weights:
-        load_imagenet_weights(backbone, *read_weights(recipe, weights_root))
+        load_imagenet_weights(backbone, *_read_weights(recipe, weights_root))
     if recipe.model in FCN_STRIDES:
         return FCN(num_classes, backbone, FCN_STRIDES[recipe.model])
     head = {
@@ -84,13 +84,8 @@ def _build_network(recipe: Recipe, num_classes: int, weights_root: Path | None) 
     return DeepLabV3(num_classes, backbone, aspp=recipe.aspp, **head)
 
 
-def read_weights(recipe: Recipe, weights_root: Path | None = None) -> tuple[Mapping[str, Tensor], str]:
-    """Reads the state dict that `recipe.weights` names, and returns what to call it besides.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it holds no state dict.
-    """
+def _read_weights(recipe: Recipe, weights_root: Path | None) -> tuple[Mapping[str, Tensor], str]:
+    """Reads the state dict that `recipe.weights` names; also returns its name for errors."""
     if recipe.weights == "torchvision":
         from torchvision.models import get_model_weights  # here, because it takes as long to import as torch itself
 
@@ -102,22 +97,19 @@ def read_weights(recipe: Recipe, weights_root: Path | None = None) -> tuple[Mapp
     return read_state_dict(path), str(path)
 
 
-def load_imagenet_weights(
-    backbone: nn.Module, state_dict: Mapping[str, Tensor], what: str = "ImageNet weights"
-) -> None:
+def load_imagenet_weights(backbone: Backbone, state_dict: Mapping[str, Tensor], what: str = "ImageNet weights") -> None:
     """Loads a torchvision classifier's weights into a ResNet, MobileNetV2 or VGG16, in place.
 
-    The classifier (of any number of classes; with it MobileNetV2's last 1x1 convolution) is dropped, and every other
-    key is used; VGG16's two hidden layers become convolutions. torchvision's ResNets stride in the first unit, so the
-    backbone should have stride_unit="first". The blocks of a cascade after block 4 (DeepLabv3 sec. 3.2), which no
-    classifier has, keep the weights that they have.
+    The last layer (with it MobileNetV2's last 1x1 convolution) is dropped; VGG16's two hidden layers become
+    convolutions. torchvision's ResNets stride in the first unit, so the backbone should have stride_unit="first". The
+    blocks of a cascade after block 4 (DeepLabv3 sec. 3.2), which no classifier has, keep their weights.
 
     Args:
         state_dict: the whole state dict of `torchvision.models.resnet50`, `mobilenet_v2` or the like.
         what: names the weights in an error.
 
     Raises:
-        ValueError: if keys are missing, left over or of another shape; names each.
+        ValueError: if keys are missing, left over or of another shape; lists them.
     """
     if isinstance(backbone, VGG16):
         load_exactly(backbone, convolutional_vgg16(state_dict), what)

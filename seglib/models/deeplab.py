@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from seglib.models.backbones import build_backbone
 from seglib.models.layers import (
-    OUTPUT_STRIDES,
+    Backbone,
     Features,
     check_choice,
     conv3x3_bn_relu,
@@ -20,13 +20,6 @@ from seglib.models.layers import (
 
 PAPER_RATES = (6, 12, 18)
 PAPER_OUTPUT_STRIDE = 16
-CHOICES = {
-    "separable": ("none", "paper", "plain"),
-    "post_aspp": ("none", "full", "separable"),
-    "aspp_order": ("pool_last", "pool_first"),
-    "decoder_order": ("aspp_first", "low_first"),
-    "decoder_kernel": (1, 3),
-}
 
 
 @dataclass(frozen=True)
@@ -41,16 +34,13 @@ class HeadVariant:
         decoder_depth: number of convolutions in the decoder (v3+ Table 2).
         decoder_kernel: side of their kernels, 3 or 1.
         decoder_width: their output channels; None is the head's.
-        decoder_conv3: two such stacks, as in Table 2's row of Conv2 and Conv3, which has one convolution each: ASPP's
-            output meets block 2's map at stride 8 first (Conv3), and then block 1's at stride 4 (Conv2).
+        decoder_conv3: two such stacks (Table 2's row of Conv2 and Conv3): ASPP's output meets block 2's map at stride 8
+            first, and then block 1's at stride 4.
         decoder_dropout: probability after each of them, () for none, as in the papers.
         aspp_order: image pooling "pool_last", or "pool_first" as in the papers' code, in the concatenation.
         decoder_order: "aspp_first" as in the papers' code, or "low_first", in the concatenation.
         align_corners: of every bilinear resize. The papers' code has True (on sizes 16 k + 1); False here and in
             torchvision, so that any size works alike.
-
-    Raises:
-        ValueError: if a value is none of these.
     """
 
     aspp_dropout: float = 0.1
@@ -66,10 +56,11 @@ class HeadVariant:
     align_corners: bool = False
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            check_choice(name, getattr(self, name), choices)
-        if self.decoder_depth < 1:
-            raise ValueError(f"decoder_depth = {self.decoder_depth!r}; expected at least 1")
+        check_choice("separable", self.separable, ("none", "paper", "plain"))
+        check_choice("post_aspp", self.post_aspp, ("none", "full", "separable"))
+        check_choice("aspp_order", self.aspp_order, ("pool_last", "pool_first"))
+        check_choice("decoder_order", self.decoder_order, ("aspp_first", "low_first"))
+        check_choice("decoder_kernel", self.decoder_kernel, (1, 3))
         if len(self.decoder_dropout) not in (0, self.decoder_depth):
             raise ValueError(f"decoder_dropout = {self.decoder_dropout!r}; expected () or {self.decoder_depth} values")
 
@@ -90,8 +81,8 @@ class ASPP(nn.Module):
         variant: dropout, separable convolutions, concatenation order.
 
     Raises:
-        ValueError: if a rate is below 1. With image pooling, also if a norm has one value to normalise: in training a
-            batch of one image, or ghost batch norm's groups of one; always group norm with a channel per group.
+        ValueError: if a rate is below 1; in `forward`, if the image-level branch leaves its norm one value to
+            normalise: a batch or a ghost batch norm's group of one image in training, a group norm's of one channel.
     """
 
     def __init__(
@@ -104,9 +95,7 @@ class ASPP(nn.Module):
     ):
         super().__init__()
         self.point = conv_bn_relu(in_channels, channels)
-        self.atrous = nn.ModuleList(
-            conv3x3_bn_relu(in_channels, channels, separable=variant.separable) for _ in atrous_rates
-        )
+        self.atrous = nn.ModuleList(conv3x3_bn_relu(in_channels, channels, variant.separable) for _ in atrous_rates)
         self.pool = conv_bn_relu(in_channels, channels) if image_pooling else None
         self.pool_first = variant.aspp_order == "pool_first"
         branches = 1 + len(self.atrous) + image_pooling
@@ -126,33 +115,27 @@ class ASPP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         branches = [self.point(x), *(branch(x) for branch in self.atrous)]
         if self.pool is not None:
-            branches.insert(0 if self.pool_first else len(branches), self._image_level(x, branches[0]))
+            self._check_norm(x.shape[0])
+            pooled = self.pool(x.mean(dim=(2, 3), keepdim=True))  # (B, channels, 1, 1)
+            # A bilinear resize of one pixel gives the same. `expand` would lose channels_last in the concatenation.
+            spread = torch.zeros_like(branches[0]) + pooled
+            branches.insert(0 if self.pool_first else len(branches), spread)
         return self.dropout(self.project(torch.cat(branches, dim=1)))  # (B, channels, H, W)
 
-    def _image_level(self, x: Tensor, like: Tensor) -> Tensor:
-        self._check_norm(x.shape[0])
-        pooled = self.pool(x.mean(dim=(2, 3), keepdim=True))  # (B, channels, 1, 1)
-        # A bilinear resize of one pixel gives the same. `expand` would lose channels_last in the concatenation.
-        return torch.zeros_like(like) + pooled
-
     def _check_norm(self, batch_size: int) -> None:
-        norm = self.pool[1]
-        single, leave = "ASPP's image pooling leaves one value per channel", "or image_pooling=False"
+        norm, single = self.pool[1], "ASPP's image pooling leaves one value per channel"
         if isinstance(norm, nn.GroupNorm) and norm.num_groups == norm.num_channels:
             raise ValueError(
                 f"group norm with {norm.num_groups} groups of one channel: {single}, and a group of one value becomes "
-                f"zero. Use fewer groups than channels (a recipe's norm_groups), {leave}"
+                "zero. Use fewer groups than channels (a recipe's norm_groups), or image_pooling=False"
             )
-        if getattr(norm, "group_size", None) == 1 and norm.training:  # a GhostBatchNorm2d (`seglib.models.norms`)
+        # A synchronised norm is no BatchNorm2d: it sees the other processes' images, so one image each is enough.
+        ghost = getattr(norm, "group_size", None) == 1
+        if isinstance(norm, nn.BatchNorm2d) and norm.training and (ghost or batch_size == 1):
+            what = "groups of one image (a recipe's bn_batch)" if ghost else "a batch of one image"
             raise ValueError(
-                f"batch norm over groups of one image: {single}, of which batch norm has no variance. Use groups of "
-                f"two or more (a recipe's bn_batch), {leave}"
-            )
-        # A synchronised norm also sees the other processes' images, so one image each is enough there.
-        if batch_size == 1 and isinstance(norm, nn.BatchNorm2d) and norm.training:
-            raise ValueError(
-                f"training on a batch of one image: {single}, of which batch norm has no variance. Use batches of two "
-                f"or more (drop_last=True in the loader), model.eval(), {leave}"
+                f"training on {what}: {single}, of which batch norm has no variance. Use batches of two or more "
+                "(drop_last=True in the loader), model.eval(), or image_pooling=False"
             )
 
 
@@ -165,7 +148,7 @@ class DeepLabV3(nn.Module):
     Args:
         num_classes: number of classes K, background included.
         backbone: the name of one in `build_backbone`, such as "resnet101" (the papers' network: multi-grid, stride in
-            the last unit), or a module as `Features` describes.
+            the last unit), or a `Backbone`.
         output_stride: 8, 16 or 32; None is 16 for a backbone given by name, and a module's own.
         atrous_rates: of ASPP at this output stride, any number of them; None is (6, 12, 18) at 16, doubled at 8 and
             halved at 32.
@@ -174,13 +157,11 @@ class DeepLabV3(nn.Module):
         variant: what a public head does otherwise than the papers.
         cascade_blocks: 1 to 3: a ResNet given by name gets that many copies of block 4 after it (section 3.2). The
             paper's cascade has no ASPP: the classifier comes after the last block, and atrous_rates, image_pooling
-            and channels mean nothing. A ResNet given as a module says itself whether it has such blocks.
+            and channels mean nothing. A ResNet given as a module brings its own.
         aspp: False leaves ASPP out without a cascade: the "block4" column of v3 Tables 2 and 3.
 
     Raises:
-        ValueError: if the backbone is unknown, a module's output stride is not the one asked for, or rates do not
-            divide.
-        TypeError: if a module lacks a backbone's attributes.
+        ValueError: if the backbone is unknown, was built with another output stride, or rates do not divide.
     """
 
     taps: tuple[int, ...] = ()  # strides of the maps that the head takes besides the last one
@@ -188,7 +169,7 @@ class DeepLabV3(nn.Module):
     def __init__(
         self,
         num_classes: int,
-        backbone: str | nn.Module = "resnet101",
+        backbone: str | Backbone = "resnet101",
         output_stride: int | None = None,
         atrous_rates: Sequence[int] | None = None,
         image_pooling: bool = True,
@@ -198,26 +179,28 @@ class DeepLabV3(nn.Module):
         aspp: bool = True,
     ):
         super().__init__()
-        if num_classes < 1:
-            raise ValueError(f"num_classes = {num_classes!r}; expected at least 1")
         if isinstance(backbone, str):
             stride = PAPER_OUTPUT_STRIDE if output_stride is None else output_stride
             backbone = build_backbone(backbone, stride, cascade_blocks=cascade_blocks)
-        else:
-            _check_backbone(backbone, output_stride, cascade_blocks)
+        elif output_stride not in (None, backbone.output_stride) or cascade_blocks:
+            raise ValueError(
+                f"output_stride = {output_stride}, cascade_blocks = {cascade_blocks}; the backbone was built with "
+                f"{backbone.output_stride} and its own blocks: leave both out"
+            )
         self.backbone = backbone
         self.num_classes = num_classes
         self.variant = variant
         self.aspp: ASPP | None = None
         if aspp and not getattr(backbone, "cascade_blocks", 0):
-            given_at = PAPER_OUTPUT_STRIDE if atrous_rates is None else self.output_stride
-            self._rates_at = (tuple(PAPER_RATES if atrous_rates is None else atrous_rates), given_at)
+            self._rates_at = (PAPER_RATES, PAPER_OUTPUT_STRIDE)
+            if atrous_rates is not None:
+                self._rates_at = (tuple(atrous_rates), self.output_stride)
             rates = _scale_rates(*self._rates_at, self.output_stride)
             self.aspp = ASPP(backbone.high_channels, rates, channels, image_pooling, variant)
             self.post_aspp = nn.Identity()
             if variant.post_aspp != "none":
                 separable = "plain" if variant.post_aspp == "separable" else "none"
-                self.post_aspp = conv3x3_bn_relu(channels, channels, separable=separable)
+                self.post_aspp = conv3x3_bn_relu(channels, channels, separable)
         inputs = backbone.high_channels if self.aspp is None else self._classifier_inputs(channels)
         self.classifier = nn.Conv2d(inputs, num_classes, 1)
         if self.aspp is not None:
@@ -234,18 +217,15 @@ class DeepLabV3(nn.Module):
         return self.backbone.output_stride
 
     def set_output_stride(self, output_stride: int) -> None:
-        """Same weights, new dilations in the backbone and in ASPP: train at 16, evaluate at 8 (v3 Table 6).
+        """Gives backbone and ASPP other dilations in place, weights stay: train at 16, evaluate at 8 (v3 Table 6).
 
         Raises:
             ValueError: if the output stride is not offered, or rates do not divide; nothing is changed then.
         """
-        if self.aspp is None:
-            self.backbone.set_output_stride(output_stride)
-            return
-        check_choice("output_stride", output_stride, OUTPUT_STRIDES)
-        rates = _scale_rates(*self._rates_at, output_stride)
+        rates = () if self.aspp is None else _scale_rates(*self._rates_at, output_stride)
         self.backbone.set_output_stride(output_stride)
-        self.aspp.set_rates(rates)
+        if self.aspp is not None:
+            self.aspp.set_rates(rates)
 
     def forward(self, images: Tensor, upsample: bool = True) -> Tensor:
         logits = self.head(self.backbone(images, taps=self.taps))
@@ -276,7 +256,7 @@ class DeepLabV3Plus(DeepLabV3):
     def __init__(
         self,
         num_classes: int,
-        backbone: str | nn.Module = "resnet101",
+        backbone: str | Backbone = "resnet101",
         output_stride: int | None = None,
         atrous_rates: Sequence[int] | None = None,
         image_pooling: bool = True,
@@ -286,15 +266,12 @@ class DeepLabV3Plus(DeepLabV3):
     ):
         super().__init__(num_classes, backbone, output_stride, atrous_rates, image_pooling, channels, variant)
         if self.aspp is None:
-            raise ValueError(
-                "the backbone has cascaded blocks; expected one without: the decoder refines ASPP's output"
-            )
+            raise ValueError("the backbone has cascaded blocks; expected none: the decoder refines ASPP's output")
         self.taps = (4, 8) if variant.decoder_conv3 else (4,)
         offered = self.backbone.tap_channels
-        if missing := [stride for stride in self.taps if stride not in offered]:
+        if variant.decoder_conv3 and 8 not in offered:
             raise ValueError(
-                f"backbone {type(self.backbone).__name__} offers maps at strides {[*offered]}; the decoder also takes "
-                f"{missing}: expected a ResNet"
+                f"decoder_conv3 = True takes a map at stride 8; {type(self.backbone).__name__} offers none"
             )
         width, meets = self._classifier_inputs(channels), channels
         if variant.decoder_conv3:
@@ -315,7 +292,7 @@ class DeepLabV3Plus(DeepLabV3):
             if variant.decoder_kernel == 1:
                 stack.append(conv_bn_relu(inputs, channels))
             else:
-                stack.append(conv3x3_bn_relu(inputs, channels, separable=variant.separable))
+                stack.append(conv3x3_bn_relu(inputs, channels, variant.separable))
         for convolution, probability in zip(stack, variant.decoder_dropout, strict=False):
             convolution.append(nn.Dropout(probability))
         return stack
@@ -330,21 +307,6 @@ class DeepLabV3Plus(DeepLabV3):
     def _join(self, high: Tensor, low: Tensor) -> Tensor:
         high = self._resize(high, low)
         return torch.cat((low, high) if self.variant.decoder_order == "low_first" else (high, low), dim=1)
-
-
-def _check_backbone(backbone: nn.Module, output_stride: int | None, cascade_blocks: int) -> None:
-    needed = ("tap_channels", "high_channels", "output_stride", "set_output_stride")
-    if missing := [name for name in needed if not hasattr(backbone, name)]:
-        raise TypeError(
-            f"backbone {type(backbone).__name__} lacks {missing}; expected ResNet, MobileNetV2 or their like"
-        )
-    if output_stride not in (None, backbone.output_stride):
-        raise ValueError(
-            f"output_stride = {output_stride}, but the backbone was built with {backbone.output_stride}; "
-            "build it with the same, or leave output_stride out"
-        )
-    if cascade_blocks not in (0, getattr(backbone, "cascade_blocks", 0)):
-        raise ValueError(f"cascade_blocks = {cascade_blocks}, but the backbone was built with another number")
 
 
 def _scale_rates(rates: tuple[int, ...], given_at: int, output_stride: int) -> tuple[int, ...]:

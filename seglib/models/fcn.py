@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seglib.models.backbones import RESNETS, build_backbone
-from seglib.models.layers import check_choice
+from seglib.models.layers import Backbone, check_choice
 from seglib.models.resnet import UNITS
 
 STRIDES = (32, 16, 8)
@@ -16,12 +16,7 @@ def bilinear_kernel(size: int) -> Tensor:
     """Returns the (size, size) kernel with which a transposed convolution interpolates bilinearly (FCN, section 3.3).
 
     It upsamples by (size + 1) // 2: an even kernel between the middles of cells, an odd one between points.
-
-    Raises:
-        ValueError: if size is below 1.
     """
-    if size < 1:
-        raise ValueError(f"size = {size!r}; expected at least 1")
     factor = (size + 1) // 2
     centre = (size - 1) / 2
     tent = 1 - (torch.arange(size) - centre).abs() / factor  # (size,)
@@ -34,18 +29,12 @@ class BilinearUpsampling(nn.Module):
     Args:
         channels: of input and output.
         factor: of the upsampling, an even number.
-        learned: every channel of the output may come to depend on every one of the input; False is interpolation for
-            good, channel by channel.
-        cell_centred: True where a value of the map stands for the middle of a cell (2x2 pooling): a kernel of
-            2 * factor, `F.interpolate(..., align_corners=False)`. False where it stands for the first pixel of the cell
-            (strided convolutions with padding): a kernel of 2 * factor - 1, `align_corners=True`. With the other one
-            every map would be moved by half a cell.
+        learned: full and trained; False is interpolation for good, channel by channel.
+        cell_centred: as `Backbone`'s. True: a kernel of 2 * factor, `F.interpolate(..., align_corners=False)`; False: a
+            kernel of 2 * factor - 1, `align_corners=True`. With the other one every map would be moved by half a cell.
 
     (B, C, h, w) -> (B, C, *size) for any size up to (h * factor, w * factor). The map is continued beyond its edges, so
     that the outermost half cell is not faded with zeros.
-
-    Raises:
-        ValueError: an odd factor.
     """
 
     def __init__(self, channels: int, factor: int, learned: bool = True, cell_centred: bool = True):
@@ -57,14 +46,11 @@ class BilinearUpsampling(nn.Module):
         padding = factor + factor // 2 if cell_centred else factor - 1
         self.border = (int(cell_centred), 1) * 2
         groups = 1 if learned else channels
-        self.conv = nn.ConvTranspose2d(
-            channels, channels, kernel_size, stride=factor, padding=padding, groups=groups, bias=False
-        )
-        kernel = bilinear_kernel(kernel_size)
+        self.conv = nn.ConvTranspose2d(channels, channels, kernel_size, factor, padding, groups=groups, bias=False)
         with torch.no_grad():
             self.conv.weight.zero_()
             for channel in range(channels):
-                self.conv.weight[channel, channel if learned else 0] = kernel
+                self.conv.weight[channel, channel if learned else 0] = bilinear_kernel(kernel_size)
         self.conv.weight.requires_grad_(learned)
 
     def forward(self, x: Tensor, size: torch.Size) -> Tensor:
@@ -82,8 +68,8 @@ class FCN(nn.Module):
 
     Args:
         num_classes: number of classes K, background included.
-        backbone: "vgg16" or "resnet18" to "resnet152" (without dilation), or a module as `Features` describes, with
-            output stride 32 and taps at strides 16 and 8.
+        backbone: "vgg16" or "resnet18" to "resnet152" (without dilation), or a `Backbone` with output stride 32 and
+            taps at strides 16 and 8.
         stride: 32, 16 or 8, of the finest scores.
 
     `model(images)` takes (B, 3, H, W) float32 of any size and returns (B, K, H, W) logits;
@@ -93,15 +79,13 @@ class FCN(nn.Module):
     state dict of a coarser net has the same names; by itself a net is trained at once.
 
     Raises:
-        ValueError: if stride or backbone is unknown, or the backbone has another output stride or not the taps.
+        ValueError: if stride or backbone is unknown, or the backbone has another output stride or lacks a tap.
     """
 
     output_stride = BACKBONE_STRIDE
 
-    def __init__(self, num_classes: int, backbone: str | nn.Module = "vgg16", stride: int = 8):
+    def __init__(self, num_classes: int, backbone: str | Backbone = "vgg16", stride: int = 8):
         super().__init__()
-        if num_classes < 1:
-            raise ValueError(f"num_classes = {num_classes!r}; expected at least 1")
         check_choice("stride", stride, STRIDES)
         if isinstance(backbone, str):
             multi_grid = (1,) * UNITS[RESNETS[backbone]][1][3] if backbone in RESNETS else None
@@ -123,9 +107,8 @@ class FCN(nn.Module):
             BilinearUpsampling(num_classes, 2, cell_centred=cell_centred) for _ in self.taps
         )
         self.last_upsampling = BilinearUpsampling(num_classes, stride, learned=False, cell_centred=cell_centred)
-        for score in self.scores:
-            nn.init.zeros_(score.weight)
-            nn.init.zeros_(score.bias)
+        for parameter in self.scores.parameters():
+            nn.init.zeros_(parameter)
 
     def set_output_stride(self, output_stride: int) -> None:
         """An FCN has no atrous convolutions: 32 is accepted, anything else raises ValueError."""

@@ -1,6 +1,7 @@
 """The parts that every network here is made of: strides that become dilations, convolutions, strict loading."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import NamedTuple
 
 import torch
@@ -8,15 +9,11 @@ from torch import Tensor, nn
 
 from seglib.files import some
 
-OUTPUT_STRIDES = (8, 16, 32)
+OUTPUT_STRIDES = (8, 16, 32, 64, 128, 256)  # a cascade has those above 32
 
 
 class Features(NamedTuple):
     """The maps of a backbone.
-
-    Every backbone is called as `backbone(images, taps=(4,))`, takes (B, 3, H, W) of any size, and has `tap_channels`
-    (stride -> channels of the map that it offers there), `high_channels`, `output_stride`, `set_output_stride`, and
-    `cell_centred`: whether a value of its maps stands for the middle of its cell or for the cell's first pixel.
 
     Attributes:
         taps: (B, tap_channels[s], H/s, W/s) for each stride s that was asked for, in that order.
@@ -25,6 +22,27 @@ class Features(NamedTuple):
 
     taps: list[Tensor]
     high: Tensor
+
+
+class Backbone(nn.Module):
+    """A network that turns images (B, 3, H, W) of any size into `Features`: `backbone(images, taps=(4,))`.
+
+    Attributes:
+        tap_channels: stride -> channels, of the maps that it offers as taps.
+        high_channels: channels of the last map.
+        output_stride: input size over size of the last map; `set_output_stride` changes it, weights stay.
+        cell_centred: a map's value stands for the middle of its cell; False, as strided convolutions with padding
+            leave it, for the cell's first pixel.
+    """
+
+    tap_channels: dict[int, int]
+    high_channels: int
+    output_stride: int
+    cell_centred = False
+
+    def dilations(self) -> list[tuple[str, int, int]]:
+        """Lists (name, stride, dilation) of every 3x3 convolution, in order."""
+        return conv3x3_dilations(self)
 
 
 class AtrousStep(NamedTuple):
@@ -36,11 +54,7 @@ class AtrousStep(NamedTuple):
 
 
 def atrous_plan(
-    unit_strides: Sequence[int],
-    output_stride: int,
-    stem_stride: int,
-    dilate_first_unit: bool = False,
-    offered: Sequence[int] = OUTPUT_STRIDES,
+    unit_strides: Sequence[int], output_stride: int, stem_stride: int, dilate_first_unit: bool = False
 ) -> list[AtrousStep]:
     """Plans the strides and rates of a backbone's units at an output stride, as TF-slim's `stack_blocks_dense` does.
 
@@ -49,20 +63,17 @@ def atrous_plan(
     network: its outputs are a subset of the dilated network's (DeepLab v2, section 3.1).
 
     Args:
-        unit_strides: nominal stride of each unit, in order.
-        output_stride: one of `offered`.
+        unit_strides: nominal stride of each unit, 1 or 2, in order.
+        output_stride: 8, 16, ... up to all strides together.
         stem_stride: stride of everything before the first unit.
         dilate_first_unit: multiply the rate before the unit that loses its stride. Pretrained weights then compute
             something else; some public networks are built and trained that way.
-        offered: the output strides that the backbone has.
-
-    Returns:
-        One AtrousStep per unit.
 
     Raises:
-        ValueError: if the output stride is not offered, or not reached by these strides.
+        ValueError: if the output stride is none of these.
     """
-    check_choice("output_stride", output_stride, offered)
+    whole = stem_stride * prod(unit_strides)
+    check_choice("output_stride", output_stride, [stride for stride in OUTPUT_STRIDES if stride <= whole])
     current_stride, rate, plan = stem_stride, 1, []
     for stride in unit_strides:
         if current_stride * stride <= output_stride:
@@ -72,8 +83,6 @@ def atrous_plan(
             next_rate = rate * stride
             plan.append(AtrousStep(1, next_rate if dilate_first_unit else rate, next_rate))
             rate = next_rate
-    if current_stride != output_stride:
-        raise ValueError(f"output_stride = {output_stride}; the units' strides reach {current_stride}")
     return plan
 
 
@@ -91,31 +100,30 @@ def conv3x3_dilations(model: nn.Module) -> list[tuple[str, int, int]]:
 
 
 def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
-    """Raises ValueError naming the argument if the value is none of the choices."""
+    """Raises ValueError, which names the argument, if the value is none of the choices."""
     if value not in choices:
         raise ValueError(f"{name} = {value!r}; expected one of {tuple(choices)}")
 
 
 def conv_bn_relu(
-    in_channels: int, out_channels: int, kernel_size: int = 1, rate: int = 1, groups: int = 1
+    in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, groups: int = 1
 ) -> nn.Sequential:
-    """Convolution without bias, batch norm, ReLU; keeps the size. (B, in, H, W) -> (B, out, H, W)."""
-    padding = rate * (kernel_size - 1) // 2
+    """Convolution without bias, batch norm, ReLU. (B, in, H, W) -> (B, out, H/stride, W/stride)."""
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding, dilation=rate, groups=groups, bias=False),
+        nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )
 
 
-def conv3x3_bn_relu(in_channels: int, out_channels: int, rate: int = 1, separable: str = "none") -> nn.Sequential:
+def conv3x3_bn_relu(in_channels: int, out_channels: int, separable: str = "none") -> nn.Sequential:
     """A 3x3 convolution of a head with its batch norm and ReLU; keeps the size. (B, in, H, W) -> (B, out, H, W).
 
     `separable` is a HeadVariant's: "none", "paper" (batch norm and ReLU after the depthwise half too) or "plain".
     """
     if separable == "none":
-        return conv_bn_relu(in_channels, out_channels, 3, rate)
-    depthwise = conv_bn_relu(in_channels, in_channels, 3, rate, groups=in_channels)
+        return conv_bn_relu(in_channels, out_channels, 3)
+    depthwise = conv_bn_relu(in_channels, in_channels, 3, groups=in_channels)
     return nn.Sequential(depthwise if separable == "paper" else depthwise[0], *conv_bn_relu(in_channels, out_channels))
 
 
@@ -130,15 +138,15 @@ def init_convolutions(*modules: nn.Module, mode: str = "fan_in") -> None:
 def load_exactly(
     model: nn.Module, state_dict: Mapping[str, Tensor], what: str, name: Callable[[str], str] = str, hint: str = ""
 ) -> None:
-    """Loads a state dict, or says in one message which keys and shapes differ.
+    """Loads a state dict if all keys and shapes fit.
 
     Args:
         what: names the weights in an error.
-        name: what the message calls a key.
-        hint: what to end the message with.
+        name: gives the name by which an error calls a key.
+        hint: ends an error.
 
     Raises:
-        ValueError: if anything differs; nothing is loaded then.
+        ValueError: if anything differs; lists the keys and shapes. Nothing is loaded then.
     """
     own = model.state_dict()
     # Files older than this counter lack it; torch's own loader accepts that too.

@@ -49,8 +49,6 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
 
     def __init__(self, num_features: int, group_size: int, eps: float = 1e-5, momentum: float | None = 0.1):
         super().__init__(num_features, eps, momentum)
-        if group_size < 1:
-            raise ValueError(f"group_size = {group_size!r}; expected at least 1 image")
         self.group_size = group_size
 
     @classmethod

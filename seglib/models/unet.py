@@ -41,16 +41,10 @@ class UNet(nn.Module):
     The paper says: convolutions without padding, on mirrored tiles, so that 572 x 572 give 388 x 388, and maps are
     cropped before they are concatenated. We do: padded convolutions, so that an output has its input's size; batch norm
     after every 3x3 convolution, which the paper does not have; no dropout; three input channels for its one.
-
-    Raises:
-        ValueError: if num_classes, width or depth is below 1.
     """
 
     def __init__(self, num_classes: int, width: int = 64, depth: int = 4):
         super().__init__()
-        for name, value in (("num_classes", num_classes), ("width", width), ("depth", depth)):
-            if value < 1:
-                raise ValueError(f"{name} = {value!r}; expected at least 1")
         self.num_classes = num_classes
         self.output_stride = 2**depth
         self.backbone = ContractingPath(width, depth)

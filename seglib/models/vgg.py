@@ -4,40 +4,30 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from seglib.models.layers import Features, check_choice, init_convolutions
+from seglib.models.layers import Backbone, Features, check_choice, init_convolutions
 
 CONVOLUTIONS = (2, 2, 3, 3, 3)  # per block; a 2x2 max pooling ends each
 WINDOW = 7  # fc6 sees the whole 7x7 map that an image of 224x224 leaves
 
 
-class VGG16(nn.Module):
+class VGG16(Backbone):
     """VGG16 whose fully connected layers are convolutions, so that it takes an image of any size.
 
-    Args:
-        width: channels of the first block; 64 is the published network, with 64 * width channels in fc6 and fc7.
-        dropout: probability after fc6 and fc7.
-
-    A backbone as `Features` describes. Its taps at strides 4, 8 and 16 are pool2, pool3 and pool4; the last map is fc7,
-    at stride 32. A side that is odd is rounded up by its pooling, as Caffe does. The names below `features` are
-    torchvision's.
+    Its taps at strides 4, 8 and 16 are pool2, pool3 and pool4; the last map is fc7, at stride 32. A side that is odd is
+    rounded up by its pooling, as Caffe does. The names below `features` are torchvision's.
 
     The paper says: the first convolution pads by 100 and the output is cropped, since fc6 is not padded. We do: fc6 is
     padded by 3, which keeps the size and the alignment for every image.
 
-    Raises:
-        ValueError: if width is below 1, or dropout outside 0 <= p < 1.
+    Args:
+        width: channels of the first block; 64 is the published network, with 64 * width channels in fc6 and fc7.
     """
 
-    # A 2x2 pooling's value stands for the middle of its cell.
-    cell_centred = True
+    cell_centred = True  # a 2x2 pooling's value stands for the middle of its cell
     output_stride = 32
 
-    def __init__(self, width: int = 64, dropout: float = 0.5):
+    def __init__(self, width: int = 64):
         super().__init__()
-        if width < 1:
-            raise ValueError(f"width = {width!r}; expected a positive number of channels")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout = {dropout!r}; expected 0 <= p < 1")
         layers: list[nn.Module] = []
         channels = 3
         for block, count in enumerate(CONVOLUTIONS):
@@ -50,7 +40,7 @@ class VGG16(nn.Module):
         self.fc6 = nn.Conv2d(channels, 64 * width, WINDOW, padding=WINDOW // 2)
         self.fc7 = nn.Conv2d(64 * width, 64 * width, 1)
         self.relu = nn.ReLU(inplace=True)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(0.5)  # after fc6 and fc7
         self.tap_channels = {4: 2 * width, 8: 4 * width, 16: 8 * width}
         self.high_channels = 64 * width
         init_convolutions(self)

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from seglib.models.layers import (
     AtrousStep,
+    Backbone,
     Features,
     atrous_plan,
     check_choice,
-    conv3x3_dilations,
+    conv_bn_relu,
     init_convolutions,
     set_atrous,
 )
@@ -26,17 +27,16 @@ DEEP_ENTRY = ((128, 2), (256, 1), (256, 2), (728, 1), (728, 2))
 class SeparableConv(nn.Module):
     """3x3 depthwise, batch norm, 1x1 pointwise, batch norm. (B, in, H, W) -> (B, out, H/stride, W/stride).
 
-    `relu_inside`: a ReLU after both batch norms; else there is one in front of the depthwise convolution, and none
-    between the two halves.
+    ReLU follows both batch norms if `relu_inside`, else it only precedes the depthwise convolution.
     """
 
     def __init__(self, in_channels: int, out_channels: int, relu_inside: bool):
         super().__init__()
         self.relu_inside = relu_inside
         self.depthwise = nn.Conv2d(in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False)
-        self.depthwise_norm = nn.BatchNorm2d(in_channels, eps=EPSILON)
+        self.depthwise_norm = nn.BatchNorm2d(in_channels)
         self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        self.pointwise_norm = nn.BatchNorm2d(out_channels, eps=EPSILON)
+        self.pointwise_norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.relu_inside:
@@ -66,66 +66,55 @@ class XceptionModule(nn.Module):
         self.nominal_stride = stride
         inputs = (in_channels, *channels[:-1])
         self.convs = nn.ModuleList(SeparableConv(n, m, relu_inside) for n, m in zip(inputs, channels, strict=True))
-        self.add_input = shortcut == "sum"
-        self.shortcut: nn.Sequential | None = None
+        self.shortcut: nn.Module | None = nn.Identity() if shortcut == "sum" else None
         if shortcut == "conv":
             conv = nn.Conv2d(in_channels, channels[-1], 1, stride=stride, bias=False)
-            self.shortcut = nn.Sequential(conv, nn.BatchNorm2d(channels[-1], eps=EPSILON))
+            self.shortcut = nn.Sequential(conv, nn.BatchNorm2d(channels[-1]))
 
     def set_atrous(self, step: AtrousStep) -> None:
-        """Applies a step of the plan in place: all three convolutions have the rate before the stride."""
+        """Applies a step of the plan in place; all three convolutions have the rate before the stride."""
         for index, conv in enumerate(self.convs):
             set_atrous(conv.depthwise, step.stride if index == 2 else 1, step.rate)
-        if self.shortcut is not None:
+        if isinstance(self.shortcut, nn.Sequential):
             set_atrous(self.shortcut[0], step.stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.finish(x, self.begin(x))
 
     def begin(self, x: Tensor) -> Tensor:
-        """The first two convolutions: what a strided module knows before its stride."""
+        """The first two convolutions, before the stride."""
         return self.convs[1](self.convs[0](x))
 
     def finish(self, x: Tensor, y: Tensor) -> Tensor:
-        """The third convolution and the sum, from the module's input and what `begin` made of it."""
+        """The third convolution and the sum, from the module's input x and `begin(x)`."""
         y = self.convs[2](y)
-        if self.shortcut is not None:
-            return y + self.shortcut(x)
-        return y + x if self.add_input else y
+        return y if self.shortcut is None else y + self.shortcut(x)
 
 
-class Xception(nn.Module):
+class Xception(Backbone):
     """The modified aligned Xception: every max pooling is a strided separable convolution, so that it can be dilated.
+
+    The paper says (section 3.2): batch norm and ReLU are added after every depthwise convolution. We do as the papers'
+    code: batch norm follows every depthwise and every pointwise convolution, and ReLU is between the two only in the
+    last module; elsewhere ReLU is in front of the depthwise convolution. No multi-grid, which "does not improve".
+
+    The tap at stride 4 is the second separable convolution of the entry flow's module that strides from 4 to 8 (256
+    channels); the last map has 2048 channels.
 
     Args:
         depth: 41, 65 (v3+ Table 5) or 71 (v3+ Table 7).
         output_stride: 8, 16 or 32.
         width_mult: factor on every number of channels.
-
-    As in the papers' code, batch norm follows every depthwise and every pointwise convolution, and ReLU is between the
-    two only in the last module; elsewhere ReLU is in front of the depthwise convolution. The paper says (section 3.2) that
-    both are added after every depthwise convolution. No multi-grid, which "does not improve".
-
-    A backbone as `Features` describes. Its tap at stride 4 is the second separable convolution of the entry flow's
-    module that strides from 4 to 8 (256 channels); the last map has 2048 channels.
-
-    Raises:
-        ValueError: if depth or output stride is not offered, or width_mult not above 0.
     """
-
-    # A strided convolution with padding leaves values that stand for the first pixel of their cell.
-    cell_centred = False
 
     def __init__(self, depth: int = 65, output_stride: int = 16, width_mult: float = 1.0):
         super().__init__()
         check_choice("depth", depth, tuple(MIDDLE_UNITS))
-        if width_mult <= 0:
-            raise ValueError(f"width_mult = {width_mult!r}; expected a factor above 0")
 
         def wide(channels: int) -> int:
             return max(1, round(channels * width_mult))
 
-        self.root = nn.Sequential(*_conv_bn_relu(3, wide(32), 2), *_conv_bn_relu(wide(32), wide(64), 1))
+        self.root = nn.Sequential(*conv_bn_relu(3, wide(32), 3, stride=2), *conv_bn_relu(wide(32), wide(64), 3))
         modules: list[XceptionModule] = []
         channels = wide(64)
         for entry_channels, stride in DEEP_ENTRY if depth == 71 else ENTRY:
@@ -138,24 +127,18 @@ class Xception(nn.Module):
         self.blocks = nn.ModuleList(modules)
         self.low_module = 2 if depth == 71 else 1
         self.tap_channels, self.high_channels = {4: wide(256)}, wide(2048)
+        for norm in self.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.eps = EPSILON
         init_convolutions(self, mode="fan_out")
         self.set_output_stride(output_stride)
 
     def set_output_stride(self, output_stride: int) -> None:
-        """Gives every module stride and rate of another output stride, in place; weights stay.
-
-        Raises:
-            ValueError: if it is not offered.
-        """
-        modules = list(self.blocks)
-        plan = atrous_plan([module.nominal_stride for module in modules], output_stride, ROOT_STRIDE)
-        for module, step in zip(modules, plan, strict=True):
+        """Gives every module another stride and rate in place; weights stay. Raises ValueError if it is not offered."""
+        plan = atrous_plan([module.nominal_stride for module in self.blocks], output_stride, ROOT_STRIDE)
+        for module, step in zip(self.blocks, plan, strict=True):
             module.set_atrous(step)
         self.output_stride = output_stride
-
-    def dilations(self) -> list[tuple[str, int, int]]:
-        """Lists (name, stride, dilation) of every 3x3 convolution, in order."""
-        return conv3x3_dilations(self)
 
     def forward(self, images: Tensor, taps: Sequence[int] = ()) -> Features:
         x, found = self.root(images), {}  # (B, 64, H/2, W/2)
@@ -166,8 +149,3 @@ class Xception(nn.Module):
             x = module.finish(x, inner)
             del inner
         return Features([found[stride] for stride in taps], x)  # high (B, 2048, H/OS, W/OS)
-
-
-def _conv_bn_relu(in_channels: int, out_channels: int, stride: int) -> list[nn.Module]:
-    conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
-    return [conv, nn.BatchNorm2d(out_channels, eps=EPSILON), nn.ReLU(inplace=True)]

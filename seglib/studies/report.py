@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from seglib.models.build import build_model
-from seglib.models.cost import mult_adds
 from seglib.recipe import Recipe
+from seglib.studies.cost import mult_adds
 
 NAN = float("nan")
 
@@ -76,36 +76,41 @@ def verdict(effect: Effect, published: float = NAN, runs: int = 0) -> str:
     return "confirmed" if (effect.mean > 0) == (published > 0) else "contradicted"
 
 
-def readable(table: pd.DataFrame, source: str = "") -> pd.DataFrame:
+def format_table(table: pd.DataFrame, source: str = "") -> pd.DataFrame:
     """Writes `Study.table` in points of mIoU: "mean ± sd (n)", intervals in brackets.
 
     Args:
         table: of numbers.
         source: heads the column of published values; without it there is none.
     """
-    lines = pd.DataFrame(index=table.index)
-    if source:
-        lines[source] = [_points(value) for value in table.paper]
-    lines["ours"] = [f"{_points(m)} ± {_points(s)} ({n})" for m, s, n in _lines(table, "mean", "sd", "n")]
-    lines.loc[table.n == 1, "ours"] = [f"{_points(m)} (1)" for m in table["mean"][table.n == 1]]
-    lines.loc[table.n == 0, "ours"] = "not run"
-    if source:
-        lines["paper's difference"] = [_points(value, "+") for value in table["paper difference"]]
-    lines["our difference [95 %]"] = [
-        f"{_points(d, '+')} [{_points(low, '+')}, {_points(high, '+')}]" if not math.isnan(high) else _points(d, "+")
-        for d, low, high in _lines(table, "difference", "low", "high")
-    ]
-    return lines.assign(effect=table.effect, scale=table.scale, remarks=table.remarks, sources=table.sources)
+    lines = []
+    for line in table.to_dict("records"):
+        n, ours, difference = line["n"], _points(line["mean"]), _points(line["difference"], "+")
+        if not math.isnan(line["low"]):
+            difference += f" [{_points(line['low'], '+')}, {_points(line['high'], '+')}]"
+        lines.append({
+            source: _points(line["paper"]),
+            "ours": f"{ours} ± {_points(line['sd'])} ({n})" if n > 1 else f"{ours} (1)" if n else "not run",
+            "paper's difference": _points(line["paper difference"], "+"),
+            "our difference [95 %]": difference,
+            **{name: line[name] for name in ("effect", "scale", "remarks", "sources")},
+        })  # fmt: skip
+    written = pd.DataFrame(lines, index=table.index)
+    return written if source else written.drop(columns=[source, "paper's difference"])
+
+
+def _points(value: float, sign: str = "") -> str:
+    return "" if math.isnan(value) else f"{100 * value:{sign}.1f}"
 
 
 def describe_code(changed: Sequence[str] | None) -> str:
-    """Says whether a row was measured with the present code, by the names of the definitions that changed since."""
+    """Says of what code a row is, by the definitions that changed since; "" is the present one."""
     if changed is None:
         return "earlier"
     return f"earlier ({len(changed)} definition{'s' * (len(changed) > 1)} changed)" if changed else ""
 
 
-def protocol_of(recipe: Recipe, scale: str, seeds: Sequence[int]) -> str:
+def describe_protocol(recipe: Recipe, scale: str, seeds: Sequence[int]) -> str:
     """Says in one line how a recipe is trained and scored."""
     r = recipe
     backbone = f"pre-activated {r.backbone}" if r.pre_activation else r.backbone
@@ -119,14 +124,6 @@ def protocol_of(recipe: Recipe, scale: str, seeds: Sequence[int]) -> str:
         f"{r.output_stride}, {r.optimizer} lr {r.lr}; scored on {r.val_split}, {scored}"
         f"{', mirrored too' if r.eval_flip else ''}{windows}; seeds {', '.join(map(str, seeds))}"
     )
-
-
-def _lines(table: pd.DataFrame, *columns: str) -> zip:
-    return zip(*(table[name] for name in columns), strict=True)
-
-
-def _points(value: float, sign: str = "") -> str:
-    return "" if math.isnan(value) else f"{100 * value:{sign}.1f}"
 
 
 def describe_cost(

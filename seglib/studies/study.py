@@ -205,17 +205,13 @@ class Study:
     def report(self, measure: Measure | None = None, sources: bool = False) -> pd.DataFrame:
         """Writes `table` for reading, in points of mIoU: "mean ± sd (n)"; `sources` keeps that column."""
         published = self.source if self.published and not measure else ""
-        lines = report.readable(self.table(measure), published)
+        lines = report.format_table(self.table(measure), published)
         return lines if sources else lines.drop(columns="sources")
-
-    def to_csv(self, path: str | Path, measure: Measure | None = None) -> None:
-        """Writes `table`, with the published table's name and the protocol in columns of their own."""
-        self.table(measure).assign(source=self.source, protocol=self.protocol).to_csv(path)
 
     @property
     def protocol(self) -> str:
         """One line about the base row's training and scoring."""
-        return report.protocol_of(self.rows[self.base], self.scale, self.seeds)
+        return report.describe_protocol(self.rows[self.base], self.scale, self.seeds)
 
     def changed_code(self, row: str) -> list[str] | None:
         """Names the definitions that changed since a row was measured; None if a result does not know its own."""
@@ -265,7 +261,7 @@ def run_study(
         seeds: only these.
         folder: where results are stored.
         runs: where unfinished runs are kept; default: the folder of all runs.
-        csv: write the table to this file too.
+        csv: write the table to this file too, with its source and protocol.
 
     Returns:
         1 if a run diverged, else 0.
@@ -283,5 +279,5 @@ def run_study(
                 diverged = True
     print(loaded.protocol, loaded.report(sources=True).to_string(), sep="\n")
     if csv:
-        loaded.to_csv(csv)
+        loaded.table().assign(source=loaded.source, protocol=loaded.protocol).to_csv(csv)
     return int(diverged)

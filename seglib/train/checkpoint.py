@@ -37,18 +37,17 @@ def load_state(path: Path, recipe: Recipe) -> tuple[dict[str, Any], Path] | None
     """Reads the newest readable checkpoint of a recipe's run.
 
     Returns:
-        The state and the file that it came from: `path`, or its predecessor where `path` is damaged or missing. None
-        where the run has not begun.
+        The state and its file: `path`, or its predecessor where `path` is damaged or missing; None without either.
 
     Raises:
-        ValueError: if files exist but none can be read (names each), or the state is something else's or that of a
-            training with another recipe (names the fields).
+        ValueError: if no file can be read (names each), or it is something else's state or that of another recipe
+            (names the fields).
     """
     problems = []
     for candidate in (path, previous_path(path)):
         try:
             state = load_tensors(candidate)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         except (ValueError, OSError) as error:
             problems.append(str(error))
@@ -128,17 +127,11 @@ def pack_generators(states: Sequence[Tensor]) -> dict[str, Any]:
 
 
 def unpack_generators(state: dict[str, Any], recipe: Recipe, cuda_devices: Sequence[torch.device]) -> list[Tensor]:
-    """Returns this process's states from a checkpoint; fresh ones, with a warning, if it had another number of them.
-
-    The run then resumes well, but not as it would have with the number of processes that it began with.
-    """
+    """Returns this process's states from a checkpoint; fresh ones, with a warning, for another number of processes."""
     by_rank = [state["generators"], *state.get("other_generators", [])]
     if len(by_rank) == distributed.world_size():
         return by_rank[distributed.rank()]
     if distributed.is_main():
-        warnings.warn(
-            f"the run had {len(by_rank)} processes, now {distributed.world_size()}: dropout resumes with new random "
-            "numbers",
-            stacklevel=2,
-        )
+        now = distributed.world_size()
+        warnings.warn(f"{len(by_rank)} processes before, {now} now: dropout draws other numbers", stacklevel=2)
     return fresh_generator_states(recipe.seed, state["iteration"], cuda_devices)

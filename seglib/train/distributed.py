@@ -42,6 +42,7 @@ def join() -> Iterator[None]:
         backend = "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, timeout=TIMEOUT)
     yield
+    sum_over_processes(torch.zeros(1))  # a process that ends while another still sends would abort it
     dist.destroy_process_group()  # not after an error: NCCL would wait for the others, and they for this process
 
 
@@ -96,13 +97,11 @@ def check_alike(name: str, value: int) -> None:
 @contextmanager
 def first_of_machine_first() -> Iterator[None]:
     """Runs the body in the first process of each machine, then in the others, which find what it downloaded."""
-    first = os.environ.get("LOCAL_RANK", "0") == "0"
-    if not first:
+    turn = min(int(os.environ.get("LOCAL_RANK", "0")), 1)
+    for now in (0, 1):
+        if now == turn:
+            yield
         sum_over_processes(torch.zeros(1))  # waits until every process is here
-    yield
-    if first:
-        sum_over_processes(torch.zeros(1))
-    sum_over_processes(torch.zeros(1))
 
 
 def broadcast_weights(model: nn.Module) -> None:
@@ -144,9 +143,8 @@ def synchronise_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
 class GlobalBatchNorm2d(nn.modules.batchnorm._BatchNorm):
     """`nn.BatchNorm2d` over the batches of all processes, for the CPU, where torch has none (SyncBatchNorm is CUDA's).
 
-    In training mode (B, C, H, W) is normalised by the mean and variance of every process's pixels, weighted by their
-    number; running_var is the unbiased one of that global number, as in SyncBatchNorm. In evaluation mode, and so when
-    it is frozen, no message is sent. The gradients of weight and bias are this process's share: they are to be summed.
+    In training mode (B, C, H, W) is normalised by the mean and variance of every process's pixels; running_var is the
+    unbiased one of their number. The gradients of weight and bias are this process's share: they are to be summed.
     """
 
     @classmethod

@@ -25,17 +25,12 @@ def poly(iteration: int, iterations: int, lr: float, power: float = 0.9, end_lr:
     """The "poly" schedule, (lr - end_lr) * (1 - iteration / iterations) ** power + end_lr (DeepLabv3 sec. 4.1).
 
     Args:
-        iteration: 0-based number of the step about to be taken; clipped at `iterations`.
+        iteration: 0-based number of the step about to be taken.
         iterations: length of the schedule in steps; where it is shorter than the run, the rest runs at `end_lr`.
         lr: learning rate at the start.
         power: 0.9 in the papers.
         end_lr: learning rate at the end.
-
-    Raises:
-        ValueError: if iteration is negative or iterations is not positive.
     """
-    if iteration < 0 or iterations <= 0:
-        raise ValueError(f"poly: iteration {iteration} of {iterations}; expected 0 <= iteration, 1 <= iterations")
     return (lr - end_lr) * (1.0 - min(iteration / iterations, 1.0)) ** power + end_lr
 
 
@@ -114,10 +109,10 @@ def build_loss(recipe: Recipe, dataset: SegmentationDataset, device: torch.devic
 
 
 def compare_at_logits_size(loss: Loss) -> Loss:
-    """Makes a loss of logits (B, K, h, w) that takes labels (B, H, W) of any size and picks their nearest neighbours.
+    """Makes a loss that takes logits (B, K, h, w) with labels (B, H, W) of any size.
 
     Each logit gets the label of the pixel in which its centre lies, at (i + 0.5) * H / h from the top, which is where
-    an upsampling with align_corners=False puts it. No label is mixed or lost to void.
+    an upsampling with align_corners=False puts it.
     """
 
     def compare(logits: Tensor, labels: Tensor) -> Tensor:
@@ -130,9 +125,8 @@ def share_loss(loss: Loss, divisor: Callable[[Tensor], Tensor] | None) -> Loss:
     """Makes a process's share of a loss over the global batch: values and gradients sum to that loss's.
 
     Args:
-        divisor: of a loss that is a sum over pixels divided by a number, that number as a function of the labels; only
-            labels are sent then. None for any other loss: every process computes it over everyone's logits, and has
-            the global batch's logits in memory for that.
+        divisor: of a sum over pixels, the number that it is divided by, as a function of the labels; only labels are
+            sent then. None for any other loss, for which every process needs the global batch's logits in memory.
     """
 
     def share(logits: Tensor, labels: Tensor) -> Tensor:

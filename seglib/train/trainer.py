@@ -178,11 +178,13 @@ class Trainer:
         self.model.train()
         if recipe.freeze_bn:
             optim.freeze_batch_norm(self.model)
+        # before anything is written: a batch size that cannot be is refused here
+        batches = load_batches(recipe, self.train_set, self.iteration, end, self.num_workers)
         if self.iteration == 0:
             self._save(0.0)  # fail now if the folder is not writable
         saved = logged = time.perf_counter()
         with tqdm(total=recipe.iterations, initial=self.iteration, desc="train", disable=not self.progress) as bar:
-            for images, labels in load_batches(recipe, self.train_set, self.iteration, end, self.num_workers):
+            for images, labels in batches:
                 self._losses.append(self._step(images, labels))
                 self.iteration += 1
                 bar.update()
@@ -232,14 +234,15 @@ class Trainer:
             end = start + self.recipe.reestimate_bn
             batches = load_batches(self.recipe, self.train_set, start, end, self.num_workers)
             optim.reestimate_batch_norm(self.model, (images for images, _ in batches), self.normalisation)
-        trimap = {width: self._new_matrix() for width in TRIMAP_WIDTHS}
+        val = self.val_set
+        trimap = {width: ConfusionMatrix(val.num_classes, val.ignore_index, self.device) for width in TRIMAP_WIDTHS}
         matrix = self.evaluate(trimap=trimap)
         if distributed.is_main():
             result = results.collect(
                 self.recipe,
                 matrix,
                 trimap,
-                data={"train": self.train_set, "val": self.val_set},
+                data={"train": self.train_set, "val": val},
                 history=self.history,
                 class_history=self.class_history,
                 seconds=self.seconds,
@@ -290,9 +293,6 @@ class Trainer:
     def _scores_since_best(self) -> int:
         mious = [row["miou"] or 0.0 for row in self._scores]  # None: nothing was scored
         return len(mious) - 1 - mious.index(max(mious)) if mious else 0
-
-    def _new_matrix(self) -> ConfusionMatrix:
-        return ConfusionMatrix(self.val_set.num_classes, self.val_set.ignore_index, self.device)
 
     def _log_losses(self) -> dict[str, Any]:
         lr = self.optimizer.param_groups[-1]["lr"]
@@ -355,7 +355,7 @@ class Trainer:
             f"{self.run_dir}: the GPU's memory does not hold iteration {self.iteration + 1}, with batch_size = "
             f"{self.recipe.batch_size} and crop_size = {self.recipe.crop_size}. Lower one of them{upsampled}: that is "
             "another recipe, in a run_dir of its own. The last checkpoint is kept; on a larger GPU, or on several, "
-            f"this run resumes from it. ({str(error).splitlines()[0] if str(error) else 'no details'})"
+            f"this run resumes from it. ({(str(error) or 'no details').splitlines()[0]})"
         )
 
 

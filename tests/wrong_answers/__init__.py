@@ -1,6 +1,6 @@
 """Wrong answers to the exercises, one module per notebook.
 
-`WRONG` maps the exercise's number to a part of the message, and that to the source that takes the stub's place.
+`WRONG` maps the exercise's number to a part of the message, and that to the code that takes the place of the dots.
 """
 
 from collections.abc import Callable

@@ -4,24 +4,19 @@ from tests.wrong_answers import fill
 
 MERGED = fill(
     """
-def merged(means, variances, counts):
-    share = (counts / counts.sum())[:, None]
-    mean = {mean}
-    return mean, {variance}
+share = (counts / counts.sum())[:, None]
+mean = {mean}
+return mean, {variance}
 """,
     mean="(share * means).sum(0)",
     variance="(share * (variances + means**2)).sum(0) - mean**2",
 )
-REMEMBERED = """
-def images_remembered(momentum, batch_size):
-    return {result}
-"""
+REMEMBERED = "return {result}"
 EQUAL = fill(
     """
-def at_equal_images(recipe, batch_size):
-    factor = recipe.batch_size / batch_size
-    steps = None if recipe.decay_steps is None else round(recipe.decay_steps * factor)
-    return recipe.replace(batch_size={size}, iterations={iterations}, lr={lr}, decay_steps={steps})
+factor = recipe.batch_size / batch_size
+steps = None if recipe.decay_steps is None else round(recipe.decay_steps * factor)
+return recipe.replace(batch_size={size}, iterations={iterations}, lr={lr}, decay_steps={steps})
 """,
     size="batch_size",
     iterations="round(recipe.iterations * factor)",
@@ -30,13 +25,13 @@ def at_equal_images(recipe, batch_size):
 )
 ROW = fill(
     """
-def my_study(study):
-    mine = study.with_row({row})
-    for row in {run}:
-        mine.run(row, seeds=[0], progress=False)
-    return {result}
+mine = study.with_row({row})
+for row in {run}:
+    mine.run(row, seeds=[{seed}], progress=False)
+return {result}
 """,
     run="()",
+    seed=0,
     result="mine",
 )
 
@@ -58,15 +53,12 @@ WRONG = {
         ),
         "the sum over the parts": MERGED(mean="(counts[:, None] * means).sum(0)"),
         "The mean should have the shape (3,)": MERGED(mean="(share * means).sum()", variance="variances.mean()"),
-        "the pair (mean, variance)": """
-def merged(means, variances, counts):
-    return means.mean(0)
-""",
+        "the pair (mean, variance)": "return means.mean(0)",
     },
     "8.2": {
         "that is the number of batches": REMEMBERED.format(result="(2 - momentum) / momentum"),
         "1 / momentum is the time in which a value fades": REMEMBERED.format(result="batch_size / momentum"),
-        "that is TensorFlow's convention": REMEMBERED.format(result="batch_size * (1 + momentum) / (1 - momentum)"),
+        "in TensorFlow's convention": REMEMBERED.format(result="batch_size * (1 + momentum) / (1 - momentum)"),
         "that is the sum of the squared weights": REMEMBERED.format(result="momentum / (2 - momentum)"),
         "the batch size is on the wrong side of the fraction": REMEMBERED.format(
             result="(2 - momentum) / momentum / batch_size"
@@ -77,18 +69,15 @@ def merged(means, variances, counts):
     },
     "8.3": {
         "replace(batch_size=...) returns a new recipe": EQUAL(size="recipe.batch_size"),
-        "iterations times batch size stays": EQUAL(iterations="recipe.iterations"),
+        "see as many images": EQUAL(iterations="recipe.iterations"),
         "the rate has to change with the batch size": EQUAL(lr="recipe.lr"),
         "that is the rule of the square root": EQUAL(lr="recipe.lr / factor**0.5"),
         "the wrong way round": EQUAL(lr="recipe.lr * factor"),
         "lr times the new batch size over the old one": EQUAL(lr="recipe.lr / factor**2"),
-        "decay_steps is 800": EQUAL(steps="recipe.decay_steps"),
-        "decay_steps is 2000": EQUAL(steps="round(recipe.iterations * factor)"),
+        "decay_steps is 800, expected 1600": EQUAL(steps="recipe.decay_steps"),
+        "decay_steps is 2000, expected None": EQUAL(steps="round(recipe.iterations * factor)"),
         "['momentum'] changed as well": EQUAL(steps="steps, momentum=0.0"),
-        "A Recipe is expected": """
-def at_equal_images(recipe, batch_size):
-    return {"batch_size": batch_size}
-""",
+        "A Recipe is expected": "return {'batch_size': batch_size}",
     },
     "8.4": {
         "The row 'mine' has no result.": ROW(row="'mine', batch_size=2"),
@@ -99,16 +88,9 @@ def at_equal_images(recipe, batch_size):
         "The row differs from the base in ['batch_size', 'iterations', 'lr']": ROW(
             row="'mine', batch_size=8, lr=0.05, iterations=8"
         ),
-        "start from the study that is handed in and only add a row": """
-def my_study(study):
-    mine = study.with_row("mine", batch_size=2)
-    return dataclasses.replace(mine, base="4")
-""",
-        "the base row has to be run too": """
-def my_study(study):
-    mine = study.with_row("mine", batch_size=6)
-    mine.run("mine", seeds=[1], progress=False)
-    return mine
-""",
+        "start from the study that is handed in and only add a row": ROW(
+            row="'mine', batch_size=2", result="dataclasses.replace(mine, base='4')"
+        ),
+        "the base row has to be run too": ROW(row="'mine', batch_size=6", run="('mine',)", seed=1),
     },
 }

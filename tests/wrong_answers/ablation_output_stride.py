@@ -1,35 +1,25 @@
 """Usual wrong answers to the exercises of notebook 09. Runs are kept between those of 9.4: each has its own row."""
 
 from tests.wrong_answers import fill
+from tests.wrong_answers.ablation_batch_size import ROW
 
 RANKS = """
-def rank_correlation(x, y):
-    x, y = np.asarray(x), np.asarray(y)
-    return float({result})
+x, y = np.asarray(x), np.asarray(y)
+return float({result})
 """
-COST = """
-def cost_at(costs, output_stride):
-    return sum({term} for stride, cost in costs.items())
-"""
+COST = "return sum({term} for stride, cost in costs.items())"
 UNDONE = """
-def undone(base, both, stride_only):
-    seeds = base.keys() & both.keys() & stride_only.keys()
-    stride = float(np.mean([stride_only[seed] - base[seed] for seed in seeds]))
-    batch = float(np.mean([both[seed] - stride_only[seed] for seed in seeds]))
-    total = float(np.mean([both[seed] - base[seed] for seed in seeds]))
-    return {result}
+seeds = base.keys() & both.keys() & stride_only.keys()
+stride = float(np.mean([stride_only[seed] - base[seed] for seed in seeds]))
+batch = float(np.mean([both[seed] - stride_only[seed] for seed in seeds]))
+return {result}
 """
-ROW = fill(
+PARTS = fill(
     """
-def my_study(study):
-    mine = study.with_row({row})
-    for row in {run}:
-        mine.run(row, seeds=[{seed}], progress=False)
-    return {result}
-""",
-    run="()",
-    seed=0,
-    result="mine",
+def mean(later, earlier):
+    return float({mean})
+return mean(stride_only, base), mean(both, stride_only)
+"""
 )
 
 WRONG = {
@@ -38,10 +28,9 @@ WRONG = {
         "`argsort` gives the sorted values' places": RANKS.format(
             result="np.corrcoef(np.argsort(x), np.argsort(y))[0, 1]"
         ),
-        "equal values have to share the mean of their ranks": """
-def rank_correlation(x, y):
-    a, b = (np.argsort(np.argsort(v, kind="stable"), kind="stable") for v in (x, y))
-    return float(np.corrcoef(a, b)[0, 1])
+        "equal values share the mean of their ranks": """
+a, b = (np.argsort(np.argsort(v, kind="stable"), kind="stable") for v in (x, y))
+return float(np.corrcoef(a, b)[0, 1])
 """,
         "the sign is turned": RANKS.format(
             result="np.corrcoef((x[:, None] > x).sum(1), -(y[:, None] > y).sum(1))[0, 1]"
@@ -49,17 +38,16 @@ def rank_correlation(x, y):
         "the rank is the number of": RANKS.format(
             result="np.corrcoef((x[:, None] > x).sum(1), (y[:, None] > y).sum(1))[0, 1]"
         ),
-        "the formula with the squared": """
-def rank_correlation(x, y):
-    a, b = ((v[:, None] > v).sum(1) + (v[:, None] == v).sum(1) / 2 for v in (x, y))
-    return float(1 - 6 * ((a - b) ** 2).sum() / (len(x) * (len(x) ** 2 - 1)))
+        "the formula with squared": """
+a, b = ((v[:, None] > v).sum(1) + (v[:, None] == v).sum(1) / 2 for v in (x, y))
+return float(1 - 6 * ((a - b) ** 2).sum() / (len(x) * (len(x) ** 2 - 1)))
 """,
     },
     "9.2": {
         "half the stride is twice the width": COST.format(term="cost * stride / min(stride, output_stride)"),
         "layers whose stride is below": COST.format(term="cost * (stride / output_stride) ** 2"),
         "every layer was scaled": COST.format(term="cost * (max(costs) / output_stride) ** 2"),
-        "only the last layers were scaled": COST.format(
+        "all layers above the output stride pay": COST.format(
             term="cost * ((stride / output_stride) ** 2 if stride == max(costs) > output_stride else 1)"
         ),
         "a finer map costs more": COST.format(term="cost * (min(stride, output_stride) / stride) ** 2"),
@@ -69,21 +57,14 @@ def rank_correlation(x, y):
     "9.3": {
         "the two are exchanged": UNDONE.format(result="batch, stride"),
         "the signs are turned": UNDONE.format(result="-stride, -batch"),
-        "the second is the whole difference": UNDONE.format(result="stride, total"),
+        "the second is the whole difference": UNDONE.format(result="stride, stride + batch"),
         "the batch size's part is turned round": UNDONE.format(result="stride, -batch"),
-        "first stride_only - base": UNDONE.format(result="total, total"),
-        "the pair (stride, batch)": UNDONE.format(result="total"),
-        "means of whole rows were compared": """
-def undone(base, both, stride_only):
-    a, b, c = (float(np.mean(list(row.values()))) for row in (base, both, stride_only))
-    return c - a, b - c
-""",
-        "each part has seeds of its own": """
-def undone(base, both, stride_only):
-    stride = np.mean([stride_only[seed] - base[seed] for seed in stride_only.keys() & base.keys()])
-    batch = np.mean([both[seed] - stride_only[seed] for seed in both.keys() & stride_only.keys()])
-    return float(stride), float(batch)
-""",
+        "first stride_only - base": UNDONE.format(result="stride + batch, stride + batch"),
+        "the pair (stride, batch)": UNDONE.format(result="stride + batch"),
+        "means of whole rows were compared": PARTS(mean="np.mean([*later.values()]) - np.mean([*earlier.values()])"),
+        "each part has seeds of its own": PARTS(
+            mean="np.mean([later[s] - earlier[s] for s in later.keys() & earlier])"
+        ),
     },
     "9.4": {
         "change nothing but eval_output_stride": ROW(row="'mine', batch_size=2"),

@@ -4,98 +4,88 @@ from tests.wrong_answers import fill
 
 IIOU = fill(
     """
-def iiou_of(label_ids, prediction_ids, instance_ids, class_id, mean_size):
-    hit = miss = 0.0
-    for instance in np.unique(instance_ids[label_ids == class_id]):
-        mask = instance_ids == instance
-        {skip}
-        weight = {weight}
-        hit += weight * (prediction_ids[mask] == class_id).sum()
-        miss += weight * (prediction_ids[mask] != class_id).sum()
-    wrong = ((prediction_ids == class_id) & (label_ids != class_id){scored}).sum()
-    return hit / (hit + miss + {wrong})
+hit = miss = 0.0
+for instance in np.unique(instance_ids[label_ids == class_id]):
+    mask = instance_ids == instance
+    {skip}
+    weight = {weight}
+    hit += weight * (prediction_ids[mask] == class_id).sum()
+    miss += weight * (prediction_ids[mask] != class_id).sum()
+wrong = ((prediction_ids == class_id) & (label_ids != class_id){scored}).sum()
+return hit / (hit + miss + {wrong})
 """,
     skip="if instance < 1000: continue",
     weight="mean_size / mask.sum()",
     scored=" & np.isin(label_ids, SCORED)",
     wrong="wrong",
 )
-BOX = """
-def squashed_box(box, frame, target):
-    down, across = target[0] / frame[0], target[1] / frame[1]
-    return {result}
+BOX = fill(
+    """
+down, across = target[0] / frame[0], target[1] / frame[1]
+return {result}
 """
+)
 
 WRONG = {
     "7.1": {
-        "these are still trainIds": "def submission_ids(prediction):\n    return prediction.copy()",
+        "these are still trainIds": "return prediction.copy()",
         "your table goes from ids to trainIds": """
-def submission_ids(prediction):
-    table = np.full(256, 255, np.uint8)
-    for row in CITYSCAPES_LABELS:
-        if row.id >= 0:
-            table[row.id] = row.train_id
-    return table[prediction]
+table = np.full(256, 255, np.uint8)
+for row in CITYSCAPES_LABELS:
+    if row.id >= 0:
+        table[row.id] = row.train_id
+return table[prediction]
 """,
         "some values were replaced twice": """
-def submission_ids(prediction):
-    ids = prediction.copy()
-    for row in CITYSCAPES_LABELS:
-        if not row.ignored:
-            ids[ids == row.train_id] = row.id
-    return ids
+ids = prediction.copy()
+for row in CITYSCAPES_LABELS:
+    if not row.ignored:
+        ids[ids == row.train_id] = row.id
+return ids
 """,
-        "the ids that are not scored leave gaps between the others": "def submission_ids(prediction):\n"
-        "    return prediction + 7",
+        "the ids that are not scored leave gaps between the others": "return prediction + 7",
         "a PNG of ids is uint8": """
-def submission_ids(prediction):
-    table = {row.train_id: row.id for row in CITYSCAPES_LABELS if not row.ignored}
-    return np.vectorize(table.get)(prediction)
+table = {row.train_id: row.id for row in CITYSCAPES_LABELS if not row.ignored}
+return np.vectorize(table.get)(prediction)
 """,
         "write to a new array": """
-def submission_ids(prediction):
-    table = np.array([row.id for row in CITYSCAPES_LABELS if not row.ignored], np.uint8)
-    prediction[:] = table[prediction]
-    return prediction
+table = np.array([row.id for row in CITYSCAPES_LABELS if not row.ignored], np.uint8)
+prediction[:] = table[prediction]
+return prediction
 """,
-        "An array of shape (4, 19) is expected": "def submission_ids(prediction):\n"
-        "    return [row.id for row in CITYSCAPES_LABELS if not row.ignored]",
+        "should have the shape (4, 19)": "return [row.id for row in CITYSCAPES_LABELS if not row.ignored]",
     },
     "7.2": {
         "this is the plain IoU": IIOU(skip="", weight="1"),
         "the weight is upside down": IIOU(weight="mask.sum() / mean_size"),
         "pixels predicted as the class on another one are FP": IIOU(wrong="0"),
         "pixels of a group": IIOU(skip="", weight="mean_size / mask.sum() if instance > 1000 else 1"),
-        "a caravan is ignored in the scores": IIOU(scored=""),
+        "a caravan is ignored": IIOU(scored=""),
         "iTP / (iTP + FP + iFN)": IIOU(wrong="0 * wrong + miss"),
     },
     "7.3": {
-        "the rest needs a last window": "def starts_of(length, window, stride):\n"
-        "    return list(range(0, max(length - window, 0) + 1, stride))",
-        "move the last one back": "def starts_of(length, window, stride):\n    return list(range(0, length, stride))",
+        "the rest needs a last window": "return list(range(0, max(length - window, 0) + 1, stride))",
+        "move the last one back": "return list(range(0, length, stride))",
         "look at the last two": """
-def starts_of(length, window, stride):
-    last = max(length - window, 0)
-    return [*range(0, last + 1, stride), last]
+last = max(length - window, 0)
+return [*range(0, last + 1, stride), last]
 """,
         "only the last one is moved": """
-def starts_of(length, window, stride):
-    count = -(-max(length - window, 0) // stride) + 1
-    return [round(i * (length - window) / max(count - 1, 1)) for i in range(count)]
+last = max(length - window, 0)
+return np.linspace(0, last, -(-last // stride) + 1).round().tolist()
 """,
-        "do not begin at 0": """
-def starts_of(length, window, stride):
-    last = max(length - window, 0)
-    return [*range(stride, last, stride), last]
+        "then the one that ends with the side": """
+last = max(length - window, 0)
+return [*range(stride, last, stride), last]
 """,
     },
     "7.4": {
-        "these are (width, height)": BOX.format(result="(box[1] * across, box[0] * down)"),
-        "both sides have the factor of the heights": BOX.format(result="(box[0] * down, box[1] * down)"),
-        "both sides have the factor of the widths": BOX.format(result="(box[0] * across, box[1] * across)"),
-        "a box is measured in fractions here": BOX.format(result="(int(box[0] * down), int(box[1] * across))"),
-        "that would enlarge what a resize shrinks": BOX.format(result="(box[0] / down, box[1] / across)"),
-        "is 5, expected (60, 12)": BOX.format(result="box[0] * down / (box[1] * across)"),
-        "is (61_440, 24_576)": BOX.format(result="(box[0] * target[0], box[1] * target[1])"),
+        "these are (width, height)": BOX(result="(box[1] * across, box[0] * down)"),
+        "both sides have the factor of the heights": BOX(result="(box[0] * down, box[1] * down)"),
+        "both sides have the factor of the widths": BOX(result="(box[0] * across, box[1] * across)"),
+        "a box is measured in fractions here": BOX(result="(int(box[0] * down), int(box[1] * across))"),
+        "that would enlarge what a resize shrinks": BOX(result="(box[0] / down, box[1] / across)"),
+        "is 5, expected (60, 12)": BOX(result="box[0] * down / (box[1] * across)"),
+        "is (61_440, 24_576)": BOX(result="(box[0] * target[0], box[1] * target[1])"),
     },
 }

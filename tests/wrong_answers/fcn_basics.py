@@ -1,84 +1,80 @@
 """Usual wrong answers to the exercises of notebook 01."""
 
-_CONV = "def as_convolution(linear, channels, side):\n"
-_PAINT = (
-    "def transposed_convolution(x, kernel, stride):\n"
-    "    k = kernel.shape[0]\n"
-    "    out = torch.zeros((x.shape[0] - 1) * stride + k, (x.shape[1] - 1) * stride + k)\n"
-    "    for i in range(x.shape[0]):\n"
-    "        for j in range(x.shape[1]):\n"
+from tests.wrong_answers import fill
+
+CONV = fill(
+    """
+conv = nn.Conv2d(channels, linear.out_features, {size})
+conv.weight.data = linear.weight.data.{weight}
+{bias}
+return conv
+""",
+    size="side",
+    weight="view(conv.weight.shape)",
+    bias="conv.bias.data = linear.bias.data",
 )
-_TENT = "def bilinear_weights(factor):\n"
-_SCORES = (
-    "def scores(n):\n"
-    "    t, p, correct = n.sum(axis=1), n.sum(axis=0), n.diagonal()\n"
-    "    iou = correct / (t + p - correct)\n"
+PAINT = fill(
+    """
+k = kernel.shape[0]
+out = torch.zeros((x.shape[0] - 1) * stride + k, (x.shape[1] - 1) * stride + k)
+for i in range(x.shape[0]):
+    for j in range(x.shape[1]):
+        out[i * stride : i * stride + k, j * stride : j * stride + k] {add} {part}
+return out
+""",
+    add="+=",
+    part="x[i, j] * kernel",
+)
+TENT = fill(
+    """
+i = torch.arange({size})
+w = {tent}
+return {kernel}
+""",
+    size="2 * factor",
+    tent="1 - (i - factor + 0.5).abs() / factor",
+    kernel="w[:, None] * w",
+)
+SCORES = fill(
+    """
+t, p, correct = {sums}, n.diagonal()
+iou = {iou}
+return dict(pixel_accuracy={pixel}, mean_accuracy=(correct / t).mean(), miou=iou.mean(), fwiou={fwiou})
+""",
+    sums="n.sum(axis=1), n.sum(axis=0)",
+    iou="correct / (t + p - correct)",
+    pixel="correct.sum() / n.sum()",
+    fwiou="(t * iou).sum() / t.sum()",
 )
 
 WRONG = {
     "1.1": {
-        "the layer looks at the whole map at once": _CONV + "    return nn.Conv2d(channels, linear.out_features, 1)",
-        "the kernel starts at random": _CONV + "    return nn.Conv2d(channels, linear.out_features, side)",
-        "the linear layer never saw a border": _CONV
-        + "    conv = nn.Conv2d(channels, linear.out_features, side, padding=side // 2)\n"
-        "    conv.weight.data = linear.weight.data.view(conv.weight.shape)\n"
-        "    conv.bias.data = linear.bias.data\n"
-        "    return conv",
-        "runs through the columns fastest": _CONV + "    conv = nn.Conv2d(channels, linear.out_features, side)\n"
-        "    conv.weight.data = linear.weight.data.view(-1, side, side, channels).permute(0, 3, 1, 2)\n"
-        "    conv.bias.data = linear.bias.data\n"
-        "    return conv",
-        "a linear layer has a bias too": _CONV
-        + "    conv = nn.Conv2d(channels, linear.out_features, side, bias=False)\n"
-        "    conv.weight.data = linear.weight.data.view(conv.weight.shape)\n"
-        "    return conv",
+        "the layer looks at the whole map at once": "return nn.Conv2d(channels, linear.out_features, 1)",
+        "the kernel is random": "return nn.Conv2d(channels, linear.out_features, side)",
+        "the linear layer never saw a border": CONV(size="side, padding=side // 2"),
+        "runs through the columns fastest": CONV(weight="view(-1, side, side, channels).permute(0, 3, 1, 2)"),
+        "a linear layer has a bias too": CONV(size="side, bias=False", bias=""),
     },
     "1.2": {
-        "the last kernel has overwritten its neighbours": _PAINT
-        + "            out[i * stride : i * stride + k, j * stride : j * stride + k] = x[i, j] * kernel\n"
-        + "    return out",
-        "the kernel is painted upside down": _PAINT
-        + "            part = x[i, j] * kernel.flip(0, 1)\n"
-        + "            out[i * stride : i * stride + k, j * stride : j * stride + k] += part\n    return out",
-        "the last pixel's kernel reaches beyond its cell": "def transposed_convolution(x, kernel, stride):\n"
-        "    return torch.zeros(x.shape[0] * stride, x.shape[1] * stride)",
-        "the first kernel starts at 0": "def transposed_convolution(x, kernel, stride):\n"
-        "    return torch.nn.functional.conv2d(x[None, None], kernel[None, None], stride=stride, padding=8)[0, 0]",
+        "add (+=), do not assign (=)": PAINT(add="="),
+        "the kernel is upside down": PAINT(part="x[i, j] * kernel.flip(0, 1)"),
+        "the last pixel's kernel reaches beyond its cell": "return torch.zeros([side * stride for side in x.shape])",
+        "j * stride + k] += x[i, j] * kernel": PAINT(part="x[j % len(x), i % x.shape[1]] * kernel"),
     },
     "1.3": {
-        "the weight falls with the distance from the middle": _TENT + "    return torch.ones(2 * factor, 2 * factor)",
-        "that is the tent along one axis": _TENT
-        + "    i = torch.arange(2 * factor)\n    return 1 - (i - factor + 0.5).abs() / factor",
-        "f - 1/2, between two values": _TENT
-        + "    i = torch.arange(2 * factor)\n    w = 1 - (i - factor).abs() / factor\n    return w[:, None] * w",
-        "a constant map must stay as it is": _TENT
-        + "    i = torch.arange(2 * factor)\n    w = 1 - (i - factor + 0.5).abs() / factor\n"
-        "    return w[:, None] * w / (w.sum() ** 2)",
-        "each value reaches one cell to each side": _TENT
-        + "    i = torch.arange(2 * factor - 1)\n    w = 1 - (i - factor + 1).abs() / factor\n"
-        + "    return w[:, None] * w",
-        "w_i = 1 - |i - c| / f with c = f - 1/2": _TENT
-        + "    i = torch.arange(2 * factor)\n    w = torch.exp(-((i - factor + 0.5) ** 2))\n    return w[:, None] * w",
+        "the weight falls with the distance from the middle": "return torch.ones(2 * factor, 2 * factor)",
+        "that is the tent along one axis": TENT(kernel="w"),
+        "f - 1/2, between two values": TENT(tent="1 - (i - factor).abs() / factor"),
+        "a constant map must stay as it is": TENT(kernel="w[:, None] * w / w.sum() ** 2"),
+        "each value reaches one cell to each side": TENT(size="2 * factor - 1"),
+        "w_i = 1 - |i - c| / f with c = f - 1/2": TENT(tent="torch.exp(-((i - factor + 0.5) ** 2))"),
     },
     "1.4": {
-        "rows are labels and columns predictions": _SCORES.replace(
-            "t, p, correct = n.sum(axis=1), n.sum(axis=0)", "t, p, correct = n.sum(axis=0), n.sum(axis=1)"
-        )
-        + "    return dict(pixel_accuracy=correct.sum() / n.sum(), mean_accuracy=(correct / t).mean(),\n"
-        "                miou=iou.mean(), fwiou=(t * iou).sum() / t.sum())",
-        "that is 2n / (t + p)": _SCORES.replace("correct / (t + p - correct)", "2 * correct / (t + p)")
-        + "    return dict(pixel_accuracy=correct.sum() / n.sum(), mean_accuracy=(correct / t).mean(),\n"
-        "                miou=iou.mean(), fwiou=(t * iou).sum() / t.sum())",
-        "n_ii / (t_i + p_i - n_ii) for each class": _SCORES.replace("(t + p - correct)", "(t + p)")
-        + "    return dict(pixel_accuracy=correct.sum() / n.sum(), mean_accuracy=(correct / t).mean(),\n"
-        "                miou=iou.mean(), fwiou=(t * iou).sum() / t.sum())",
-        "the correct pixels, the diagonal": _SCORES
-        + "    return dict(pixel_accuracy=correct.mean(), mean_accuracy=(correct / t).mean(),\n"
-        "                miou=iou.mean(), fwiou=(t * iou).sum() / t.sum())",
-        "each class's IoU with the weight t_i / sum of all t": _SCORES
-        + "    return dict(pixel_accuracy=correct.sum() / n.sum(), mean_accuracy=(correct / t).mean(),\n"
-        "                miou=iou.mean(), fwiou=iou.mean())",
-        "A dict with the keys pixel_accuracy": _SCORES
-        + "    return correct.sum() / n.sum(), (correct / t).mean(), iou.mean(), (t * iou).sum() / t.sum()",
+        "rows are labels and columns predictions": SCORES(sums="n.sum(axis=0), n.sum(axis=1)"),
+        "that is 2n / (t + p)": SCORES(iou="2 * correct / (t + p)"),
+        "n_ii / (t_i + p_i - n_ii) for each class": SCORES(iou="correct / (t + p)"),
+        "the correct pixels, the diagonal": SCORES(pixel="correct.mean()"),
+        "each class's IoU with the weight t_i / sum of all t": SCORES(fwiou="iou.mean()"),
+        "A dict with the keys pixel_accuracy": "return n.diagonal().sum() / n.sum()",
     },
 }

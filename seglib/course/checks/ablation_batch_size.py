@@ -8,12 +8,9 @@ import msgspec
 import torch
 from torch import Tensor
 
-from seglib.course.checks.verdict import call, compare, diagnose, exercise, expect, expect_tensor
+from seglib.course.checks.verdict import call, compare, diagnose, exercise, expect, kind
 from seglib.recipe import SCORING, Recipe
 from seglib.studies.study import Study
-
-MINE = "mine"
-MAX_CHANGES = 2
 
 
 @exercise("8.1", "The variance of all is the mean of the parts' variances plus the variance of their means.")
@@ -26,60 +23,37 @@ def merged(answer: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]) ->
     counts = torch.tensor([len(part) for part in parts])
     found = call(answer, means.clone(), variances.clone(), counts.clone())
     expect(isinstance(found, tuple) and len(found) == 2, "The function should return the pair (mean, variance).")
-    expect_tensor(found[0], (3,), "The mean")
-    expect_tensor(found[1], (3,), "The variance")
     everything, share = torch.cat(parts), (counts / counts.sum())[:, None]
     mean, variance = everything.mean(0), everything.var(0, correction=0)
-    within, spread = (share * variances).sum(0), (share * (means - mean) ** 2).sum(0)
-    diagnose(
-        found[0],
-        mean,
-        {"a part with more values counts for more: weigh by `counts`.": means.mean(0)},
-        f"The mean is {_round(found[0])}, expected {_round(mean)}.",
-        "the sum over the parts of count times mean, over all counts.",
-    )
-    diagnose(
-        found[1],
-        variance,
-        {
-            "that is the mean of the parts' variances; how far the parts lie apart is missing.": within,
-            "variances and mean squares are averaged without their counts.": (variances + means**2).mean(0) - mean**2,
-            "that is the mean square; subtract the square of the mean.": variance + mean**2,
-            "that is the variance of the means only.": spread,
-            "that is the standard deviation.": variance.sqrt(),
-            "that is the unbiased variance, divided by n - 1; batch norm divides by n.": everything.var(0),
-        },
-        f"The variance is {_round(found[1])}, expected {_round(variance)}.",
-        "mean square of all minus the square of the mean of all.",
-    )
-
-
-def _round(values: Tensor) -> list[float]:
-    return [round(float(value), 3) for value in values]
+    usual = {"a part with more values counts for more: weigh by `counts`.": means.mean(0)}
+    diagnose("The mean", found[0], mean, usual, "the sum over the parts of count times mean, over all counts.")
+    usual = {
+        "that is the mean of the parts' variances; how far the parts lie apart is missing.": (share * variances).sum(0),
+        "variances and mean squares are averaged without their counts.": (variances + means**2).mean(0) - mean**2,
+        "that is the mean square; subtract the square of the mean.": variance + mean**2,
+        "that is the variance of the means only.": (share * (means - mean) ** 2).sum(0),
+        "that is the standard deviation.": variance.sqrt(),
+        "that is the unbiased variance, divided by n - 1; batch norm divides by n.": everything.var(0),
+    }
+    diagnose("The variance", found[1], variance, usual, "mean square of all minus the square of the mean of all.")
 
 
 @exercise("8.2", "A small batch with the same momentum remembers fewer images, in proportion.")
 def images_remembered(answer: Callable[[float, int], float]) -> None:
-    """Compares with the sum of the squared weights, added up one by one."""
+    """Takes several momenta and batch sizes."""
 
-    def right(momentum: float, batch_size: int = 1) -> float:
-        return batch_size / sum((momentum * (1 - momentum) ** k) ** 2 for k in range(5000))
+    def values(momentum: float, batch_size: int) -> tuple[float, dict[str, float]]:
+        batches = (2 - momentum) / momentum
+        return batch_size * batches, {
+            "that is the number of batches; each has `batch_size` images.": batches,
+            "1 / momentum is the time in which a value fades; square the weights.": batch_size / momentum,
+            "in TensorFlow's convention the number is 1 - momentum.": batch_size * (1 + momentum) / (1 - momentum),
+            "that is the sum of the squared weights; its inverse is asked for.": 1 / batches,
+            "the batch size is on the wrong side of the fraction.": batches / batch_size,
+        }
 
-    compare(
-        answer,
-        [(0.1, 4), (0.1, 16), (0.5, 8), (0.02, 2)],
-        right,
-        usual=lambda momentum, batch_size: {
-            "that is the number of batches; each has `batch_size` images.": right(momentum),
-            "1 / momentum is the time in which a value fades; add up the squares of the weights.": batch_size
-            / momentum,
-            "that is TensorFlow's convention, whose number is 1 - momentum.": right(1 - momentum, batch_size),
-            "that is the sum of the squared weights; its inverse is asked for.": 1 / right(momentum),
-            "the batch size is on the wrong side of the fraction.": right(momentum) / batch_size,
-        },
-        hint="batch_size over the sum of the squared weights.",
-        read=float,
-    )
+    cases = [(0.1, 4), (0.1, 16), (0.5, 8), (0.02, 2)]
+    compare(answer, cases, values, "batch_size over the sum of the squared weights.", read=float)
 
 
 @exercise("8.3", "More steps, each smaller: what is equal for the network takes longer.")
@@ -88,30 +62,20 @@ def at_equal_images(answer: Callable[[Recipe, int], Recipe]) -> None:
     toy = Recipe.load("toy_ablation")
     for recipe, batch_size in ((toy, 4), (toy, 32), (toy.replace(decay_steps=800), 8)):
         found = call(answer, recipe, batch_size)
-        expect(isinstance(found, Recipe), f"A Recipe is expected, found a value of type {type(found).__name__}.")
-        factor, what = batch_size / recipe.batch_size, f"From batches of {recipe.batch_size} to {batch_size}:"
-        wrong = f"{what} the batch size is {found.batch_size}."
-        expect(found.batch_size == batch_size, wrong, "replace(batch_size=...) returns a new recipe.")
-        seen, wanted = found.batch_size * found.iterations, recipe.batch_size * recipe.iterations
-        hint = "iterations times batch size stays; the smaller the batch, the more iterations."
-        expect(seen == wanted, f"{what} {seen} images are seen, expected {wanted}.", hint)
-        diagnose(
-            found.lr,
-            recipe.lr * factor,
-            {
-                "the rate has to change with the batch size, so that lr / batch size stays.": recipe.lr,
-                "that is the rule of the square root; here lr / batch size is to stay.": recipe.lr * factor**0.5,
-                "the wrong way round: the smaller the batch, the smaller the rate.": recipe.lr / factor,
-            },
-            f"{what} lr is {found.lr:g}, expected {recipe.lr * factor:g}.",
-            "lr times the new batch size over the old one.",
-        )
+        expect(isinstance(found, Recipe), f"A Recipe is expected, found {kind(found)}.")
+        factor, what = batch_size / recipe.batch_size, f"From batches of {recipe.batch_size} to {batch_size}, "
+        diagnose(f"{what}batch_size", found.batch_size, batch_size, {}, "replace(batch_size=...) returns a new recipe.")
+        diagnose(f"{what}iterations", found.iterations, round(recipe.iterations / factor), {}, "see as many images.")
+        usual = {
+            "the rate has to change with the batch size, so that lr / batch size stays.": recipe.lr,
+            "that is the rule of the square root; here lr / batch size is to stay.": recipe.lr * factor**0.5,
+            "the wrong way round: the smaller the batch, the smaller the rate.": recipe.lr / factor,
+        }
+        diagnose(f"{what}lr", found.lr, recipe.lr * factor, usual, "lr times the new batch size over the old one.")
         steps = None if recipe.decay_steps is None else round(recipe.decay_steps / factor)
-        wrong = f"{what} decay_steps is {found.decay_steps}, expected {steps}."
-        hint = "a decay with a length of its own counts steps too, and has to follow; None stays None."
-        expect(found.decay_steps == steps, wrong, hint)
+        diagnose(f"{what}decay_steps", found.decay_steps, steps, {}, "the decay's steps follow; None stays None.")
         others = _changed(recipe, found) - {"batch_size", "iterations", "lr", "decay_steps"}
-        expect(not others, f"{what} {sorted(others)} changed as well.")
+        expect(not others, f"{what}{sorted(others)} changed as well.")
 
 
 @exercise("8.4", "The row has its line, and a difference to the base row over the seed that both have.")
@@ -123,26 +87,26 @@ def my_study(answer: Callable[[Study], Study], study: Study) -> None:
 def examine_row(found: Any, study: Study) -> None:
     """Raises Mistake unless `found` is `study` with a readable row "mine" more, which was run as the base was."""
     added_row(found, study)
-    changed = _changed(found.rows[found.base], found.rows[MINE])
-    wrong = f"The row differs from the base in {sorted(changed) or 'nothing'}."
-    hint = f"change one field, or {MAX_CHANGES}, so that a difference can be attributed to something."
-    expect(0 < len(changed) <= MAX_CHANGES, wrong, hint)
-    twins = [name for name, recipe in study.rows.items() if recipe == found.rows[MINE]]
+    mine = found.rows["mine"]
+    changed = _changed(found.rows[found.base], mine)
+    hint = "change one field, or 2, so that a difference can be attributed to something."
+    expect(0 < len(changed) <= 2, f"The row differs from the base in {sorted(changed) or 'nothing'}.", hint)
+    twins = [name for name, recipe in study.rows.items() if recipe == mine]
     expect(not twins, f"The study has this row already, as {twins[:1]}.", "choose another value.")
-    hint = f"run it: `mine.run({MINE!r}, seeds=[0])` trains four steps and stores what came out."
-    expect(bool(found.values(MINE)), f"The row {MINE!r} has no result.", hint)
+    hint = "run it: `mine.run('mine', seeds=[0])` trains four steps and stores what came out."
+    expect(bool(found.values("mine")), "The row 'mine' has no result.", hint)
+    missing = math.isnan(found.table().loc["mine", "difference"])
     hint = "the base row has to be run too, with the same seed."
-    difference = found.table().loc[MINE, "difference"]
-    expect(not math.isnan(difference), "The table has no difference for the row.", hint)
+    expect(not missing, "The table has no difference for the row.", hint)
 
 
 def added_row(found: Any, study: Study) -> None:
     """Raises Mistake unless `found` is `study` with a row "mine" more."""
-    wrong = f"A Study is expected, found a value of type {type(found).__name__}."
-    expect(isinstance(found, Study), wrong, "return what `with_row` returned; its table comes after.")
+    hint = "return what `with_row` returned; its table comes after."
+    expect(isinstance(found, Study), f"A Study is expected, found {kind(found)}.", hint)
     hint = "`with_row` leaves the study as it is and returns a new one: that is the one to return."
-    expect(MINE in found.rows, f"The study has no row {MINE!r}.", hint)
-    others = {name: recipe for name, recipe in found.rows.items() if name != MINE}
+    expect("mine" in found.rows, "The study has no row 'mine'.", hint)
+    others = {name: recipe for name, recipe in found.rows.items() if name != "mine"}
     hint = "start from the study that is handed in and only add a row."
     expect(others == study.rows and found.base == study.base, "Other rows or the base changed.", hint)
 

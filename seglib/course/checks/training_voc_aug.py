@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from seglib.course.checks.verdict import call, diagnose, exercise, expect
+from seglib.course.checks.verdict import call, compare, diagnose, exercise, expect
+from seglib.metrics.confusion import ConfusionMatrix, Scores
 
 VOID = 255
 Pair = tuple[np.ndarray, np.ndarray]
@@ -12,7 +13,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 @exercise("6.1", "Image and label show the same window, and what is not in the image has no class.")
 def joint_crop(answer: Callable[[np.ndarray, np.ndarray, int, int, int], Pair]) -> None:
-    """Compares pixel by pixel, with windows inside the image and beyond each of its edges."""
+    """Takes windows inside the image and beyond each of its edges."""
     rng = np.random.default_rng(0)
     image = rng.integers(1, 200, (6, 9, 3), dtype=np.uint8)
     label = rng.integers(1, 9, (6, 9), dtype=np.uint8)
@@ -20,94 +21,66 @@ def joint_crop(answer: Callable[[np.ndarray, np.ndarray, int, int, int], Pair]) 
         found = call(answer, image.copy(), label.copy(), top, left, size)
         where = f"for top {top}, left {left}, size {size}"
         expect(isinstance(found, tuple) and len(found) == 2, "The function should return the pair (image, label).")
-        shapes, wanted = tuple(map(np.shape, found)), ((size, size, 3), (size, size))
         hint = "a slice is cut off at the edge, and a negative index counts from the other end; fill a full-size array."
-        expect(shapes == wanted, f"The shapes are {shapes} {where}; expected {wanted}.", hint)
+        diagnose(f"The pair of shapes {where}", tuple(map(np.shape, found)), ((size, size, 3), (size, size)), {}, hint)
         rows, columns = np.mgrid[top : top + size, left : left + size]
         inside = (rows >= 0) & (rows < 6) & (columns >= 0) & (columns < 9)
-        image_right, label_right = (
-            np.array_equal(part[inside], whole[rows[inside], columns[inside]])
-            for part, whole in zip(found, (image, label), strict=True)
-        )
+        window, wholes = (rows[inside], columns[inside]), (image, label)
+        image_right, label_right = (np.array_equal(found[i][inside], wholes[i][window]) for i in (0, 1))
         wrong = f"The {'label' if image_right else 'image'} shows another window than asked {where}."
         expect(image_right == label_right, wrong, "both are cut by the same four numbers.")
         expect(image_right, f"Both show another window than asked {where}.", "the window's first row may be negative.")
         outside = found[1][~inside]
-        hint = "0 is background, a class: the network would learn that padding is background. No class is 255."
+        hint = "0 is background, a class: the network would learn that padding is background."
         expect(not (outside == 0).any(), f"Beyond the image the label is 0 {where}.", hint)
         expect((outside == VOID).all(), f"Beyond the image the label is not 255 {where}.", "void is 255.")
 
 
 @exercise("6.2", "The schedule is a function of the step: an interruption leaves no trace in it.")
 def resumed_rates(answer: Callable[[float, int, int], Sequence[float]]) -> None:
-    """Compares the rates of the steps still to come with eta_0 (1 - t/T)^0.9 step by step."""
-    for base, iterations, done in ((0.007, 10, 0), (0.01, 12, 5), (0.1, 30, 29)):
-        found = np.asarray(call(answer, base, iterations, done), dtype=float)
-        left, steps = iterations - done, np.arange(done, iterations)
-        wrong = f"With {done} of {iterations} steps done there are {left} rates to come; found {found.shape}."
-        hint = "steps are counted from 0, so the next one is step number `done`, the last one iterations - 1."
-        expect(found.shape == (left,), wrong, hint)
+    """Takes a run from its start, from its middle and before its last step."""
 
-        def rates(part: np.ndarray, power: float = 0.9, base: float = base) -> np.ndarray:
-            return base * (1 - part) ** power
-
-        usual = {
-            "the schedule starts anew; carry on at step `done`.": rates((steps - done) / iterations),
-            "the schedule starts anew and is squeezed into the steps that are left.": rates((steps - done) / left),
-            "it is one step ahead: the first step of a run has the full rate.": rates((steps + 1) / iterations),
-            "that is power 1; the paper has 0.9.": rates(steps / iterations, power=1),
+    def values(base: float, iterations: int, done: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        steps, left = np.arange(done, iterations), iterations - done
+        return base * (1 - steps / iterations) ** 0.9, {
+            "the schedule starts anew; carry on at step `done`.": base * (1 - np.arange(left) / iterations) ** 0.9,
+            "it is squeezed into the steps that are left.": base * (1 - np.arange(left) / left) ** 0.9,
+            "it is one step ahead: the first step has the full rate.": base * (1 - (steps + 1) / iterations) ** 0.9,
+            "that is power 1; the paper has 0.9.": base * (1 - steps / iterations),
+            "the steps before `done` are over.": base * (1 - np.arange(iterations) / iterations) ** 0.9,
         }
-        wrong = f"With {done} of {iterations} steps done the first rate is {found[0]:.6g}."
-        diagnose(found, rates(steps / iterations), usual, wrong, "the base rate times (1 - t/T) to the power 0.9.")
+
+    cases, hint = [(0.007, 10, 0), (0.01, 12, 5), (0.1, 30, 29)], "base (1 - t/T)^0.9 for t from `done` to T - 1."
+    compare(answer, cases, values, hint, read=lambda found: np.asarray(found, dtype=float))
 
 
 @exercise("6.3", "One count over the whole set, void left out, absent classes left out: Pascal VOC's mIoU.")
 def set_miou(answer: Callable[[Sequence[Pair], int], float]) -> None:
-    """Takes three small images of unlike content, counted with Python sets of pixels."""
-    pairs = _three_images()
-    found = float(call(answer, [(label.copy(), prediction.copy()) for label, prediction in pairs], 5))
-    hint = "a class without a pixel has the IoU 0/0; leave it out of the mean."
-    expect(not np.isnan(found), "The mIoU is nan.", hint)
-    right = np.nanmean(_ious(pairs))
-    hits = [(label == prediction)[label != VOID] for label, prediction in pairs]
-    background = [(np.where(label == VOID, 0, label), prediction) for label, prediction in pairs]
-    of_images = [np.nanmean(_ious([pair])) for pair in pairs]
-    with_void = np.nanmean(_ious(pairs, drop_void=False))
-    usual = {
-        "class 4 is nowhere: its IoU is 0/0. Leave it out of the mean.": np.nan_to_num(_ious(pairs)).mean(),
-        "a mean over the images' mIoUs is another quantity; add the counts of all images first.": np.mean(of_images),
-        "void pixels count as background here; they should not count at all.": np.nanmean(_ious(background)),
-        "what is predicted on void pixels counts as a false positive here; leave these pixels out.": with_void,
-        "that is pixel accuracy.": np.concatenate(hits).mean(),
-    }
-    hint = "IoU of a class: pixels where both say it, over pixels where either does, in all images."
-    diagnose(found, right, usual, f"The mIoU is {found:.4f}, expected {right:.4f}.", hint)
-
-
-def _three_images() -> list[Pair]:
+    """Takes three images of unlike content, of which none has class 4."""
     rng = np.random.default_rng(1)
     pairs = []
-    for classes, right in (((0, 1), 0.9), ((0, 1, 2), 0.5), ((0, 3), 0.7)):
-        label = rng.choice(classes, (12, 10)).astype(np.uint8)
-        guess = rng.choice((0, 1, 2, 3), (12, 10)).astype(np.uint8)
-        prediction = np.where(rng.random((12, 10)) < right, label, guess)
+    for classes, share in (((0, 1), 0.9), ((0, 1, 2), 0.5), ((0, 3), 0.7)):
+        label, guess = (rng.choice(values, (12, 10)).astype(np.uint8) for values in (classes, (0, 1, 2, 3)))
+        prediction = np.where(rng.random((12, 10)) < share, label, guess)
         label[:, 7:9] = VOID
         pairs.append((label, prediction))
-    return pairs
+    right, of_images = _score(pairs), [_score([pair]).miou for pair in pairs]
+    usual = {
+        "class 4 is nowhere: its IoU is 0/0. Leave it out of the mean.": np.nan_to_num(right.iou[:5]).mean(),
+        "a mean over the images' mIoUs is another quantity; add the counts of all images first.": np.mean(of_images),
+        "void pixels count as background here; they should not count at all.": _score(pairs, void=0).miou,
+        "predictions on void pixels count as false positives here.": np.nanmean(_score(pairs, void=5).iou[:5]),
+        "that is pixel accuracy.": right.pixel_accuracy,
+    }
+    found = float(call(answer, [(label.copy(), prediction.copy()) for label, prediction in pairs], 5))
+    expect(not np.isnan(found), "The mIoU is nan.", "a class without a pixel has the IoU 0/0; leave it out.")
+    hint = "IoU of a class: pixels where both say it, over pixels where either does, in all images."
+    diagnose("The mIoU", found, right.miou, usual, hint)
 
 
-def _ious(pairs: Sequence[Pair], drop_void: bool = True) -> np.ndarray:
-    """IoU of classes 0 to 4 from sets of pixels; nan for a class that is nowhere."""
-    pixels = [
-        (label[place], prediction[place], (number, *place))
-        for number, (label, prediction) in enumerate(pairs)
-        for place in np.ndindex(label.shape)
-        if label[place] != VOID or not drop_void
-    ]
-    ious = []
-    for k in range(5):
-        labelled = {place for label, _, place in pixels if label == k}
-        predicted = {place for _, prediction, place in pixels if prediction == k}
-        either = len(labelled | predicted)
-        ious.append(len(labelled & predicted) / either if either else np.nan)
-    return np.array(ious)
+def _score(pairs: Sequence[Pair], void: int = VOID) -> Scores:
+    """Scores the images; `void` is the class that void pixels are taken for, or 255."""
+    matrix = ConfusionMatrix(6)
+    for label, prediction in pairs:
+        matrix.update(np.where(label == VOID, void, label), prediction)
+    return matrix.compute()

@@ -3,14 +3,14 @@
 import copy
 import dis
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch import Tensor
-
-Status = Literal["not attempted", "wrong", "correct"]
 
 # All that is left of a function whose body is a docstring and `...`.
 EMPTY_BODY = {"RESUME", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE", "NOP", "COPY_FREE_VARS"}
@@ -27,7 +27,7 @@ class Verdict:
     """
 
     exercise: str
-    status: Status
+    status: Literal["not attempted", "wrong", "correct"]
     message: str
 
     def __repr__(self) -> str:
@@ -78,7 +78,7 @@ def exercise(number: str, correct: str) -> Callable[[Callable[..., None]], Calla
     return decorate
 
 
-def call(answer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def call(answer: Callable[..., Any], *args: Any) -> Any:
     """Returns what the learner's function returns.
 
     Raises:
@@ -86,8 +86,8 @@ def call(answer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         Mistake: if it computes something and returns None, or is not a function.
     """
     if not callable(answer):
-        raise Mistake(f"A function is expected, found {_kind(answer)}.")
-    result = answer(*args, **kwargs)
+        raise Mistake(f"A function is expected, found {kind(answer)}.")
+    result = answer(*args)
     if _is_blank(result) and (result is not None or _is_stub(answer)):
         raise NotAttempted
     if result is None:
@@ -101,32 +101,23 @@ def expect(condition: bool, wrong: str, hint: str = "") -> None:
         raise Mistake(wrong, hint)
 
 
-def expect_tensor(
-    found: Any, shape: Sequence[int], name: str = "The result", hint: str = "", usual: Mapping[str, Sequence[int]] = {}
-) -> None:
-    """Raises Mistake unless `found` is a tensor of this shape. usual: hint -> the shape that a usual mistake has."""
-    expect(isinstance(found, Tensor), f"{name} should be a tensor, found {_kind(found)}.")
-    wrong = f"{name} should have the shape {tuple(shape)}, found {tuple(found.shape)}."
-    diagnose(tuple(found.shape), tuple(shape), {its: tuple(other) for its, other in usual.items()}, wrong, hint)
-
-
-def diagnose(found: Any, right: Any, usual: Mapping[str, Any], wrong: str, hint: str = "") -> None:
+def diagnose(name: str, found: Any, right: Any, usual: Mapping[str, Any], hint: str = "") -> None:
     """Raises Mistake unless `found` is right; its hint is the first whose usual mistake gives what was found.
 
     Args:
-        usual: hint -> the value that a usual mistake gives.
-        wrong: the message.
+        name: of what was found, for the message.
+        usual: hint -> the value that a usual mistake gives, or the torch.Size of the tensor that it gives.
         hint: for any other mistake.
     """
     if not agree(found, right):
-        raise Mistake(wrong, next((its_hint for its_hint, value in usual.items() if agree(found, value)), hint))
+        likely = next((its_hint for its_hint, value in usual.items() if agree(found, value)), hint)
+        raise Mistake(_difference(name, found, right), likely)
 
 
 def compare(
     answer: Callable[..., Any],
     cases: Iterable[tuple[Any, ...]] | Mapping[str, tuple[Any, ...]],
-    right: Callable[..., Any],
-    usual: Callable[..., Mapping[str, Any]],
+    values: Callable[..., tuple[Any, Mapping[str, Any]]],
     hint: str,
     read: Callable[[Any], Any] = lambda found: found,
 ) -> None:
@@ -134,36 +125,47 @@ def compare(
 
     Args:
         cases: arguments of each call; a mapping names the cases whose arguments are too long for a message.
-        right: gives the right value for a case.
-        usual: gives, for a case, hint -> the value of a usual mistake. The Mistake has the hint that explains the most
-            wrong values, if that is more than half of them.
+        values: gives, for a case, the right value, and as for `diagnose` those of usual mistakes. The Mistake has the
+            hint that explains the most wrong values, if that is more than half of them.
         hint: for any other mistake.
         read: applied to what the learner's function returns.
     """
     if not isinstance(cases, Mapping):
         cases = {f"{_name(answer)}({', '.join(map(_show, case))})": case for case in cases}
-    found = {name: read(call(answer, *copy.deepcopy(case))) for name, case in cases.items()}
-    wrong = [name for name, case in cases.items() if not agree(found[name], right(*case))]
+    rows = [(name, read(call(answer, *copy.deepcopy(case))), *values(*case)) for name, case in cases.items()]
+    wrong = [row for row in rows if not agree(row[1], row[2])]
     if wrong:
-        mistakes = [(found[name], usual(*cases[name])) for name in wrong]
-        explained = {h: sum(agree(value, values[h]) for value, values in mistakes) for h in mistakes[0][1]}
-        likely = max(explained, key=explained.__getitem__)
-        raise Mistake(
-            f"{wrong[0]} is {_show(found[wrong[0]])}, expected {_show(right(*cases[wrong[0]]))}.",
-            likely if 2 * explained[likely] > len(wrong) else hint,
-        )
+        explained = Counter(h for _, found, _, usual in wrong for h, value in usual.items() if agree(found, value))
+        likely, count = explained.most_common(1)[0] if explained else (hint, 0)
+        raise Mistake(_difference(*wrong[0][:3]), likely if 2 * count > len(wrong) else hint)
 
 
 def agree(found: Any, value: Any) -> bool:
     """Compares two values, item by item if they are sequences; of floats, five digits count."""
+    if isinstance(value, torch.Size):
+        return isinstance(found, Tensor) and found.shape == value
     if isinstance(value, tuple | list):
         pairs = isinstance(found, tuple | list) and len(found) == len(value)
         return pairs and all(agree(one, other) for one, other in zip(found, value, strict=True))
     if isinstance(value, Tensor):
-        value, found = value.detach().numpy(), found.detach().numpy() if isinstance(found, Tensor) else found
+        return isinstance(found, Tensor) and agree(found.detach().numpy(), value.detach().numpy())
     if isinstance(value, np.ndarray | np.floating | float):
         return np.shape(found) == np.shape(value) and np.allclose(found, value, rtol=1e-5, atol=1e-6)
     return bool(found == value)
+
+
+def _difference(name: str, found: Any, right: Any) -> str:
+    if isinstance(right, Tensor) and not isinstance(found, Tensor):
+        return f"{name} should be a tensor, found {kind(found)}."
+    if isinstance(right, Tensor):
+        found, right = found.detach().numpy(), right.detach().numpy()
+    if isinstance(right, np.ndarray):
+        if np.shape(found) != right.shape:
+            return f"{name} should have the shape {right.shape}, found {np.shape(found)}."
+        if right.size > 9:
+            place = tuple(np.argwhere(~np.isclose(found, right))[0].tolist())
+            name, found, right = f"{name} at {place}", np.asarray(found)[place], right[place]
+    return f"{name} is {_show(found)}, expected {_show(right)}."
 
 
 def _show(value: Any) -> str:
@@ -195,5 +197,5 @@ def _name(answer: Callable[..., Any]) -> str:
     return getattr(answer, "__name__", type(answer).__name__)
 
 
-def _kind(value: Any) -> str:
+def kind(value: Any) -> str:
     return f"a value of type {type(value).__name__}"

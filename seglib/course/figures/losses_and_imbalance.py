@@ -1,4 +1,4 @@
-"""The figure and the explorer of notebook 11: what a loss asks of one pixel."""
+"""The figure and the explorer of notebook 12: what a loss asks of one pixel."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""The figure and the explorer of notebook 13: the dilations of public implementations."""
+"""The figure and the explorer of notebook 15: the dilations of public implementations."""
 
 from collections.abc import Mapping, Sequence
 

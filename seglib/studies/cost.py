@@ -1,7 +1,7 @@
 """Compute and size of a network: the Mult-Adds column of v3+ Table 3, and parameters."""
 
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, prod
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,9 @@ def mult_adds(model: nn.Module, height: int, width: int, space_to_batch: bool = 
     def count(conv: nn.Conv2d | nn.ConvTranspose2d, inputs: tuple[Tensor], output: Tensor) -> None:
         # A convolution applies its kernel once per output pixel, a transposed one once per input pixel.
         size = (output if isinstance(conv, nn.Conv2d) else inputs[0]).shape[2:]
-        counts.append(conv.weight.numel() * _positions(size, conv.dilation if space_to_batch else (1, 1)))
+        if space_to_batch:
+            size = [ceil(side / rate) * rate for side, rate in zip(size, conv.dilation, strict=True)]
+        counts.append(conv.weight.numel() * prod(size))
 
     convs = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)]
     hooks = [conv.register_forward_hook(count) for conv in convs]
@@ -41,11 +43,6 @@ def mult_adds(model: nn.Module, height: int, width: int, space_to_batch: bool = 
         for hook in hooks:
             hook.remove()
     return sum(counts)
-
-
-def _positions(size: Sequence[int], rate: Sequence[int]) -> int:
-    """Output pixels that are computed, a multiple of the rate in each direction."""
-    return ceil(size[0] / rate[0]) * rate[0] * ceil(size[1] / rate[1]) * rate[1]
 
 
 def multi_scale_mult_adds(

@@ -1,0 +1,52 @@
+"""Small networks of every kind, random batch norm, and batch norm computed a second time."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seglib.models import FCN, VGG16, DeepLabV3, DeepLabV3Plus, MobileNetV2, ResNet, UNet, Xception
+
+CLASSES = 5
+# By name: how it is built, and the stride of its logits.
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "deeplabv3plus": (lambda: DeepLabV3Plus(CLASSES, ResNet(18, width=8), channels=16), 4),
+    "deeplabv3": (lambda: DeepLabV3(CLASSES, ResNet(18, width=8), channels=16), 16),
+    "cascade": (lambda: DeepLabV3(CLASSES, ResNet(18, width=8, cascade_blocks=2)), 16),
+    "pre-activation": (lambda: DeepLabV3(CLASSES, ResNet(18, 8, width=8, pre_activation=True), channels=16), 8),
+    "mobilenet_v2": (lambda: DeepLabV3Plus(CLASSES, MobileNetV2(16, 0.25), channels=16), 4),
+    "xception": (lambda: DeepLabV3Plus(CLASSES, Xception(41, 16, 0.05), channels=16), 4),
+    "fcn32s": (lambda: FCN(CLASSES, ResNet(18, 32, width=8), 32), 32),
+    "fcn16s of vgg16": (lambda: FCN(CLASSES, VGG16(width=4), 16), 16),
+    "fcn8s": (lambda: FCN(CLASSES, ResNet(18, 32, width=8), 8), 8),
+    "fcn8s of vgg16": (lambda: FCN(CLASSES, VGG16(width=4), 8), 8),
+    "unet": (lambda: UNet(CLASSES, width=4, depth=3), 1),
+}
+
+
+def meta_resnet(*arguments: object, **settings: object) -> ResNet:
+    """Makes a ResNet whose layers can be looked at, without the memory and the time of their weights."""
+    with torch.device("meta"):
+        return ResNet(*arguments, **settings)
+
+
+def randomise_norms(model: nn.Module) -> nn.Module:
+    """Draws scale, shift and statistics of every batch norm, so that a norm that is forgotten shows."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0, 0.5)
+            module.running_mean.normal_(0, 0.5)
+            module.running_var.uniform_(0.5, 1.5)
+    return model
+
+
+def norm(x: Tensor, layer: nn.BatchNorm2d) -> Tensor:
+    """Batch norm by the running statistics."""
+    return F.batch_norm(x, layer.running_mean, layer.running_var, layer.weight, layer.bias, eps=layer.eps)
+
+
+def norm_relu(x: Tensor, layer: nn.BatchNorm2d) -> Tensor:
+    """Batch norm by the running statistics, and ReLU."""
+    return norm(x, layer).relu()

@@ -1,0 +1,125 @@
+"""Files survive a full disk, a kill between two renames, and damage; a checkpoint gives the network of its run."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from small_set import SMALL, make_trainer, weights, write_small_set
+
+from seglib.files import write_atomic, write_json
+from seglib.train.checkpoint import STATE, load_run, load_state, previous_path, save_state
+
+BLANK = dict.fromkeys(STATE) | {"recipe": SMALL.changes()}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_set(tmp_path_factory.mktemp("data"))
+
+
+# --- files
+
+
+def test_predecessor_is_kept_and_used_when_the_last_is_damaged_or_missing(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    assert load_state(path, SMALL) is None
+    for iteration in (1, 2):
+        save_state(path, {**BLANK, "iteration": iteration})
+    state, source = load_state(path, SMALL)
+    assert (state["iteration"], source) == (2, path)
+    path.write_bytes(path.read_bytes()[:50])
+    state, source = load_state(path, SMALL)
+    assert (state["iteration"], source) == (1, previous_path(path))
+    save_state(path, {**BLANK, "iteration": 3})
+    path.unlink()  # killed between the two renames; the damaged file has not pushed the good one out
+    assert load_state(path, SMALL)[0]["iteration"] == 1
+
+
+def test_a_checkpoint_belongs_to_a_training(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_state(path, BLANK)
+    assert load_state(path, SMALL.replace(eval_flip=True)), "recipes that differ in scoring share a training"
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: a run of another recipe \(lr: 0\.05 there, 0\.1 here\)"):
+        load_state(path, SMALL.replace(lr=0.1))
+    with pytest.raises(ValueError, match=r"\(seed: default there, 3 here, width: 8 there, default here\)"):
+        load_state(path, SMALL.replace(seed=3, width=64))
+
+
+def test_full_disk_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    write_json(path, {"miou": 0.5})
+
+    def full(file) -> None:
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=r"result\.json: could not be written .*No space left"):
+        write_atomic(path, full)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"miou": float("nan")})
+    assert path.read_text() == '{\n "miou": 0.5\n}\n'
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_leftover_of_a_killed_write_makes_room_for_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    leftovers = [tmp_path / f".checkpoint.pt.{name}.tmp" for name in ("a1b2", "c3d4")]
+    others = [tmp_path / ".result.json.e5f6.tmp", tmp_path / "checkpoint.pt.tmp", tmp_path / "notes.tmp"]
+    for file in (*leftovers, *others):
+        file.write_bytes(b"half")
+    save_state(path, {"step": 1})
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
+
+
+def test_file_is_on_the_disk_before_it_takes_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_state(tmp_path / "checkpoint.pt", {"step": 1})
+    done = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: done.append(("flushed", os.fstat(file).st_size)) or fsync(file))
+    monkeypatch.setattr(
+        os, "replace", lambda a, b: done.append((Path(b).name, Path(a).stat().st_size)) or replace(a, b)
+    )
+    save_state(tmp_path / "checkpoint.pt", {"step": 2, "more": list(range(1000))})
+    assert [name for name, _ in done] == ["flushed", "checkpoint.previous.pt", "checkpoint.pt"]
+    assert done[0][1] == done[2][1] == (tmp_path / "checkpoint.pt").stat().st_size
+
+
+# --- networks
+
+
+def test_an_early_stopped_run_gives_its_best_weights(tmp_path: Path, data: Path) -> None:
+    run = make_trainer(SMALL.replace(eval_every=2, patience=3), tmp_path, data).fit(until=3)
+    run.model.classifier.weight.data += 1
+    torch.save(run.model.state_dict(), run.best)
+    model, recipe = load_run(run.checkpoint)
+    assert recipe == run.recipe and torch.equal(weights(model), weights(run.model)) and not model.training
+    run.best.unlink()
+    last = load_run(run.checkpoint)[0].classifier.weight
+    torch.testing.assert_close(last, run.model.classifier.weight - 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("deeplabv3", {"eval_output_stride": 8}),
+        ("unet", {"output_stride": 8}),
+        ("fcn32s", {"output_stride": 32, "backbone": "vgg16"}),
+    ],
+)
+def test_every_kind_of_network_is_read(tmp_path: Path, data: Path, model: str, options: dict) -> None:
+    run = make_trainer(SMALL.replace(model=model, **options), tmp_path, data).fit(until=1)
+    run.best.write_bytes(b"only of a recipe with patience")
+    before = torch.get_rng_state()
+    loaded, recipe = load_run(run.checkpoint)
+    assert torch.equal(torch.get_rng_state(), before), "the caller's random state is left as it is"
+    assert recipe == run.recipe and loaded.num_classes == 9
+    assert loaded.output_stride == options.get("eval_output_stride", recipe.output_stride)
+    assert torch.equal(weights(loaded), weights(run.model))
+
+
+def test_a_file_without_a_recipe_is_no_run(tmp_path: Path) -> None:
+    torch.save({"model": {}}, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match=r"weights\.pth: holds no recipe; expected the checkpoint\.pt of a run"):
+        load_run(tmp_path / "weights.pth")

@@ -1,0 +1,195 @@
+"""The command line: every command tells what it does, and what a user can mend ends it with one line."""
+
+import inspect
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import segmentation_models_pytorch as smp
+import torch
+from PIL import Image
+from small_set import SMALL, TRAIN, make_trainer, write_recipe, write_small_set
+
+from seglib.__main__ import COMMANDS, _load, main
+from seglib.data import ToyCityscapes, ToyVOC, cityscapes_palette, voc_palette
+from seglib.data.transforms import IMAGENET, UNIT
+from seglib.metrics.cityscapes_labels import train_ids_to_ids
+from seglib.predict import Scoring, predict_image
+from seglib.recipe import Recipe
+from seglib.train.checkpoint import load_run
+from seglib.zoo import load_checkpoint
+
+ROOT = Path(__file__).resolve().parent.parent
+SCORED = {"eval_scales": (0.5, 1.0), "eval_flip": True, "eval_output_stride": 8, "eval_window": (72, 96)}
+
+
+def refusal(*arguments: str | Path) -> str:
+    """The message of a command that ends with one line."""
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    message = stopped.value.code
+    assert isinstance(message, str) and message.startswith("error: ") and "\n" not in message
+    return message.removeprefix("error: ")
+
+
+# --- all commands
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_the_docstring(name: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    with pytest.raises(SystemExit) as stopped:
+        main([name, "--help"])
+    assert not stopped.value.code
+    out = capsys.readouterr().out
+    function = _load(name)
+    summary, _, described = inspect.getdoc(function).partition("Args:")
+    assert f"python -m seglib {name}" in out and summary.splitlines()[0] in out
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            assert f"--{parameter.name.replace('_', '-')}" in out
+        line = next(line for line in described.splitlines() if line.strip().startswith(f"{parameter.name}:"))
+        assert line.split(": ", 1)[1].split(" (")[0] in out, "not described"
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), ([], 0), (["trian"], 1)])
+def test_all_commands_are_listed(arguments: list[str], status: int, capsys: pytest.CaptureFixture) -> None:
+    assert main(arguments) == status
+    out, err = capsys.readouterr()
+    assert err == ("no command 'trian'\n" if status else "")
+    for name in COMMANDS:
+        assert f"  {name:17} {_load(name).__doc__.splitlines()[0]}\n" in out
+
+
+# --- train
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_train_prints_the_result_or_the_message(workers: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    data, recipe = write_small_set(tmp_path / "data"), write_recipe(tmp_path / "r.toml", SMALL.replace(iterations=2))
+    command = ["train", recipe, "--data-root", data, "--workers", workers, "--seed", "3", "--run-dir"]
+    main([*map(str, command), str(tmp_path / "run")])
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "run" / "result.json").read_text())
+    assert printed["recipe"] == SMALL.replace(iterations=2, seed=3).changes()
+    for name in TRAIN:
+        (data / "VOCdevkit" / "VOC2012" / "JPEGImages" / f"{name}.jpg").write_bytes(b"cut")
+    assert "jpg: not an image that can be read" in refusal(*command, tmp_path / "other")
+
+
+def test_train_refuses_what_it_cannot_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGLIB_RUNS", str(tmp_path / "runs"))
+    assert "nope.toml: no such recipe; the package has ['camvid_crop'" in refusal("train", "nope")
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('backbone = "resnet19"')
+    assert "r.toml: recipe: backbone = 'resnet19'; expected one of ['resnet18'" in refusal("train", recipe)
+    write_recipe(recipe, SMALL)
+    assert "expected a folder that holds VOCdevkit" in refusal("train", recipe, "--data-root", tmp_path)
+    assert "recipe: seed = -1" in refusal("train", recipe, "--seed=-1")
+    assert not (tmp_path / "runs").exists()
+
+
+# --- predict
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Checkpoints of small runs whose networks find several classes in the first val image."""
+
+    def run(recipe: Recipe) -> Path:
+        trainer = make_trainer(recipe, tmp_path_factory.mktemp("run"), None).fit(until=1)  # does not score
+        image = torch.from_numpy(trainer.val_set.read(0)[0])[None].permute(0, 3, 1, 2)
+        classifier = trainer.model.eval().classifier
+        torch.manual_seed(0)
+        with torch.no_grad():
+            torch.nn.init.normal_(classifier.weight)
+            logits = trainer.model(trainer.normalisation(image), upsample=False)
+            deviation, mean = torch.std_mean(logits, (0, 2, 3))
+            classifier.bias.sub_(mean).div_(deviation)
+            classifier.weight /= deviation[:, None, None, None]
+        state = torch.load(trainer.checkpoint, weights_only=True)
+        torch.save({**state, "model": trainer.model.state_dict()}, trainer.checkpoint)
+        return trainer.checkpoint
+
+    weights = tmp_path_factory.mktemp("smp") / "weights.pth"
+    torch.save(smp.DeepLabV3Plus("resnet18", encoder_weights=None, classes=9).state_dict(), weights)
+    streets = SMALL.replace(data="toy_cityscapes", train_split="train")
+    return {"voc": run(SMALL.replace(**SCORED)), "streets": run(streets), "smp": weights}
+
+
+def predict(checkpoint: Path, image: Path, output: Path, *more: str) -> Image.Image:
+    main(["predict", str(checkpoint), str(image), "--output", str(output), "--device", "cpu", *more])
+    return Image.open(output / f"{image.stem}.png")
+
+
+OPTIONS = "--scales 0.5 --flip False --output-stride 16 --window 64 80 --overlap 0.5 --normalisation unit --pad-to 200"
+
+
+@pytest.mark.parametrize(
+    ("options", "scoring", "normalisation"),
+    [
+        ("", Scoring((0.5, 1.0), True, 8, (72, 96)), IMAGENET),
+        (OPTIONS, Scoring((0.5,), False, 16, (64, 80), 0.5, 200), UNIT),
+    ],
+)
+def test_a_run_predicts_as_its_recipe_says_unless_told_otherwise(
+    runs: dict[str, Path], tmp_path: Path, options: str, scoring: Scoring, normalisation: object
+) -> None:
+    data = ToyVOC("val")
+    mask = predict(runs["voc"], data.files[0][0], tmp_path / "new" / "masks", *options.split())
+    model, image = load_run(runs["voc"])[0], data.read(0)[0]
+    expected = predict_image(model, image, normalisation, scoring)
+    for changed in ({"scales": (1.0,)}, {"flip": not scoring.flip}, {"window": None}, {"overlap": 0.7}):
+        assert (predict_image(model, image, normalisation, replace(scoring, **changed)) != expected).any(), changed
+    assert mask.mode == "P" and np.array_equal(np.asarray(mask), expected)
+    assert np.array_equal(np.asarray(mask.convert("RGB")), voc_palette()[expected])
+
+
+def test_ids_and_colours_of_streets(runs: dict[str, Path], tmp_path: Path) -> None:
+    data = ToyCityscapes("val")
+    expected = predict_image(load_run(runs["streets"])[0], data.read(0)[0])
+    ids = predict(runs["streets"], data.files[0][0], tmp_path / "ids", "--ids")
+    assert ids.mode == "L" and np.array_equal(np.asarray(ids), train_ids_to_ids(expected))
+    colours = predict(runs["streets"], data.files[0][0], tmp_path / "colours")
+    assert np.array_equal(np.asarray(colours.convert("RGB")), cityscapes_palette()[expected])
+
+
+def test_other_libraries_weights(runs: dict[str, Path], tmp_path: Path) -> None:
+    data = ToyVOC("val")
+    mask = predict(runs["smp"], data.files[0][0], tmp_path, "--source", "smp", "--palette", "toy_voc")
+    expected = predict_image(load_checkpoint(runs["smp"], "smp"), data.read(0)[0])
+    assert np.array_equal(np.asarray(mask), expected)
+
+
+def test_predict_refuses_what_it_cannot_do(runs: dict[str, Path], tmp_path: Path) -> None:
+    image = ToyVOC("val").files[0][0]
+    (tmp_path / "text.jpg").write_text("no image")
+    output = ["--output", tmp_path / "masks", "--device", "cpu"]
+    for arguments, message in (
+        ([runs["voc"], image, "--ids"], "--ids: ids are Cityscapes'; the network's classes are those of toy_voc"),
+        ([runs["voc"], image, "--palette", "voc"], "--palette voc: 21 classes; "),
+        ([runs["voc"], image, "--scales", "-1"], "scales = (-1.0,); expected"),
+        ([runs["voc"], image, "--pad-to", "9"], "pad_to = 9; expected at least"),
+        ([runs["voc"], tmp_path / "gone.jpg"], "gone.jpg: no such file"),
+        ([runs["voc"], tmp_path / "text.jpg"], "text.jpg: not an image that can be read"),
+        ([runs["voc"]], "images: expected at least one file"),
+        ([runs["smp"], image], "weights.pth: holds no recipe; expected the checkpoint.pt of a run"),
+        ([runs["smp"], image, "--source", "smp"], "--palette: other libraries' weights do not say"),
+        ([tmp_path / "gone.pt", image], "gone.pt"),
+    ):
+        assert message in refusal("predict", *arguments, *output)
+    assert not list((tmp_path / "masks").glob("*")), "nothing is written then"
+
+
+def test_as_a_program(runs: dict[str, Path], tmp_path: Path) -> None:
+    image = ToyCityscapes("val").files[0][0]
+    command = [sys.executable, "-m", "seglib", "predict", str(runs["streets"]), str(image), "--output", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{tmp_path / image.stem}.png\n")
+    command[4] = str(tmp_path / "gone.pt")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

@@ -1,0 +1,295 @@
+"""Prediction, evaluation and mask files against the same sums done by hand."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor, nn
+
+from seglib.data import SegmentationDataset, voc_palette
+from seglib.data.transforms import IMAGENET, UNIT, RandomFlip
+from seglib.metrics import ConfusionMatrix
+from seglib.metrics.cityscapes_labels import train_ids_to_ids
+from seglib.predict import (
+    BATCH_PIXELS,
+    Scoring,
+    evaluate,
+    group_equal_sizes,
+    predict,
+    predict_image,
+    window_starts,
+    write_masks,
+)
+
+
+class Pointwise(nn.Module):
+    """Sees one pixel at a time, so that it does not matter which window a pixel is in."""
+
+    output_stride = 16
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 5, 1)
+        self.norm = nn.BatchNorm2d(5)
+        self.seen: list[tuple[torch.Size, int, bool]] = []
+
+    def set_output_stride(self, output_stride: int) -> None:
+        if output_stride not in (8, 16):
+            raise ValueError(f"output_stride = {output_stride}")
+        self.output_stride = output_stride
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen.append((images.shape, self.output_stride, self.training))
+        return self.conv(images) * (16 / self.output_stride)
+
+
+class Placed(Pointwise):
+    """Depends on the place within the window and on all of its pixels, so that every window says something else."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        rows, columns = torch.meshgrid(*map(torch.arange, images.shape[-2:]), indexing="ij")
+        factors = torch.arange(5).view(1, 5, 1, 1) * images.abs().mean((1, 2, 3), keepdim=True)
+        return super().forward(images) + torch.sin(rows * 0.1 + columns**2 * 0.01) * factors
+
+
+class Noise(SegmentationDataset):
+    """Six images of three sizes, with a patch of void; the last one is void except for one pixel."""
+
+    def __init__(self) -> None:
+        super().__init__([(Path("a"), Path("b"))] * 6, "01234", voc_palette())
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        rng, size = np.random.default_rng(index), ((37, 53), (53, 37), (40, 40))[index % 3]
+        label = rng.integers(0, 5, size, dtype=np.uint8)
+        label[5:9, 7:12] = 255
+        if index == 5:
+            label[:] = 255
+            label[0, 0] = 3
+        return rng.integers(0, 256, (*size, 3), dtype=np.uint8), label
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randint(0, 256, (2, 3, 37, 53), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+# --- one batch
+
+
+def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+def average_by_hand(model: nn.Module, images: Tensor, scoring: Scoring) -> Tensor:
+    height, width = images.shape[-2:]
+    side = scoring.pad_to
+    full = (side, side) if side else (height, width)
+    pixels = F.pad(IMAGENET(images), (0, full[1] - width, 0, full[0] - height))
+    views = []
+    for scale in scoring.scales:
+        scaled = resize(pixels, (int((full[0] - 1) * scale) + 1, int((full[1] - 1) * scale) + 1))
+        for turn in (lambda x: x, lambda x: x.flip(-1))[: 1 + scoring.flip]:
+            view, (h, w) = turn(scaled), scaled.shape[-2:]
+            if scoring.window is None:
+                found = resize(model(view), full).softmax(1)
+            else:
+                high, wide = scoring.window
+                padded = F.pad(view, (0, max(wide - w, 0), 0, max(high - h, 0)))
+                total, seen = torch.zeros(2, 5, *padded.shape[-2:]), torch.zeros(padded.shape[-2:])
+                for top in window_starts(h, high, scoring.overlap):
+                    for left in window_starts(w, wide, scoring.overlap):
+                        part = slice(top, top + high), slice(left, left + wide)
+                        total[..., *part] += model(padded[..., *part]).softmax(1)
+                        seen[part] += 1
+                found = resize((total / seen)[..., :h, :w], full)
+            views.append(turn(found))
+    return torch.stack(views).mean(0)[..., :height, :width].detach()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"scales": (0.5, 1.0, 1.5), "flip": True},
+        {"window": (16, 24), "overlap": 0.0},
+        {"window": (16, 24), "overlap": 0.5},
+        {"window": (16, 24), "overlap": 0.5, "scales": (0.5, 1.0, 1.5), "flip": True},
+        {"window": (40, 60)},
+        {"window": (40, 20), "scales": (0.5, 1.0)},
+        {"pad_to": 60},
+        {"pad_to": 61, "scales": (0.5, 1.0), "flip": True},
+        {"output_stride": 8},
+    ],
+    ids=str,
+)
+def test_every_way_of_scoring_averages_what_it_says(images: Tensor, changes: dict[str, Any]) -> None:
+    model, scoring = Placed().eval(), Scoring(**changes)
+    model.set_output_stride(scoring.output_stride or 16)
+    expected = average_by_hand(model, images, scoring)
+    model.set_output_stride(16)
+    found = predict(model, images, IMAGENET, scoring)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found.sum(1), torch.ones(2, 37, 53))
+    plain = predict(model, images)
+    assert torch.equal(found, plain) if not changes else not torch.allclose(found, plain, atol=0.02)
+    assert not torch.allclose(found, predict(model, images, UNIT, scoring), atol=0.02)
+
+
+@pytest.mark.parametrize("window", [(16, 16), (37, 53), (10, 53), (11, 13), (36, 52), (64, 20), (100, 100)])
+def test_windows_equal_the_whole_image_where_context_does_not_matter(images: Tensor, window: tuple[int, int]) -> None:
+    model = Pointwise().eval()
+    expected = predict(model, images)
+    for overlap in (0.0, 1 / 3, 0.7):
+        found = predict(model, images, scoring=Scoring(window=window, overlap=overlap))
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    sizes = {shape for shape, *_ in model.seen[1:]}
+    assert sizes == {torch.Size((2, 3, *window))}, "one window of every image at a time, of the size asked for"
+
+
+def test_published_windows_of_cityscapes() -> None:
+    assert [window_starts(side, 769, 1 / 3) for side in (1024, 2048)] == [[0, 255], [0, 512, 1024, 1279]]
+    assert window_starts(2048, 1024, 0) == [0, 1024], "no window twice"
+
+
+@given(st.integers(1, 100), st.integers(1, 40), st.floats(0, 0.99))
+def test_windows_cover_every_place_and_overlap(length: int, window: int, overlap: float) -> None:
+    starts = window_starts(length, window, overlap)
+    assert starts[0] == 0 and starts == sorted(set(starts))
+    if length <= window:
+        assert starts == [0]
+        return
+    assert starts[-1] == length - window, "the last one ends where the image does"
+    for first, second in itertools.pairwise(starts):
+        shared = first + window - second
+        assert shared >= 0 and (shared >= window * overlap - 1e-9 or second == first + 1)
+
+
+def test_padding_is_the_mean_colour_at_the_bottom_and_right(images: Tensor) -> None:
+    model = Placed().eval()
+    square = torch.tensor(IMAGENET.mean).mul(255).round().to(torch.uint8).view(1, 3, 1, 1).repeat(2, 1, 60, 60)
+    square[..., :37, :53] = images
+    expected = predict(model, square)[..., :37, :53]
+    # the mean is no whole number of grey levels, so the square of bytes is up to half a level off
+    torch.testing.assert_close(predict(model, images, scoring=Scoring(pad_to=60)), expected, atol=0.02, rtol=0)
+    with pytest.raises(ValueError, match="pad_to = 52; expected at least the image's larger side, found 37 x 53"):
+        predict(model, images, scoring=Scoring(pad_to=52))
+
+
+@pytest.mark.parametrize("stride", [8, 12])
+def test_modes_and_stride_are_put_back_even_after_an_error(images: Tensor, stride: int) -> None:
+    model = Pointwise().train()
+    model.norm.eval()  # frozen
+    if stride == 12:
+        with pytest.raises(ValueError, match="output_stride = 12"):
+            predict(model, images, scoring=Scoring(output_stride=12))
+    else:
+        evaluate(model, Noise(), scoring=Scoring(output_stride=8))
+        predict(model, images, scoring=Scoring(output_stride=8))
+        assert {(place, training) for _, place, training in model.seen} == {(8, False)}
+    assert model.training and model.conv.training and not model.norm.training and model.output_stride == 16
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scales": ()}, r"scales = \(\); expected at least one, each more than 0"),
+        ({"scales": (1.0, 0.0)}, r"scales = \(1\.0, 0\.0\); expected"),
+        ({"window": (0, 8)}, r"window = \(0, 8\); expected \(height, width\), each at least 1"),
+        ({"overlap": 1.0}, "overlap = 1.0; expected 0 <= overlap < 1"),
+        ({"overlap": -0.1}, "overlap = -0.1; expected 0 <= overlap < 1"),
+    ],
+)
+def test_impossible_scorings_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Scoring(**changes)
+
+
+# --- a data set
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+@pytest.mark.parametrize("scoring", [None, Scoring(window=(16, 24), overlap=0.25), Scoring(pad_to=60)], ids=str)
+def test_evaluation_is_one_matrix_over_all_images(batch_size: int, scoring: Scoring | None) -> None:
+    data, model, matrix = Noise(), Placed(), np.zeros((5, 5), np.int64)
+    for index in range(6):
+        image, label = data.read(index)
+        valid = label != 255
+        np.add.at(matrix, (label[valid], predict_image(model, image, scoring=scoring)[valid]), 1)
+    assert (matrix.sum(0) > 0).sum() > 2, "too few classes to tell anything apart"
+    found = evaluate(model, data, scoring=scoring, batch_size=batch_size)
+    assert np.array_equal(found.matrix, matrix)
+    assert scoring is None or not np.array_equal(evaluate(model, data).matrix, matrix)
+    with np.errstate(invalid="ignore"):
+        iou = np.diag(matrix) / (matrix.sum(0) + matrix.sum(1) - np.diag(matrix))
+    assert found.compute().miou == pytest.approx(np.nanmean(iou))
+
+
+def test_trimap_counts_the_pixels_near_void() -> None:
+    data, model = Noise(), Placed()
+    bands = {1: ConfusionMatrix(5), 3: ConfusionMatrix(5)}
+    whole = evaluate(model, data, trimap=bands)
+    assert torch.equal(whole.matrix, evaluate(model, data).matrix)
+    expected = dict.fromkeys(bands, 0)
+    for index in range(6):
+        label = data.read(index)[1]
+        for width in bands:
+            near = np.zeros_like(label, dtype=bool)
+            for row, column in zip(*np.nonzero(label == 255), strict=True):
+                near[max(row - width, 0) : row + width + 1, max(column - width, 0) : column + width + 1] = True
+            expected[width] += int((near & (label != 255)).sum())
+    assert {width: int(band.matrix.sum()) for width, band in bands.items()} == expected
+
+
+def test_augmented_data_are_not_scored() -> None:
+    data = Noise()
+    data.transform = RandomFlip()
+    with pytest.raises(ValueError, match="has a transform"):
+        evaluate(Placed(), data)
+
+
+@pytest.mark.parametrize(
+    ("size", "batches"),
+    [((1024, 2048), [1, 1, 1]), ((512, 1024), [3]), ((1024, 1024), [2, 1]), ((2000, 3000), [1, 1, 1])],
+)
+def test_large_images_make_small_batches(size: tuple[int, int], batches: list[int]) -> None:
+    sample = torch.empty(*size, 3, device="meta"), torch.empty(*size, device="meta")
+    assert [len(images) for images, _ in group_equal_sizes([sample] * 3, batch_size=8)] == batches
+    assert BATCH_PIXELS >= 8 * 500 * 500, "VOC's images stay in batches of eight"
+
+
+# --- files
+
+
+def test_masks_are_palette_pngs_of_classes_or_grey_pngs_of_ids(tmp_path: Path) -> None:
+    model, scoring, image = Placed(), Scoring(window=(16, 24)), Noise().read(0)[0]
+    Image.fromarray(image).save(tmp_path / "a.png")
+    expected = predict_image(model, image, UNIT, scoring)
+    assert len(np.unique(expected)) > 2
+    (path,) = write_masks(model, [tmp_path / "a.png"], tmp_path / "new" / "classes", UNIT, scoring, voc_palette())
+    with Image.open(path) as mask:
+        assert (path.name, mask.mode, mask.size) == ("a.png", "P", (53, 37))
+        assert np.array_equal(np.asarray(mask), expected)
+        assert np.array_equal(np.asarray(mask.convert("RGB")), voc_palette()[expected])
+    (path,) = write_masks(model, [tmp_path / "a.png"], tmp_path / "ids", UNIT, scoring)
+    with Image.open(path) as mask:
+        assert mask.mode == "L" and np.array_equal(np.asarray(mask), train_ids_to_ids(expected))
+
+
+def test_masks_do_not_overwrite_one_another_or_their_image(tmp_path: Path) -> None:
+    for name in ("a.png", "a.jpg"):
+        Image.new("RGB", (9, 9)).save(tmp_path / name)
+    for images, output in (
+        ([tmp_path / "a.png", tmp_path / "a.jpg"], tmp_path / "masks"),
+        ([tmp_path / "a.png"], tmp_path),
+    ):
+        with pytest.raises(ValueError, match=r"a\.png: its mask would overwrite another file"):
+            list(write_masks(Placed(), images, output))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "a.png"]
