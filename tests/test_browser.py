@@ -290,7 +290,7 @@ def test_faults_are_seen(lab: Lab, browser: Any) -> None:
         f"display(Image(data=bytes.fromhex('{PNG.hex()}')))",
         "from tqdm.auto import tqdm\nfor _ in tqdm(range(40)):\n    time.sleep(0.2)",
         "from matplotlib.figure import Figure\n"
-        "from seglib.course.widgets.explorer import Explorer, slider\n"
+        "from seglib.course.explorer import Explorer, slider\n"
         "def draw(fail, size, same):\n"
         "    if fail > 1: raise ValueError('planted in a widget')\n"
         "    return Figure(figsize=(size, size))",
@@ -327,5 +327,5 @@ def test_notebook_runs_in_a_browser(lab: Lab, browser: Any, path: Path) -> None:
         assert len(seen.progress) >= 2, "a bar that grows"
     assert seen.said == []
     assert all(seen.redrawn)
-    if "seglib.course.widgets" in path.read_text(encoding="utf-8"):
+    if "xplorer(" in path.read_text(encoding="utf-8"):
         assert seen.redrawn, "an explorer whose controls move"

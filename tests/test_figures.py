@@ -18,11 +18,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from seglib.course import figures
-from seglib.course.fields import Field, Layer, path_counts, valid_weights
+from seglib.course.fields import Field
 from seglib.course.figures import (
     ablation_architecture,
     ablation_batch_size,
-    ablation_output_stride,
     aspp,
     atrous_convolution,
     cityscapes_evaluation,
@@ -33,8 +32,9 @@ from seglib.course.figures import (
     resnet_multigrid,
     what_others_build,
 )
-from seglib.course.figures.losses_and_imbalance import one_pixel, weight_correlation
-from seglib.course.figures.style import BLUE, GREEN, INK, MAX_PNG_BYTES, SERIES, VERMILION, VOID, series
+from seglib.course.figures.losses_and_imbalance import one_pixel
+from seglib.course.figures.style import BLUE, GREEN, INK, MAX_PNG_BYTES, VERMILION, series
+from seglib.data import VOID
 from seglib.losses import cross_entropy, focal
 from seglib.metrics import ConfusionMatrix
 from seglib.models import ResNet
@@ -70,7 +70,7 @@ CLASS_HISTORY = pd.DataFrame(
     pd.Index([10, 20, 40], name="iteration"),
     CLASSES[:4],
 )
-SCORES = ConfusionMatrix.from_matrix(np.diag([5, 6, 0, 7, 8])).compute()  # "tree" is absent
+BARS = {"sky": 0.5, "road": 0.3, "tree": NAN, "car": 0}
 EFFECTS = pd.DataFrame.from_dict(
     {
         "4": (5, -0.02, -0.03, -0.01, -0.128, "confirmed"),
@@ -83,6 +83,7 @@ EFFECTS = pd.DataFrame.from_dict(
     columns=["n", "difference", "low", "high", "paper difference", "effect"],
 )
 GRID = pd.DataFrame([[0.5, 0.6], [NAN, 0.7]], ["a", "b"], ["4", "5"])
+WORDS = GRID.map("{:.1%}\nmore".format)
 GAINS = pd.DataFrame({"difference": [2.0, 4.0], "low": [1.0, NAN], "high": [3.0, NAN]}, index=[1, 20])
 POINTS = pd.DataFrame({"size": [10.0, 20.0, 900.0], "ratio": [0.3, NAN, 0.9]}, ["lamp", "fence", "car"])
 ENDS = POINTS.assign(low=0.2, high=[0.4, 0.5, NAN])
@@ -97,57 +98,47 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "show_panels": lambda: figures.show_panels(dict.fromkeys("abcd", IMAGE), legend={"sky": (0, 0, 9)}),
     "show_labels": lambda: figures.show_labels({"a": LABEL, "b": PREDICTION}, CLASSES, PALETTE),
     "show_fields": lambda: figures.show_fields(FIELDS, {"one": (Field(7, 2, -3), 2, 6)}),
-    "show_fields without frames": lambda: figures.show_fields(FIELDS),
-    "show_path_counts": lambda: figures.show_path_counts({"2, 2": path_counts([Layer(3, 1, 2)] * 2)}),
+    "show_influence": lambda: figures.show_influence({"a": np.eye(5), "b": np.eye(5) / 9}, 1, 1),
+    "show_influence without a mark": lambda: figures.show_influence({"a": torch.eye(5, dtype=torch.float64)}),
     "training_curves": lambda: figures.training_curves(HISTORY),
     "training_curves of two runs": lambda: figures.training_curves({"a": HISTORY, "b": HISTORY}),
     "training_curves without mIoU": lambda: figures.training_curves(HISTORY.drop(columns="miou")),
-    "line_chart": lambda: figures.line_chart((1, 5), {"a": [0.2, 0.4], 8: [[0.2, 0.4]] * 2}, "x", "y", log=True),
-    "iou_bars": lambda: figures.iou_bars(SCORES, CLASSES, SCORES, ("ours", "theirs")),
+    "line_chart": lambda: figures.line_chart(
+        (1, 20), {"": {"a": [0.2, 0.4], 8: [[0.2, 0.5]] * 2, "b": GAINS / 10, "c": 0.3}}, "x", "y", log="x"
+    ),
+    "line_chart in panels": lambda: figures.line_chart(
+        (8, 16), {"s": {"toy": [4, 2]}, "B": {"toy": [40, 20], "paper": [900, NAN]}}, "x", log="xy", percent=False
+    ),
+    "score_bars with means": lambda: figures.score_bars({"a": BARS, "b": BARS}, means=True),
+    "score_bars of numbers": lambda: figures.score_bars({"a": {"bus": 2.0}, "b": {"bus": 1.0}}, percent=False),
     "class_share_bars": lambda: figures.class_share_bars([1, 10, 0, 1000, 5], CLASSES),
     "confusion_heatmap": lambda: figures.confusion_heatmap(np.eye(5), CLASSES),
-    "seed_dots": lambda: figures.seed_dots({"a": np.ones((2, 5)) / 2, "b": np.ones((1, 5)) / 3}, CLASSES),
-    "study_dots": lambda: figures.study_dots({"base": [0.5, 0.6], "later": [], "once": [0.4]}, "base"),
+    "seed_dots": lambda: figures.seed_dots({"a": CLASS_HISTORY, "b": CLASS_HISTORY[:1]}),
+    "seed_dots of a study": lambda: figures.seed_dots({"": {"base": [0.5, 0.6], "no": [], "1": [0.4]}}, base="base"),
     "effects_figure": lambda: figures.effects_figure(EFFECTS),
     "effects_figure without a run": lambda: figures.effects_figure(EFFECTS[3:].assign(n=0)),
-    "difference_map": lambda: figures.difference_map(pd.DataFrame([[0.1, NAN], [-0.2, 0.001]], columns=["x", "y"])),
+    "difference_map": lambda: figures.difference_map({"": GRID - 0.55}),
+    "difference_map with texts": lambda: figures.difference_map({"a": GRID - 0.5}, {"a": WORDS}),
     "class_curves": lambda: figures.class_curves(CLASS_HISTORY),
     "score_bars": lambda: figures.score_bars({"folds": {"1": 0.5, "2": 0.6}, "means": {"all": 0.65}}),
     "scatter_named": lambda: figures.scatter_named({"": {"ours": POINTS, "theirs": POINTS / 2}}),
     "scatter_named in panels": lambda: figures.scatter_named({"a": {"x": POINTS, "y": ENDS}, "b": {"x": ENDS[:0]}}),
     "scatter_named without a run": lambda: figures.scatter_named({"": {"ours": POINTS * NAN}}),
     "01 show_numbers": lambda: fcn_basics.show_numbers({"a": np.eye(3) - 0.5, "large": np.zeros((13, 13))}, digits=1),
-    "01 show_label_pixels": lambda: fcn_basics.show_label_pixels(
-        dict.fromkeys("ab", LABEL[8:11, 59:62]), *LOOK.values()
-    ),
+    "01 show_label_pixels": lambda: fcn_basics.show_label_pixels({"a": LABEL[8:11, 59:62]}, *LOOK.values()),
     "02 show_maps": lambda: atrous_convolution.show_maps({"coarse": np.ones((2, 3)), "fine": np.ones((5, 9))}),
     "03 dilation_chart": lambda: resnet_multigrid.dilation_chart({"a": ResNet(50, 8, width=4).dilations()}),
-    "03 cost_bars": lambda: resnet_multigrid.cost_bars((32, 8), {"a": (1.0, 4.0), "b": (2.0, 3.0)}),
     "04 show_taps": lambda: aspp.show_taps((2, 6), 9),
-    "04 show_influence": lambda: aspp.show_influence({"a": np.eye(5), "b": np.eye(5) / 9}, 1, 1),
     "05 wipe": lambda: decoder.wipe(IMAGE, LABEL, PREDICTION, LABEL, **LOOK),
     "07 show_regions": lambda: cityscapes_evaluation.show_regions({"a": (IMAGE, IDS)}, {26: "car", 5: "dynamic"}),
     "07 show_coverage": lambda: cityscapes_evaluation.show_coverage({"a": LABEL % 4 + 1, "b": LABEL * 0 + 1}, (9, 9)),
     "07 show_at_one_scale": lambda: cityscapes_evaluation.show_at_one_scale({"a": IMAGE, "b": IMAGE[:30, :20]}),
-    "07 aspect_arrows": lambda: cityscapes_evaluation.aspect_arrows({"bus": 2.0}, {"bus": 1.0}, ("one", "two")),
     "08 batch_noise": lambda: ablation_batch_size.batch_noise({2: P, 8: P / 2}, {"early": {2: 0.4, 8: 0.2}}),
     "08 running_mean_figure": lambda: ablation_batch_size.running_mean_figure(4, 0.1, 2),
-    "09 against_stride": lambda: ablation_output_stride.against_stride(
-        (8, 16), {"s": {"toy": [4, 2]}, "B": {"toy": [40, 20], "paper": [900, NAN]}}
-    ),
-    "10 score_grids": lambda: ablation_architecture.score_grids(
-        {"ours": ablation_architecture.Grid(GRID, GRID - 0.5, GRID > 0.6)}
-    ),
-    "10 gain_curves": lambda: ablation_architecture.gain_curves({"ours": GAINS}, {"theirs": 4.8}),
     "10 tap_chart": lambda: ablation_architecture.tap_chart([("a", 2), ("b", 8)], (7, 7), (8, 10)),
-    "11 loss_curves": lambda: losses_and_imbalance.loss_curves(P, {"a": (P, -P), "b": (P**2, -P)}, mark=0.3),
-    "13 dilation_table": lambda: what_others_build.dilation_table(PROFILES, "paper"),
+    "12 loss_curves": lambda: losses_and_imbalance.loss_curves(P, {"a": (P, -P), "b": (P**2, -P)}),
+    "15 dilation_table": lambda: what_others_build.dilation_table(PROFILES, "paper"),
 }
-
-
-def rendered(figure: Figure) -> np.ndarray:
-    figure.savefig(buffer := io.BytesIO(), format="png", dpi=figure.dpi)
-    return np.asarray(Image.open(buffer).convert("RGB"))
 
 
 def legend_names(figure: Figure, which: int = 0) -> list[str]:
@@ -179,25 +170,9 @@ def test_figure(name: str) -> None:
         assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
 
 
-def test_every_figure_is_among_them() -> None:
-    """A figure is a function that `styled` wraps or that is made of one; helpers return other things."""
-    modules = {name: module for name, module in vars(figures).items() if isinstance(module, type(np))}
-    drawn = {
-        name
-        for module in modules.values()
-        for name, function in vars(module).items()
-        if getattr(function, "__module__", None) == module.__name__
-        and getattr(function, "__annotations__", {}).get("return") is Figure
-    }
-    assert drawn == {name.lstrip("0123456789 ").split(" ")[0] for name in FIGURES}
-
-
-def test_png_refuses_an_empty_alt_text() -> None:
-    with pytest.raises(ValueError, match="alt: expected a sentence"):
-        figures.png(FIGURES["training_curves"](), alt=" ")
-
-
 def test_a_large_png_is_reduced_and_keeps_the_label_colours() -> None:
+    with pytest.raises(ValueError, match="alt: expected a sentence"):
+        figures.png(Figure(), alt=" ")
     label = scene((300, 400))[1]
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3)).astype(np.uint8)
     figure = figures.show_samples([noise] * 2, [label] * 2, **LOOK)
@@ -211,60 +186,50 @@ def test_a_large_png_is_reduced_and_keeps_the_label_colours() -> None:
 
 
 def test_lines_can_be_told_apart_without_colours() -> None:
-    okabe_ito = {"#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442"}
-    assert {look.colour for look in SERIES} <= okabe_ito | {INK}
-    assert len({look.marker for look in SERIES}) == len({look.colour for look in SERIES}) == len(SERIES)
+    """More lines than looks too."""
     assert len({(look.colour, look.marker) for look in series(36)}) == 36
+    figure = figures.line_chart((8, 16), {"": {f"line {i}": [0.1 * i, 0.2] for i in range(7)}}, "x")
+    drawn = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2 and line.get_marker() != "None"]
+    assert len({(line.get_color(), line.get_marker()) for line in drawn}) == 7
 
 
-@pytest.mark.parametrize("count", [1, 7])
-def test_every_line_is_drawn(count: int) -> None:
-    """More lines than looks too, each with a look of its own."""
-    lines = {f"line {i}": [0.1 * i, 0.2] for i in range(count)}
-    for figure in (
-        figures.line_chart((8, 16), lines, "x", "y"),
-        ablation_output_stride.against_stride((8, 16), {"a": {name: [1, 2] for name in lines}}),
-        ablation_architecture.gain_curves({name: GAINS for name in lines}, {}),
-        losses_and_imbalance.loss_curves((0.1, 0.2), {name: (np.ones(2), np.ones(2)) for name in lines}),
-    ):
-        drawn = [line for line in figure.axes[0].lines if str(line.get_label()) in lines]
-        assert (len(drawn) == count and len({(line.get_color(), line.get_marker()) for line in drawn}) == count) or (
-            len({(line.get_color(), line.get_linestyle(), line.get_marker()) for line in drawn}) >= min(count, 6)
-        )
+def test_lines_are_means_of_runs_and_differences_with_their_intervals() -> None:
+    lines = {"runs": [[0.2, 0.4], [0.4, 0.8]], "gain": GAINS, "one": 0.3}
+    figure = figures.line_chart((1, 20), {"": lines}, "x", percent=False)
+    drawn = {str(line.get_label()): list(line.get_ydata()) for line in figure.axes[0].lines}
+    assert drawn["runs, mean of 2"] == pytest.approx([0.3, 0.6])
+    assert drawn["gain"] == [2, 4] and drawn["one"] == [0.3, 0.3]
+    assert legend_names(figure) == ["runs, mean of 2", "gain", "one"]
+    assert figure.axes[0].collections[0].get_datalim(figure.axes[0].transData).intervaly.tolist() == [1, 3]
+
+
+def test_bars_have_the_colours_of_the_legend_and_stand_in_their_rows() -> None:
+    figure = figures.score_bars({"a": BARS, "b": {"road": 0.2, "new": 0.1}}, means=True)
+    names = legend_names(figure)
+    assert names == ["a, mean 26.7%", "b, mean 15.0%"]
+    faces = {patch.get_facecolor(): name[0] for name, patch in zip(names, figure.legends[0].get_patches(), strict=True)}
+    rows = [*BARS, "new"]
+    bars = [
+        (faces[bar.get_facecolor()], rows[round(bar.get_y() + bar.get_height() / 2)], bar.get_width())
+        for bar in figure.axes[0].patches
+    ]
+    expected = [("a", "sky", 0.5), ("a", "road", 0.3), ("a", "tree", 0), ("a", "car", 0), ("b", "road", 0.2)]
+    assert bars == [*expected, ("b", "new", 0.1)]
+    assert texts(figure) == ["50", "30", "absent", "0", "20", "10"]
+
+
+def test_gains_are_blue_and_losses_red() -> None:
+    figure = figures.difference_map({"": pd.DataFrame([[0.1, -0.1], [NAN, 0.004]])})
+    gain, loss = figure.axes[0].images[0].to_rgba(np.array([10.0, -10.0]))
+    assert gain[2] > gain[0] and loss[0] > loss[2] and texts(figure) == ["+10", "-10", "", "0"]
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
 
 
-def test_label_pixels_are_the_palette() -> None:
-    label = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    palette = np.random.default_rng(0).integers(0, 256, (256, 3)).astype(np.uint8)
-    figure = Figure(figsize=(1.28, 1.28), dpi=100)
-    ax = figure.add_axes((0, 0, 1, 1))
-    ax.set_axis_off()
-    pictures.draw_label(ax, label, palette, classes=())
-    np.testing.assert_array_equal(rendered(figure), palette[label].repeat(8, axis=0).repeat(8, axis=1))
-
-
-def test_class_names_lie_on_their_classes() -> None:
-    label = np.zeros((400, 700), np.uint8)
-    label[:, 350:] = 2
-    label[100:300, 400:600] = 3
-    label[0, 0] = 4  # too small to carry a name
-    label[390:] = VOID
-    ax = Figure().add_subplot()
-    pictures.draw_label(ax, label, PALETTE, CLASSES)
-    places = {text.get_text(): text.get_position() for text in ax.texts}
-    assert set(places) == {"sky", "tree", "car"}
-    for name, (x, y) in places.items():
-        around = label[round(y) - 30 : round(y) + 30, round(x) - 30 : round(x) + 30]
-        assert {CLASSES[i] for i in np.unique(around)} == {name}
-
-
 def test_errors_are_marked_in_the_legend_s_colours_and_void_does_not_count() -> None:
     prediction = np.where(LABEL == VOID, 4, PREDICTION)
     figure = figures.show_samples([IMAGE], [LABEL], [prediction], **LOOK)
-    assert legend_names(figure) == ["sky", "road", "tree", "car", "person", "void"]
     faces = [np.round(255 * np.array(patch.get_facecolor()[:3])) for patch in figure.legends[1].get_patches()]
     colours = dict(zip(legend_names(figure, 1), faces, strict=True))
     right = np.where((prediction == LABEL)[..., None], colours["correct"], colours["wrong"])
@@ -273,13 +238,9 @@ def test_errors_are_marked_in_the_legend_s_colours_and_void_does_not_count() -> 
     np.testing.assert_array_equal(figure.axes[3].images[0].get_array(), expected)
     valid = LABEL != VOID
     assert figure.axes[3].get_title(loc="left") == f"errors: {np.mean(LABEL[valid] != prediction[valid]):.1%}"
-    nothing = figures.show_samples([IMAGE], [np.full_like(LABEL, VOID)], [prediction], **LOOK)
-    assert nothing.axes[3].get_title(loc="left") == "errors: all void"
 
 
 def test_samples_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="shorter than"):
-        figures.show_samples([IMAGE, IMAGE], [LABEL, LABEL], titles=["a"], **LOOK)
     with pytest.raises(ValueError, match="shorter than"):
         figures.show_samples([IMAGE, IMAGE], [LABEL, LABEL], [PREDICTION], **LOOK)
     with pytest.raises(ValueError, match=r"image: expected an image and its label maps of one size, .*\(59, 80\)"):
@@ -288,34 +249,11 @@ def test_samples_that_do_not_fit_are_refused() -> None:
         figures.show_samples([IMAGE], [np.full_like(LABEL, 9)], **LOOK)
 
 
-def test_panels_stand_in_order_and_none_is_lost() -> None:
-    panels = {name: np.full((4, 6, 3), value, np.uint8) for name, value in zip("abcde", range(5), strict=True)}
-    figure = figures.show_panels(panels, max_columns=3)
-    drawn = {ax.get_title(loc="left"): ax.images[0].get_array() for ax in figure.axes if ax.images}
-    assert list(drawn) == list(panels) and all(np.array_equal(drawn[name], panels[name]) for name in panels)
-
-
 def test_the_legend_of_label_maps_has_what_is_drawn() -> None:
     maps = {"a": np.array([[0, 2]]), "b": np.array([[2, VOID]])}
     assert legend_names(figures.show_labels(maps, CLASSES, PALETTE)) == ["sky", "tree", "void"]
     colours = figures.class_colours(list(maps.values()), CLASSES, PALETTE)
-    assert {name: tuple(colour) for name, colour in colours.items()} == {
-        "sky": tuple(PALETTE[0]),
-        "tree": tuple(PALETTE[2]),
-        "void": tuple(PALETTE[VOID]),
-    }
-
-
-def test_each_instance_has_its_own_colour_and_stuff_is_grey() -> None:
-    colours = figures.instance_colours(np.array([[7, 26, 26001], [26002, 24001, 7]]))
-    assert (colours[0, :2] == 190).all()
-    assert len({tuple(colours[place]) for place in ((0, 2), (1, 0), (1, 1), (0, 0))}) == 4
-
-
-def test_a_smaller_picture_looks_smaller() -> None:
-    large, small = cityscapes_evaluation.show_at_one_scale({"a": IMAGE * 0, "b": IMAGE[:30, :20] * 0}).axes
-    drawn = [np.asarray(ax.images[0].get_array()) for ax in (large, small)]
-    assert drawn[0].shape == drawn[1].shape and [(picture == 0).sum() / 3 for picture in drawn] == [4800, 600]
+    assert [colour.tolist() for colour in colours.values()] == PALETTE[[0, 2, VOID]].tolist()
 
 
 def test_fields_and_frames_stand_where_they_belong() -> None:
@@ -348,9 +286,7 @@ def test_wipe_shows_before_on_the_left_and_errors_in_the_band() -> None:
     figure = decoder.wipe(np.zeros((20, 40, 3), np.uint8), label, after * 0, after, **LOOK, width=1)
     _, shown, errors = (np.asarray(ax.images[0].get_array()) for ax in figure.axes)
     assert (shown[10, 19] == PALETTE[0]).all() and (shown[10, 20] == PALETTE[1]).all()
-    assert (shown[5, 15] == PALETTE[VOID]).all()
     assert (errors[10, 11] == pictures.WRONG_COLOUR).all() and (errors[10, 28] == pictures.CORRECT_COLOUR).all()
-    assert not (errors[10, 15] == pictures.WRONG_COLOUR).all(), "outside the band"
     # of the band's pixels that count, the ring around the void rim and the ring inside it, the inner one is wrong
     inner, outer = 2 * 18 + 2 * 6, 2 * 22 + 2 * 10
     assert f"{inner / (inner + outer):.1%} without decoder, 0.0% with it" in figure.get_suptitle()
@@ -370,31 +306,16 @@ def test_confusions_are_shares_of_their_rows() -> None:
         figures.confusion_heatmap(matrix, CLASSES)
 
 
-def test_class_curves_are_named_at_their_ends() -> None:
-    figure = figures.class_curves(CLASS_HISTORY)
-    places = {text.get_text(): text.get_position()[1] for text in figure.axes[0].texts}
-    assert set(places) == {"sky 60", "road 61", "car 30", "mean 50"}
-    assert np.diff(sorted(places.values())).min() > 0.04, "no name on another"
-    with pytest.raises(ValueError, match="at least two evaluations, found 1"):
-        figures.class_curves(CLASS_HISTORY[:1])
-
-
 def test_effects_are_drawn_in_points() -> None:
     (ax,) = figures.effects_figure(EFFECTS).axes
     marks: dict[str, list[float]] = {"o": [], "D": []}
     for line in ax.lines:
-        if line.get_marker() in marks and len(line.get_xdata()):
+        if line.get_marker() in marks and np.isfinite(line.get_xdata()).any():
             marks[line.get_marker()].append(round(float(line.get_xdata()[0]), 6))
     assert marks == {"o": [-2.0, 3.0, 0.4], "D": [-12.8, -1.4, -0.7]}, "ours and the paper's"
     assert [text.get_text() for text in ax.texts] == list(EFFECTS.effect)
     assert [text.get_color() for text in ax.texts[:3]] == [GREEN, VERMILION, INK]
     assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first row is on top"
-
-
-def test_gains_are_blue_and_losses_red() -> None:
-    figure = figures.difference_map(pd.DataFrame([[0.1, -0.1], [NAN, 0.004]], ["a", "b"], ["x", "y"]))
-    gain, loss = figure.axes[0].images[0].to_rgba(np.array([10.0, -10.0]))
-    assert gain[2] > gain[0] and loss[0] > loss[2] and texts(figure) == ["+10", "-10", "", "0"]
 
 
 def test_no_name_lies_on_another_or_on_a_mark() -> None:
@@ -416,28 +337,13 @@ def test_dilations_that_differ_are_framed() -> None:
     assert len(framed) == 2 and [text for text in texts(figure) if text.isdigit()] == list("124124118")
 
 
-def test_pixels_that_differ_from_the_label_are_framed() -> None:
-    label, guess = np.array([[0, 1], [VOID, 1]], np.uint8), np.array([[1, 1], [0, 0]], np.uint8)
-    figure = fcn_basics.show_label_pixels({"label": label, "guess": guess}, CLASSES, PALETTE)
-    assert len(figure.axes[0].patches) == 0
-    places = [(box.get_x() + 0.42, box.get_y() + 0.42) for box in figure.axes[1].patches]
-    np.testing.assert_allclose(places, [(0, 0), (1, 1)])
-
-
 # --- what is computed for a figure -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("num_classes", [2, 9])
-def test_cross_entropy_of_one_pixel(num_classes: int) -> None:
-    value, slope = one_pixel(cross_entropy, P, num_classes)
-    np.testing.assert_allclose(value, -np.log(P), atol=2e-6)
-    np.testing.assert_allclose(slope, P - 1, atol=1e-6)
-
-
-@pytest.mark.parametrize("gamma", [0.5, 2.0])
-def test_focal_of_one_pixel(gamma: float) -> None:
-    """Lin et al. 2017, appendix B: dFL/dx = (1 - p)^g (g p log p + p - 1)."""
-    value, slope = one_pixel(partial(focal, gamma=gamma), P, 5)
+@pytest.mark.parametrize(("gamma", "num_classes"), [(0, 2), (0, 9), (0.5, 5), (2, 5)])
+def test_focal_of_one_pixel(gamma: float, num_classes: int) -> None:
+    """Lin et al. 2017, appendix B: dFL/dx = (1 - p)^g (g p log p + p - 1); gamma 0 is cross-entropy."""
+    value, slope = one_pixel(partial(focal, gamma=gamma) if gamma else cross_entropy, P, num_classes)
     np.testing.assert_allclose(value, -((1 - P) ** gamma) * np.log(P), atol=2e-6)
     np.testing.assert_allclose(slope, (1 - P) ** gamma * (gamma * P * np.log(P) + P - 1), atol=2e-6)
 
@@ -450,10 +356,6 @@ def test_a_smoothed_target_is_where_the_pull_ends(smoothed: str) -> None:
     assert slope[0] < 0 < slope[2] and abs(slope[1]) < 1e-6
 
 
-def test_correlation_is_that_of_the_logarithm() -> None:
-    assert weight_correlation(np.array([0.1, 1.0, 10.0, 100.0]), [0.9, 0.6, 0.3, 0.0]) == pytest.approx(-1)
-
-
 def met(rate: int, height: int, width: int) -> np.ndarray:
     """Brute force: for each weight the share of positions at which it lies on the map."""
     count = np.zeros((3, 3))
@@ -463,21 +365,14 @@ def met(rate: int, height: int, width: int) -> np.ndarray:
     return count / (height * width)
 
 
-@pytest.mark.parametrize(("rate", "height", "width"), [(1, 5, 5), (2, 7, 4), (4, 4, 9), (8, 8, 10), (16, 7, 7)])
-def test_use_of_each_weight(rate: int, height: int, width: int) -> None:
-    used = ablation_architecture.tap_use(rate, height, width)
-    np.testing.assert_allclose(used, met(rate, height, width))
-    if height == width:
-        assert used.sum() == pytest.approx(float(valid_weights(height, rate).float().mean()))
-
-
 @pytest.mark.parametrize(
     ("rate", "trained", "scored"), [(8, (7, 7), (8, 10)), (8, (7, 9), (9, 9)), (2, (7, 7), (9, 9)), (4, (4, 4), (8, 9))]
 )
-def test_untrained_products(rate: int, trained: tuple[int, int], scored: tuple[int, int]) -> None:
+def test_use_of_each_weight(rate: int, trained: tuple[int, int], scored: tuple[int, int]) -> None:
     before, after = met(rate, *trained), met(rate, *scored)
-    strange = sum(after[place] for place in np.ndindex(3, 3) if before[place] == 0)
-    assert ablation_architecture.untrained_use(rate, trained, scored) == pytest.approx(strange / after.sum())
+    np.testing.assert_allclose(ablation_architecture.tap_use(rate, *scored), after)
+    strange = after[before == 0].sum() / after.sum()
+    assert ablation_architecture.untrained_use(rate, trained, scored) == pytest.approx(strange)
     assert ablation_architecture.untrained_use(rate, trained, trained) == 0
 
 

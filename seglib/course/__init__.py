@@ -1,32 +1,19 @@
-"""What every notebook does first: seed, device, and a line on what was found."""
+"""The first cell of every notebook: seed, device, and a line on what was found."""
 
 import os
-import re
 from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-NEEDED = (
-    "torch",
-    "torchvision",
-    "numpy",
-    "pillow",
-    "matplotlib",
-    "pandas",
-    "tqdm",
-    "ipywidgets",
-    "jupyterlab",
-    "nbval",
-)
+NOTEBOOK_TOOLS = ("jupyterlab", "nbval")  # that the course needs besides seglib's own dependencies
 
 
 def start(seed: int = 0) -> torch.device:
-    """Seeds torch's generator, picks the device and says what it found.
+    """Seeds torch's generator, picks the device, CUDA where there is one, and says what it found.
 
-    Returns:
-        CUDA where there is one, else the CPU. The choice of data is printed, not made: a recipe names its own.
+    The choice of data is printed, not made: a recipe names its own.
     """
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -45,30 +32,18 @@ def _real_data() -> str:
 
 
 def environment() -> pd.DataFrame:
-    """The packages the course needs: which version is installed, which range seglib accepts, and whether they agree.
-
-    Returns:
-        One row per package with columns package, installed, accepted, fits.
-    """
+    """Lists the packages of the course in columns package, installed, accepted and fits (bool)."""
     from packaging.requirements import Requirement
 
-    accepted = {}
-    for line in metadata.requires("seglib") or []:
-        requirement = Requirement(line)
-        accepted[_canonical(requirement.name)] = requirement.specifier
     rows = []
-    for name in NEEDED:
+    for requirement in map(Requirement, metadata.requires("seglib") or []):
+        if requirement.marker is not None and requirement.name not in NOTEBOOK_TOOLS:
+            continue
         try:
-            version = metadata.version(name)
+            version = metadata.version(requirement.name)
+            fits = requirement.specifier.contains(version, prereleases=True)
         except metadata.PackageNotFoundError:
-            version = None
-        specifier = accepted.get(_canonical(name))
-        fits = version is not None and (specifier is None or specifier.contains(version, prereleases=True))
-        rows.append(
-            {"package": name, "installed": version or "missing", "accepted": str(specifier or "any"), "fits": fits}
-        )
+            version, fits = "missing", False
+        accepted = str(requirement.specifier) or "any"
+        rows.append({"package": requirement.name, "installed": version, "accepted": accepted, "fits": fits})
     return pd.DataFrame(rows)
-
-
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

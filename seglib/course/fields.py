@@ -25,17 +25,11 @@ class Layer(NamedTuple):
 
 
 class Field(NamedTuple):
-    """The receptive fields of a map, in input pixels: output pixel i sees `span(i)`, along either axis.
+    """The receptive fields of a map, in input pixels: output pixel i sees `span(i)`, along either axis."""
 
-    Attributes:
-        size: input pixels from the first to the last that is seen; there may be gaps in between.
-        stride: input pixels between the fields of neighbouring output pixels.
-        start: first input pixel that output pixel 0 sees; negative where it is padding.
-    """
-
-    size: int
-    stride: int
-    start: int
+    size: int  # from the first to the last pixel that is seen; there may be gaps in between
+    stride: int  # between the fields of neighbouring output pixels
+    start: int  # first pixel that output pixel 0 sees; negative where it is padding
 
     def span(self, index: int) -> tuple[int, int]:
         """First and last input pixel that output pixel `index` sees, padding included."""
@@ -44,11 +38,7 @@ class Field(NamedTuple):
 
 
 def theoretical_field(layers: Iterable[Layer]) -> Field:
-    """The receptive field of a chain of layers: every input pixel that can change an output pixel lies inside it.
-
-    A layer of kernel size k and dilation r spans r (k - 1) + 1 pixels of its input, and its input's pixels are `stride`
-    input pixels apart.
-    """
+    """The receptive field of a chain of layers: every input pixel that can change an output pixel lies inside it."""
     size, stride, start = 1, 1, 0
     for layer in layers:
         size += layer.dilation * (layer.kernel_size - 1) * stride
@@ -58,10 +48,9 @@ def theoretical_field(layers: Iterable[Layer]) -> Field:
 
 
 def path_counts(layers: Sequence[Layer]) -> Tensor:
-    """The number of paths from each input pixel of the field to the output pixel, along one axis.
+    """The number of paths from each input pixel of the field to the output pixel, along one axis: (size,) float64.
 
-    (size,) float64. A zero is a pixel inside the field that the output pixel cannot see: gridding. Along both axes the
-    counts are the outer product.
+    A zero is a pixel that the output pixel cannot see: gridding. Along both axes the counts are the outer product.
     """
     counts = torch.ones(1, 1, 1, dtype=torch.float64)
     for layer in reversed(layers):
@@ -71,9 +60,9 @@ def path_counts(layers: Sequence[Layer]) -> Tensor:
 
 
 def backbone_layers(backbone: nn.Module) -> list[Layer]:
-    """The longest way through a backbone (ResNet, MobileNetV2): its convolutions and poolings, without the shortcuts.
+    """The convolutions and poolings of a backbone (ResNet, MobileNetV2) in order, without shortcuts, which see less.
 
-    Shortcuts are 1x1 and see less. Append `Layer(3, 1, rate, rate)` for an ASPP branch after it.
+    Append `Layer(3, 1, rate, rate)` for an ASPP branch after it.
 
     Raises:
         ValueError: if a layer's kernel, stride, dilation or padding differs between the axes.
@@ -92,15 +81,15 @@ def backbone_layers(backbone: nn.Module) -> list[Layer]:
 def effective_field(network: nn.Module, images: Tensor, row: int, column: int) -> Tensor:
     """The influence of each input pixel on one output pixel: the gradient's magnitude (Luo et al. 2016, section 3).
 
+    The absolute gradient of the sum of the output's channels, summed over the C channels and averaged over the images:
+    (H, W) with largest value 1.
+
     Args:
         network: (B, C, H, W) -> (B, K, h, w), or a backbone, whose last map is taken; in evaluation mode: batch norm
             in training mode would let every pixel of the batch see every other.
-        images: (B, C, H, W), such as `torch.randn`; the magnitude is averaged over them.
-        row: of the output pixel, whose K channels are added.
+        images: (B, C, H, W), such as `torch.randn`.
+        row: of the output pixel.
         column: of the output pixel.
-
-    Returns:
-        (H, W), the absolute gradient summed over the C channels, averaged over the images. Largest value 1.
 
     Raises:
         ValueError: if the network is in training mode, or the output has no such pixel.
@@ -119,28 +108,21 @@ def effective_field(network: nn.Module, images: Tensor, row: int, column: int) -
 
 
 def settle_batch_norm(network: nn.Module, images: Tensor) -> None:
-    """Gives batch norm the statistics of `images`, and leaves the network in evaluation mode; weights stay.
+    """Gives batch norm the statistics of `images`, and leaves the network in evaluation mode.
 
-    An untrained network needs it: with batch norm's first statistics, mean 0 and variance 1, its values grow from unit
-    to unit, and the last units count for more than they do in training.
+    Without them the values of an untrained network grow from unit to unit.
     """
     reestimate_batch_norm(network, [images], lambda pixels: pixels)
     network.eval()
 
 
 def effective_size(field: Tensor) -> float:
-    """Side in pixels of a square with as many pixels as the effective field has (Luo et al. 2016, section 3).
-
-    field: (H, W) as `effective_field` returns it.
-    """
+    """Side in pixels of a square with as many pixels as an effective field (H, W) has (Luo et al. 2016, section 3)."""
     return float((field > EFFECTIVE_PART * field.max()).sum()) ** 0.5
 
 
 def valid_weights(side: int, rate: int) -> Tensor:
-    """The number of the nine weights of a 3x3 kernel that meet the map, and not its zero padding, at each position.
-
-    (side, side) int64, for a map of side x side pixels and an atrous rate of at least 1, padded to keep its size.
-    """
+    """The number of the nine weights of a 3x3 kernel that meet a map and not its padding: (side, side) int64."""
     ones = torch.ones(1, 1, side, side)
     return F.conv2d(ones, torch.ones(1, 1, 3, 3), padding=rate, dilation=rate)[0, 0].long()
 

@@ -15,17 +15,12 @@ IMAGE_MEAN, VOID_COUNTED = "mean over frames", "void counted"
 def miou_by_protocol(
     model: nn.Module, dataset: SegmentationDataset, normalisation: Normalisation = IMAGENET
 ) -> dict[str, float]:
-    """mIoU in 0..1 of the same weights under five protocols; only the first is Cityscapes' own.
+    """mIoU in 0..1 of a model in evaluation mode under five protocols; only the first is Cityscapes' own.
 
     "full resolution": whole frames, scored at the labels' size, one matrix over the set, void left out. Each of the
     others changes one thing. "half resolution": frame and label are halved first. "centre crop": of each frame only the
-    square in its middle is predicted and scored. "mean over frames": a matrix and a mean for each frame, and the mean
-    of those. "void counted": a class predicted where the label is void counts as a wrong prediction of that class.
-
-    Args:
-        model: in evaluation mode.
-        dataset: without a transform.
-        normalisation: the model's.
+    square in its middle is predicted and scored. "mean over frames": the mean of the frames' own mIoU. "void counted":
+    a class predicted where the label is void counts as a wrong prediction of that class.
     """
     k = dataset.num_classes
     matrices = {name: ConfusionMatrix(k, dataset.ignore_index) for name in (FULL, HALF, CENTRE)}
@@ -42,11 +37,8 @@ def miou_by_protocol(
         for name, part in ((HALF, halve(image, label)), (CENTRE, cut_centre(image, label))):
             matrices[name].update(part[1], predict_image(model, part[0], normalisation))
     scores = {name: matrix.compute().miou for name, matrix in matrices.items()}
-    # a frame that is void throughout has no mean
-    return scores | {
-        IMAGE_MEAN: float(np.nanmean(frame_means)),
-        VOID_COUNTED: with_void.compute().mean_iou_over(range(k)),
-    }
+    scores[IMAGE_MEAN] = float(np.nanmean(frame_means))  # a frame that is void throughout has no mean
+    return scores | {VOID_COUNTED: with_void.compute().mean_iou_over(range(k))}
 
 
 def halve(image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,12 +11,10 @@ from seglib.course.figures.charts import (
     confusion_heatmap,
     difference_map,
     effects_figure,
-    iou_bars,
     line_chart,
     scatter_named,
     score_bars,
     seed_dots,
-    study_dots,
     training_curves,
 )
 from seglib.course.figures.pictures import (
@@ -24,9 +22,9 @@ from seglib.course.figures.pictures import (
     error_map,
     instance_colours,
     show_fields,
+    show_influence,
     show_labels,
     show_panels,
-    show_path_counts,
     show_samples,
     tint_band,
 )
@@ -34,7 +32,7 @@ from seglib.course.figures.style import png
 
 __all__ = [
     "class_colours", "class_curves", "class_share_bars", "confusion_heatmap", "difference_map",
-    "effects_figure", "error_map", "instance_colours", "iou_bars", "line_chart", "png", "scatter_named",
-    "score_bars", "seed_dots", "show_fields", "show_labels", "show_panels", "show_path_counts", "show_samples",
-    "study_dots", "tint_band", "training_curves",
+    "effects_figure", "error_map", "instance_colours", "line_chart", "png", "scatter_named", "score_bars",
+    "seed_dots", "show_fields", "show_influence", "show_labels", "show_panels", "show_samples", "tint_band",
+    "training_curves",
 ]  # fmt: skip

@@ -1,91 +1,13 @@
-"""Figures of notebook 10: grids of rows, the taps of a kernel that meet the map, gains along borders."""
+"""The chart and the explorer of notebook 10: the taps of a kernel that meet the map."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
 
-from seglib.course.figures.charts import draw_gains
-from seglib.course.figures.style import BLUE, GREY, INK, RULE, VERMILION, name_columns, series, styled
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of two factors, for example multi-grid x last block; all three have the same rows and columns.
-
-    Attributes:
-        scores: mIoU in 0..1, nan where a row is not run.
-        gains: difference to the base row in -1..1, nan likewise.
-        sure: true where the interval of the difference is on one side of zero.
-    """
-
-    scores: pd.DataFrame
-    gains: pd.DataFrame
-    sure: pd.DataFrame
-
-
-@styled
-def score_grids(grids: Mapping[str, Grid]) -> Figure:
-    """Heat maps side by side, on one scale: each cell's mIoU, below it the points over the base row, which colour it.
-
-    grids: title -> grid. Bold is what is `sure`; cells that are not run are hatched.
-    """
-    largest = max(1.0, *(100 * grid.gains.abs().max(axis=None) for grid in grids.values()))
-    rows, columns = next(iter(grids.values())).scores.shape
-    size = (1.6 + (0.9 + 0.9 * columns) * len(grids), 1.2 + 0.62 * rows)
-    figure, axes = plt.subplots(1, len(grids), squeeze=False, figsize=size)
-    for ax, (title, grid) in zip(axes[0], grids.items(), strict=True):
-        points, scores = 100 * grid.gains.to_numpy(float), 100 * grid.scores.to_numpy(float)
-        texts = [[_cell_text(*cell) for cell in zip(*row, strict=True)] for row in zip(scores, points, strict=True)]
-        drawn = draw_gains(ax, points, largest, texts, bold=grid.sure.to_numpy())
-        for row, column in np.argwhere(np.isnan(scores)):
-            style = {"facecolor": "white", "edgecolor": RULE, "hatch": "///", "lw": 0}
-            ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **style))
-        ax.set_xticks(range(columns), list(grid.scores.columns))
-        ax.set_yticks(range(rows), list(grid.scores.index))
-        ax.set_xlabel(grid.scores.columns.name or "")
-        ax.set_title(title)
-    axes[0, 0].set_ylabel(grid.scores.index.name or "")
-    figure.colorbar(drawn, ax=axes[0, -1], label="points over the base row")
-    if any(grid.scores.isna().any(axis=None) for grid in grids.values()):
-        hatched = Patch(facecolor="white", edgecolor=GREY, hatch="///", label="not run")
-        figure.legend(handles=[hatched], loc="outside lower right")
-    return figure
-
-
-def _cell_text(score: float, gain: float) -> str:
-    if np.isnan(score):
-        return ""
-    return f"{score:.1f}" + ("" if np.isnan(gain) else f"\n{gain:+.1f}" if gain else "\nbase")
-
-
-@styled
-def gain_curves(gains: Mapping[str, pd.DataFrame], published: Mapping[str, float]) -> Figure:
-    """The gain within bands along the boundaries, in points, against the width of the band; shaded: the interval.
-
-    Args:
-        gains: name -> a line per width in pixels (the index), with columns difference, low and high (nan where there is
-            no interval).
-        published: name -> a gain whose width is not stated; drawn across all widths.
-    """
-    figure, ax = plt.subplots(figsize=(7.5, 4))
-    ax.axhline(0, color=GREY, linewidth=1)
-    for (name, table), look in zip(gains.items(), series(len(gains)), strict=True):
-        ax.plot(table.index, table.difference, marker=look.marker, color=look.colour, linewidth=2, label=name)
-        ax.fill_between(table.index, table.low, table.high, color=look.colour, alpha=0.15, linewidth=0)
-    for (name, gain), look in zip(published.items(), series(len(published) + 1)[1:], strict=True):
-        ax.axhline(gain, color=INK, linewidth=1.2, linestyle=look.dash, label=f"{name}: {gain:+.1f}")
-    ax.set_xticks(sorted({width for table in gains.values() for width in table.index}))
-    ax.set_xlabel("width of the band (pixels)")
-    ax.set_ylabel("points of mIoU within the band")
-    ax.grid(axis="y")
-    figure.legend(loc="outside lower center", ncols=2)
-    return figure
+from seglib.course.explorer import MULTI_GRIDS, Explorer, slider
+from seglib.course.figures.charts import score_bars
+from seglib.course.figures.style import GREY
 
 
 def tap_use(rate: int, height: int, width: int) -> np.ndarray:
@@ -106,36 +28,58 @@ def untrained_use(rate: int, trained: tuple[int, int], scored: tuple[int, int]) 
     return float(there[used == 0].sum() / there.sum())
 
 
-@styled
 def tap_chart(rates: Sequence[tuple[str, int]], trained: tuple[int, int], scored: tuple[int, int]) -> Figure:
-    """The part of each 3x3 kernel that meets the map: bars in training, frames in scoring, marks for untrained weights.
+    """The share of the nine taps of each 3x3 kernel that meet the map, in training and in scoring; dashed: a 1x1.
+
+    A third bar, where there is one, is the share of the products in scoring whose weights were never trained.
 
     Args:
-        rates: name and atrous rate of the convolutions in order.
-        trained: height and width of the map in training.
-        scored: height and width of the map in scoring.
+        rates: name and atrous rate of each convolution.
+        trained: height and width of the map.
+        scored: height and width of the map.
     """
-    figure, ax = plt.subplots(figsize=(max(7.5, 2 + 0.55 * len(rates)), 4.2))
-    for x, (_, rate) in enumerate(rates):
-        ax.bar(x, tap_use(rate, *trained).mean(), width=0.7, color=BLUE)
-        ax.bar(x, tap_use(rate, *scored).mean(), width=0.7, facecolor="none", edgecolor=INK, linewidth=1.2)
-        if strangers := untrained_use(rate, trained, scored):  # above the axis: their share is of another whole
-            ax.plot(x, 1.06, "X", color=VERMILION, markersize=8)
-            ax.text(x, 1.11, f"{strangers:.0%}", ha="center", fontsize=8, color=VERMILION)
-        ax.text(x, 0.02, str(rate), ha="center", fontsize=8, color="white", weight="bold")
-    ax.axhline(1 / 9, color=GREY, linewidth=1, linestyle="--")
-    ax.text(len(rates) - 0.45, 1 / 9, " a 1x1", fontsize=8, color=GREY, va="center")
-    name_columns(ax, [name for name, _ in rates])
-    ax.set_xlim(-0.6, len(rates) - 0.4)
-    ax.set_ylim(0, 1.2)
-    ax.set_yticks((0, 0.25, 0.5, 0.75, 1))
-    ax.yaxis.set_major_formatter("{x:.0%}")
-    ax.set_ylabel("share of the nine taps on the map")
-    ax.grid(axis="y")
-    handles = [
-        Patch(color=BLUE, label=f"training, map {trained[0]} x {trained[1]}; in it the rate"),
-        Patch(facecolor="none", edgecolor=INK, label=f"scoring, map {scored[0]} x {scored[1]}"),
-        Line2D([], [], linestyle="", marker="X", color=VERMILION, label="products with weights never trained"),
-    ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=3)
+    rows = {f"{name}: rate {rate}": rate for name, rate in rates}
+    strangers = {row: untrained_use(rate, trained, scored) for row, rate in rows.items()}
+    groups = {
+        f"training, map {trained[0]} x {trained[1]}": {row: tap_use(r, *trained).mean() for row, r in rows.items()},
+        f"scoring, map {scored[0]} x {scored[1]}": {row: tap_use(r, *scored).mean() for row, r in rows.items()},
+    }
+    if any(strangers.values()):
+        groups["products with weights never trained"] = {row: share for row, share in strangers.items() if share}
+    figure = score_bars(groups, "share of the nine taps on the map")
+    figure.axes[0].axvline(1 / 9, color=GREY, linestyle="--", linewidth=1)
     return figure
+
+
+SIDES = (65, 97, 129, 161, 257, 321, 513)
+OUTPUT_STRIDE = 16
+
+
+def cascade_rates(multi_grid: tuple[int, ...], last_block: int) -> list[tuple[str, int]]:
+    """Name and rate of every unit of blocks 4 to `last_block` (at most 7) at output stride 16 (v3 Figure 3 (b)).
+
+    The base rate is 2 in block 4 and doubles from block to block; a unit's is that times its entry of the multi-grid.
+    """
+    return [
+        (f"block {block}, unit {unit}", 2 ** (block - 3) * entry)
+        for block in range(4, last_block + 1)
+        for unit, entry in enumerate(multi_grid, start=1)
+    ]
+
+
+def show_cascade(multi_grid: tuple[int, ...], last_block: int, crop: int, image: int) -> Figure:
+    """`tap_chart` for blocks 4 to `last_block`, trained on crops and scored on images of these sides in pixels."""
+    trained, scored = -(-crop // OUTPUT_STRIDE), -(-image // OUTPUT_STRIDE)
+    return tap_chart(cascade_rates(multi_grid, last_block), (trained, trained), (scored, scored))
+
+
+def cascade_explorer() -> Explorer:
+    """Sliders for multi-grid, depth, crop and image."""
+    return Explorer(
+        show_cascade,
+        "The share of the nine taps on the map, and of the products whose weights met only padding in training.",
+        multi_grid=slider("multi-grid", MULTI_GRIDS, (1, 2, 4)),
+        last_block=slider("last block", (4, 5, 6, 7), 7),
+        crop=slider("crop", SIDES, 513, " pixels"),
+        image=slider("image", SIDES, 513, " pixels"),
+    )

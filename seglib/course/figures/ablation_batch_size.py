@@ -1,4 +1,4 @@
-"""Figures of notebook 08, sections on the noise of batch statistics and on their running mean."""
+"""Figures and explorer of notebook 08: the noise of batch statistics, and their running mean."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from seglib.course.figures.style import BLUE, GREY, INK, VERMILION, scale_log, series, styled
+from seglib.course.explorer import Explorer, slider
+from seglib.course.figures.charts import draw_line, scale
+from seglib.course.figures.style import BLUE, GREY, INK, VERMILION, series, styled
 
 STEPS, SETTLED = 500, 400  # the error of the running mean is taken over the steps after SETTLED
 MOVES = (100, 300)  # between these steps the weights change, and the true mean with them
@@ -30,20 +32,16 @@ def batch_noise(samples: Mapping[int, np.ndarray], spreads: Mapping[str, Mapping
         left.fill_between(edges, -height, top, step="post", color=BLUE, alpha=0.6)
         left.text(edges[0], -height + 0.12, f"{size}", fontsize=9, color=INK)
     left.axvline(0, color=GREY, linewidth=1)
-    left.set_yticks([])
-    left.set_ylabel("batch size")
-    left.set_xlabel("batch mean, in standard deviations of the channel")
+    left.set(yticks=[], ylabel="batch size", xlabel="batch mean, in standard deviations of the channel")
     left.set_title(f"the means of {len(means):,} batches each")
-    for (layer, line), look in zip(spreads.items(), series(len(spreads)), strict=True):
-        style = {"color": look.colour, "marker": look.marker, "markersize": 5, "linewidth": 1.5}
-        right.plot(list(line), list(line.values()), label=layer, **style)
-    values = [value for line in spreads.values() for value in line.values()]
-    sizes = np.array(list(line))
-    right.plot(sizes, 1.3 * max(values) * np.sqrt(sizes[0] / sizes), color=GREY, linewidth=1, linestyle="--")
-    scale_log(right, sizes, values)
-    right.set_xlabel("batch size")
-    right.set_title("spread of the batch mean")
-    right.grid(axis="y", which="both")
+    sizes = list(samples)
+    highest = 1.3 * max(line[sizes[0]] for line in spreads.values())
+    lines = {layer: [line[size] for size in sizes] for layer, line in spreads.items()}
+    for (layer, values), look in zip(lines.items(), series(len(lines)), strict=True):
+        draw_line(right, sizes, values, look, layer)
+    right.plot(sizes, highest * np.sqrt(sizes[0] / np.array(sizes)), color=GREY, linewidth=1, linestyle="--")
+    scale(right, sizes, "xy")
+    right.set(xlabel="batch size", title="spread of the batch mean")
     right.legend(loc="lower left")
     return figure
 
@@ -76,12 +74,23 @@ def running_mean_figure(batch_size: int, momentum: float, shift: float) -> Figur
     figure, ax = plt.subplots(figsize=(8, 3.2))
     ax.plot(means, ".", color=GREY, markersize=3, alpha=0.5, label="mean of a batch")
     ax.plot(truth, color=INK, linewidth=1.5, linestyle="--", label="true mean")
-    ax.plot(running, color=VERMILION, linewidth=2, label="running mean")
+    ax.plot(running, color=VERMILION, label="running mean")
     error = error_at_end(truth, running)
     ax.set_title(f"In the last {STEPS - SETTLED} steps the running mean is off by {error:.2f} standard deviations.")
-    ax.set_xlabel("step")
-    ax.set_ylabel("activation")
-    ax.set_xlim(0, STEPS)
-    ax.set_ylim(-2, 5)
+    ax.set(xlabel="step", ylabel="activation", xlim=(0, STEPS), ylim=(-2, 5))
     figure.legend(loc="outside right upper")
     return figure
+
+
+MOMENTA = (0.5, 0.1, 0.03, 0.01, 0.003, 0.0003)
+
+
+def running_mean_explorer() -> Explorer:
+    """Sliders for batch size, momentum and the way that training moves the mean."""
+    return Explorer(
+        running_mean_figure,
+        "One channel with one value per image. Dots: means of batches; dashed: the true mean; line: the running mean.",
+        batch_size=slider("batch size", (1, 2, 4, 8, 16, 64), 4),
+        momentum=slider("momentum", MOMENTA, 0.1),
+        shift=slider("mean moves by", (0.0, 1.0, 2.0), 2.0),
+    )

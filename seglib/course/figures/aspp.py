@@ -1,13 +1,12 @@
-"""Figures of notebook 04, sections on the taps of ASPP's branches and on what one pixel of its output sees."""
+"""The figure and the explorer of notebook 04: the taps of ASPP's branches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from seglib.course.explorer import Explorer, slider
 from seglib.course.fields import valid_weights
 from seglib.course.figures.pictures import draw_panels
 from seglib.course.figures.style import BLUE, GREY, PALE, VERMILION, styled
@@ -42,24 +41,25 @@ def show_taps(rates: Sequence[int], side: int, row: int | None = None, column: i
     return figure
 
 
-@styled
-def show_influence(influences: Mapping[str, np.ndarray], row: int, column: int) -> Figure:
-    """The influence of each pixel of an input map on one pixel of the output, on one logarithmic scale.
+SIDES = (7, 17, 25, 33, 65)  # of crops of 97, 257, 385 and 513 at output stride 16, and of 513 at 8
+RATES = range(1, 37)
 
-    Args:
-        influences: title -> (H, W) magnitudes, 0 where nothing is seen.
-        row: of the output pixel.
-        column: of the output pixel.
-    """
-    largest = max(float(values.max()) for values in influences.values())
-    norm = LogNorm(largest * 1e-4, largest, clip=True)
-    figure, axes = draw_panels(list(influences), max_columns=len(influences), width=2.75)
-    for ax, values in zip(axes, influences.values(), strict=True):
-        ax.set_facecolor(PALE)
-        drawn = ax.imshow(np.ma.masked_equal(values, 0), norm=norm, cmap="viridis_r")
-        ax.plot(column, row, "o", color=VERMILION, markersize=9, markerfacecolor="none", markeredgewidth=2)
-        ax.set_xlabel(f"{np.count_nonzero(values)} of {values.size} pixels seen", fontsize=9)
-    bar = figure.colorbar(drawn, ax=axes[-1], shrink=0.8, label="influence")
-    bar.set_ticks([largest * 1e-4, largest], labels=["weak", "strong"])
-    bar.minorticks_off()
-    return figure
+
+def show_taps_at(rate_1: int, rate_2: int, rate_3: int, side: int, down: int, across: int) -> Figure:
+    """The taps of three 3x3 kernels around the pixel that lies `down` and `across` per cent into a map."""
+    row, column = (round(part / 100 * (side - 1)) for part in (down, across))
+    return show_taps((rate_1, rate_2, rate_3), side, row, column)
+
+
+def aspp_rate_explorer() -> Explorer:
+    """Sliders for three rates, the side of the map and the pixel."""
+    return Explorer(
+        show_taps_at,
+        "The nine taps of each rate around one pixel: squares lie on the map, crosses in its zero padding.",
+        rate_1=slider("rate 1", RATES, 6),
+        rate_2=slider("rate 2", RATES, 12),
+        rate_3=slider("rate 3", RATES, 18),
+        side=slider("side of the map", SIDES, 33),
+        down=slider("down", range(0, 101, 10), 50, "%"),
+        across=slider("across", range(0, 101, 10), 50, "%"),
+    )

@@ -1,4 +1,4 @@
-"""Charts: training curves, scores per class, rows of a study, seeds and their spread."""
+"""Charts: lines, bars, heat maps, seeds and their spread, rows of a study, named marks."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,32 +7,39 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import PowerNorm, TwoSlopeNorm
+from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
+from matplotlib.patches import Patch
+from matplotlib.ticker import NullLocator
+from matplotlib.transforms import Bbox
 
 from seglib.course.figures.style import (
     BLUE,
     GREEN,
     GREY,
     INK,
-    ORANGE,
     PALE,
     RULE,
     VERMILION,
+    Look,
     halo,
+    legend_columns,
     name_columns,
     name_rows,
     series,
     styled,
+    write_per_cent,
     write_plainly,
 )
-from seglib.metrics import Scores
 
-LETTER_SHARE = 0.014  # of a panel's width
+NAME_PLACES = (((6, 0), "left"), ((-6, 0), "right"), ((0, 10), "center"), ((0, -10), "center"))  # in points
 MOST_MARKS = 24  # on a line, beyond which marks run into each other
+LONG_NAME = 36  # of a line, which stands below the chart and not beside it
+MOST_CLASSES = 12  # of a confusion matrix whose percentages are written in
 VERDICT_COLOURS = {"confirmed": GREEN, "contradicted": VERMILION, "higher": BLUE, "lower": BLUE}
+
+Line = Sequence[float] | np.ndarray | pd.DataFrame | float
 
 
 @styled
@@ -50,15 +57,14 @@ def training_curves(histories: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Fig
         evaluated = history.reindex(columns=["iteration", "miou"]).dropna()
         smooth = loss.loss.rolling(max(1, len(loss) // 20), min_periods=1, center=True).mean()
         axes[0].plot(loss.iteration, loss.loss, color=look.colour, alpha=0.25, linewidth=1)
-        axes[0].plot(loss.iteration, smooth, color=look.colour, linewidth=2, label=name)
-        axes[1].plot(rate.iteration, rate.lr, color=look.colour, linewidth=2)
+        axes[0].plot(loss.iteration, smooth, color=look.colour, label=name)
+        axes[1].plot(rate.iteration, rate.lr, color=look.colour)
         if len(evaluated):
-            line = {"color": look.colour, "marker": look.marker, "linewidth": 2, "markersize": 4, "clip_on": False}
-            axes[2].plot(evaluated.iteration, evaluated.miou, **line)
+            axes[2].plot(evaluated.iteration, evaluated.miou, color=look.colour, marker=look.marker, clip_on=False)
             best = evaluated.loc[evaluated.miou.idxmax()]
             titles[2] = f"validation mIoU, best {best.miou:.1%} at {best.iteration:.0f}"
     axes[1].yaxis.set_major_formatter("{x:g}")
-    axes[2].yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    write_per_cent(axes[2].yaxis)
     end = max(history.iteration.max() for history in runs.values())
     for ax, title in zip(axes, titles, strict=True):
         ax.set(title=title, xlabel="iteration", xlim=(0, end + 1))
@@ -73,185 +79,173 @@ def training_curves(histories: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Fig
 @styled
 def line_chart(
     xs: Sequence[float],
-    lines: Mapping[object, Sequence[float] | np.ndarray],
+    panels: Mapping[str, Mapping[object, Line]],
     xlabel: str,
-    ylabel: str,
+    ylabel: str = "",
     *,
     legend: str | None = None,
-    log: bool = False,
+    log: str = "",
+    percent: bool = True,
 ) -> Figure:
-    """Shares in 0..1 as lines, each with a colour, dashes and marks of its own.
+    """Lines in one panel or in several, a look for each name.
 
     Args:
         xs: N places, ascending.
-        lines: name -> N values, nan where there is none, or (runs, N), of which the mean is drawn as the line and each
-            run as faint marks.
+        panels: title -> name -> N values, nan where there is none; or (runs, N), of which the mean is drawn as the line
+            and each run as faint marks; or N rows with columns difference, low and high, the ends of a shaded interval;
+            or one number, which is drawn across.
         xlabel: the quantity of the places.
         ylabel: the quantity of the values.
         legend: the legend's title.
-        log: give the places a logarithmic axis.
+        log: the axes that are logarithmic: "", "x" or "xy".
+        percent: the values are shares in 0..1.
     """
-    figure, ax = plt.subplots(figsize=(7.5, 3.6))
-    for (name, values), look in zip(lines.items(), series(len(lines)), strict=True):
-        runs = np.atleast_2d(values)
-        marker = look.marker if len(xs) <= MOST_MARKS else ""
-        style = {"color": look.colour, "marker": marker, "markersize": 5}
-        label = name if len(runs) == 1 else f"{name}, mean of {len(runs)}"
-        ax.plot(xs, runs.mean(axis=0), linestyle=look.dash, linewidth=2, label=label, **style)
-        if len(runs) > 1:
-            ax.plot(xs, runs.T, linestyle="", alpha=0.4, **style)
-    if log:
-        ax.set_xscale("log")
-        write_plainly(ax.xaxis, xs)
-    elif len(xs) <= MOST_MARKS:
-        ax.set_xticks(xs)
-    ax.yaxis.set_major_formatter("{x:.0%}")
-    ax.set_xlabel(xlabel)
-    ax.set_ylabel(ylabel)
-    ax.grid()
-    figure.legend(title=legend, loc="outside right upper")
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    looks = dict(zip(names, series(len(names)), strict=True))
+    size = (7.5, 3.6) if len(panels) == 1 else (2 + 3.2 * len(panels), 3.8)
+    figure, axes = plt.subplots(1, len(panels), squeeze=False, figsize=size)
+    handles: dict[str, Line2D] = {}
+    for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
+        for name, values in lines.items():
+            line = draw_line(ax, xs, values, looks[name], str(name))
+            handles[line.get_label()] = line
+        scale(ax, xs, log, percent)
+        ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    beside = len(panels) == 1 and max(map(len, handles)) < LONG_NAME
+    place, columns = ("right upper", 1) if beside else ("lower center", legend_columns(handles, size[0]))
+    figure.legend(handles.values(), handles, title=legend, loc=f"outside {place}", ncols=columns)
     return figure
 
 
+def draw_line(ax: Axes, xs: Sequence[float], values: Line, look: Look, name: str) -> Line2D:
+    """Draws a line of `line_chart` and returns it, labelled for the legend."""
+    if np.ndim(values) == 0:
+        return ax.axhline(values, color=look.colour, linestyle=look.dash, linewidth=1.2, label=name)
+    style = {"color": look.colour, "marker": look.marker if len(xs) <= MOST_MARKS else ""}
+    if isinstance(values, pd.DataFrame):
+        ax.fill_between(xs, values.low, values.high, color=look.colour, alpha=0.15, linewidth=0)
+        values = values.difference
+    runs = np.atleast_2d(values)
+    if len(runs) > 1:
+        ax.plot(xs, runs.T, linestyle="", alpha=0.4, **style)
+        name = f"{name}, mean of {len(runs)}"
+    return ax.plot(xs, runs.mean(axis=0), linestyle=look.dash, label=name, **style)[0]
+
+
+def scale(ax: Axes, xs: Sequence[float], log: str, percent: bool = False) -> None:
+    """Makes the axes in `log` logarithmic, and writes a number at each place and plain ones along the values."""
+    if "x" in log:
+        ax.set_xscale("log")
+        ax.xaxis.set_minor_locator(NullLocator())
+    if len(xs) <= MOST_MARKS:
+        ax.set_xticks(list(xs), [f"{x:g}" for x in xs])
+    if "y" in log:
+        ax.set_yscale("log")
+        write_plainly(ax.yaxis, ax.get_ylim())
+    elif ax.get_ylim()[0] < 0:
+        ax.axhline(0, color=GREY, linewidth=1)
+    if percent:
+        write_per_cent(ax.yaxis)
+    ax.grid()
+
+
 @styled
-def iou_bars(
-    scores: Scores,
-    classes: Sequence[str],
-    other: Scores | None = None,
-    names: tuple[str, str] = ("this run", "the other"),
+def score_bars(
+    groups: Mapping[str, Mapping[str, float]],
+    xlabel: str = "mIoU",
+    *,
+    means: bool = False,
+    log: bool = False,
+    percent: bool = True,
 ) -> Figure:
-    """IoU per class as bars, absent classes marked as such, and the mIoU as a line.
+    """Horizontal bars with their values, a row for each name and a colour for each group.
 
     Args:
-        scores: of K classes.
-        classes: K names.
-        other: scores that are drawn beside them.
-        names: the legend of the two.
+        groups: name -> row -> a number of at least 0, or nan for what is absent; a group need not have every row.
+        xlabel: the quantity.
+        means: draw the mean of each group as a dashed line.
+        log: give the numbers a logarithmic axis.
+        percent: the numbers are shares in 0..1.
     """
-    runs = [scores] if other is None else [scores, other]
-    figure, ax = plt.subplots(figsize=(7.5, 1 + (0.26 if other is None else 0.4) * len(classes)))
-    thickness = 0.8 / len(runs)
-    for i, (run, name, colour, dash) in enumerate(zip(runs, names, (BLUE, ORANGE), ("--", ":"), strict=False)):
-        y = np.arange(len(classes)) + thickness * (i - (len(runs) - 1) / 2)
-        ax.barh(y, np.nan_to_num(run.iou), height=thickness, color=colour, label=None if other is None else name)
-        ax.axvline(run.miou, color=colour, linestyle=dash, linewidth=1.5, label=f"mIoU {run.miou:.1%}")
-        for value, position in zip(run.iou, y, strict=True):
-            _write(ax, np.nan_to_num(value) + 0.01, position, "absent" if np.isnan(value) else f"{100 * value:.1f}")
-    name_rows(ax, classes)
-    ax.set_xlim(0, 1.08)
-    ax.xaxis.set_major_formatter("{x:.0%}")
-    ax.set_title("IoU per class")
-    figure.legend(loc="outside lower center", ncols=4)
+    members: dict[str, list[str]] = {}
+    for group, bars in groups.items():
+        for row in bars:
+            members.setdefault(row, []).append(group)
+    rows, most = list(members), max(map(len, members.values()))
+    values = np.array([value for bars in groups.values() for value in bars.values()], np.float64)
+    left = 10 ** np.floor(np.log10(values[values > 0].min())) / 2 if log else 0
+    handles = []
+    figure, ax = plt.subplots(figsize=(7.5, 1 + (0.12 + 0.14 * most) * len(rows)))
+    ax.set(xlabel=xlabel, xscale="log" if log else "linear", xlim=(left, np.nanmax(values) * (4 if log else 1.12)))
+    for (group, bars), look in zip(groups.items(), series(len(groups)), strict=True):
+        for row, number in bars.items():
+            height = 0.8 / len(members[row])
+            y = rows.index(row) - 0.4 + height * (members[row].index(group) + 0.5)
+            ax.barh(y, np.nan_to_num(number), height, color=look.colour)
+            text = "absent" if np.isnan(number) else f"{100 * number if percent else number:.3g}"
+            style = {"va": "center", "fontsize": 8, "path_effects": halo("white"), "textcoords": "offset points"}
+            ax.annotate(text, (max(left, np.nan_to_num(number)), y), (3, 0), **style)
+        mean = np.nanmean(np.array(list(bars.values()), np.float64))
+        if means:
+            ax.axvline(mean, color=look.colour, linestyle="--", linewidth=1.5)
+        label = f"{group}, mean {mean:.1%}".removeprefix(", ") if means else group
+        handles.append(Patch(color=look.colour, label=label))
+    name_rows(ax, rows)
+    if percent:
+        write_per_cent(ax.xaxis)
+    if len(groups) > 1 or means:
+        labels = [handle.get_label() for handle in handles]
+        figure.legend(handles=handles, loc="outside lower center", ncols=legend_columns(labels, 7.5))
     return figure
 
 
-@styled
 def class_share_bars(pixel_counts: Sequence[int], classes: Sequence[str]) -> Figure:
-    """The share of the pixels that each class has, on a logarithmic axis: how unbalanced a data set is.
+    """The share of the labelled pixels that each class has, in per cent, on a logarithmic axis.
 
     pixel_counts: in the order of the class names, without void.
     """
-    share = np.asarray(pixel_counts, np.float64) / np.sum(pixel_counts)
-    smallest = 10 ** np.floor(np.log10(share[share > 0].min()))
-    figure, ax = plt.subplots(figsize=(7.5, 1 + 0.26 * len(classes)))
-    ax.barh(np.arange(len(classes)), share, height=0.8, color=BLUE)
-    ax.set_xscale("log")
-    ax.set_xlim(smallest / 2, 3)
-    for position, value in enumerate(share):
-        digits = np.format_float_positional(100 * value, precision=2, fractional=False, trim="-")
-        _write(ax, max(value, smallest / 2) * 1.1, position, f"{digits}%" if value else "no pixel")
-    name_rows(ax, classes)
-    ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
-    ax.set_title("share of the labelled pixels (logarithmic)")
-    return figure
-
-
-def _write(ax: Axes, x: float, y: float, text: str) -> None:
-    ax.text(x, y, text, va="center", fontsize=8, path_effects=halo("white"))
+    shares = np.asarray(pixel_counts, np.float64) / np.sum(pixel_counts)
+    bars = dict(zip(classes, shares, strict=True))
+    return score_bars({"": bars}, "share of the labelled pixels (logarithmic)", log=True)
 
 
 @styled
-def confusion_heatmap(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
-    """A confusion matrix as shares of each row: where the pixels of a class went.
-
-    matrix: (K, K) counts, array or CPU tensor, rows = labels, columns = predictions. Up to 12 classes the percentages
-    are written in. A class without a labelled pixel has an empty row.
-
-    Raises:
-        ValueError: if the matrix does not have a row and a column for each class.
-    """
-    counts = np.asarray(matrix, np.float64)
-    k = len(classes)
-    if counts.shape != (k, k):
-        raise ValueError(f"matrix: expected ({k}, {k}) for {k} classes, found {counts.shape}")
-    total = counts.sum(axis=1, keepdims=True)
-    share = np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
-    size = 2.4 + (0.42 if k <= 12 else 0.3) * k
-    figure, ax = plt.subplots(figsize=(size + 0.8, size))
-    # The square root spreads the small shares, where the confusions are.
-    drawn = ax.imshow(np.ma.masked_invalid(share), cmap="Blues", norm=PowerNorm(0.5, 0, 1))
-    ax.set_facecolor(PALE)
-    name_columns(ax, classes)
-    ax.set_yticks(range(k), classes)
-    ax.set_xlabel("predicted as")
-    ax.set_ylabel("label")
-    ax.set_title("where the pixels of each class went")
-    if k <= 12:
-        for (row, column), value in np.ndenumerate(share):
-            if not np.isnan(value):
-                colour = "white" if value > 0.35 else INK
-                ax.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=8, color=colour)
-    ticks = [0, 0.01, 0.05, 0.1, 0.25, 0.5, 1]
-    figure.colorbar(drawn, ax=ax, shrink=0.8, ticks=ticks, format="{x:.0%}", label="share of the row")
-    return figure
-
-
-@styled
-def seed_dots(ious: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
-    """IoU per class of several networks, a mark per seed and a bar at their mean; the last row is the mIoU.
-
-    ious: name -> (runs, K) in 0..1.
-    """
-    rows = [*classes, "mIoU"]
-    figure, ax = plt.subplots(figsize=(7.5, 1 + 0.5 * len(rows)))
-    for i, ((name, values), look) in enumerate(zip(ious.items(), series(len(ious)), strict=True)):
-        table = np.column_stack([values, values.mean(axis=1)])  # (runs, K + 1)
-        y = np.arange(len(rows)) + 0.18 * (i - (len(ious) - 1) / 2)
-        ax.plot(table.T, y, look.marker, color=look.colour, markersize=4, alpha=0.6)
-        ax.plot(table.mean(axis=0), y, "|", color=look.colour, markersize=11, markeredgewidth=2)
-        ax.plot([], [], look.marker, color=look.colour, label=f"{name} (n = {len(values)})")
-    for edge in np.arange(len(rows) - 1) + 0.5:
-        ax.axhline(edge, color=INK if edge > len(classes) - 1 else RULE, linewidth=0.8)
-    name_rows(ax, rows)
-    ax.xaxis.set_major_formatter("{x:.0%}")
-    ax.set_title("IoU; a mark is one seed, a bar their mean")
-    figure.legend(loc="outside lower center", ncols=len(ious))
-    return figure
-
-
-@styled
-def study_dots(values: Mapping[str, Sequence[float]], base: str, xlabel: str = "mIoU") -> Figure:
-    """A line per row of a study: a small mark per seed, the mean, and a bar of one standard deviation to either side.
+def seed_dots(
+    groups: Mapping[str, Mapping[str, Sequence[float]] | pd.DataFrame], xlabel: str = "mIoU", base: str | None = None
+) -> Figure:
+    """A mark for each seed, and a bar at the mean with one standard deviation to either side.
 
     Args:
-        values: row -> a score in 0..1 per seed; a row without any is drawn as "not run".
-        base: the row whose mean is drawn as a vertical line.
+        groups: name -> row -> a score in 0..1 for each seed; a row without any is "not run". All have the same rows.
         xlabel: the score's name.
+        base: a row whose mean in the first group is drawn as a vertical line.
     """
-    figure, ax = plt.subplots(figsize=(7.5, 1.1 + 0.36 * len(values)))
-    ax.axvline(np.mean(values[base]), color=GREY, linewidth=1, linestyle="--")
-    for y, (row, scores) in enumerate(values.items()):
-        if not len(scores):
-            ax.text(np.mean(values[base]), y, " not run", va="center", fontsize=9, color=GREY)
-            continue
-        colour = INK if row == base else BLUE
-        spread = np.std(scores, ddof=1) if len(scores) > 1 else 0
-        ax.plot(scores, np.full(len(scores), y - 0.17), "o", color=colour, alpha=0.5, markersize=4)
-        ax.errorbar(np.mean(scores), y + 0.1, xerr=spread, fmt="D", color=colour, markersize=6, capsize=4)
-    name_rows(ax, list(values))
-    ax.xaxis.set_major_formatter("{x:.0%}")
+    rows = list(next(iter(groups.values())))
+    step = 0.8 / len(groups)
+    figure, ax = plt.subplots(figsize=(7.5, 1.1 + (0.22 + 0.12 * len(groups)) * len(rows)))
+    for number, ((group, scores), look) in enumerate(zip(groups.items(), series(len(groups)), strict=True)):
+        for row, seeds in scores.items():
+            y = rows.index(row) + step * (number - (len(groups) - 1) / 2)
+            colour = INK if row == base else look.colour
+            if not len(seeds):
+                ax.text(0.01, y, "not run", va="center", fontsize=9, color=GREY, transform=ax.get_yaxis_transform())
+                continue
+            spread = np.std(seeds, ddof=1) if len(seeds) > 1 else 0
+            ax.plot(seeds, np.full(len(seeds), y), look.marker, color=colour, alpha=0.6, markersize=4)
+            ax.errorbar(np.mean(seeds), y, xerr=spread, fmt="|", color=colour, markersize=11, markeredgewidth=2, lw=1)
+        ax.plot([], [], look.marker, color=look.colour, label=f"{group} (n = {len(seeds)})")
+    note = "marks: seeds; bar: mean and standard deviation"
+    if base is not None:
+        note += f"; dashed: mean of {base}"
+        ax.axvline(np.mean(next(iter(groups.values()))[base]), color=GREY, linewidth=1, linestyle="--")
+    name_rows(ax, rows)
+    write_per_cent(ax.xaxis)
     ax.set_xlabel(xlabel)
-    figure.suptitle(f"dots: seeds; diamond and bar: mean and sd; dashed: mean of {base}", x=0.01, ha="left", fontsize=9)
+    figure.suptitle(note, x=0.01, ha="left", fontsize=9)
+    if len(groups) > 1:
+        for edge in np.arange(1, len(rows)) - 0.5:
+            ax.axhline(edge, color=RULE, linewidth=0.8)
+        figure.legend(loc="outside lower center", ncols=len(groups))
     return figure
 
 
@@ -267,11 +261,17 @@ def effects_figure(table: pd.DataFrame) -> Figure:
     base = table.index[table["effect"] == "base"][0]
     figure, ax = plt.subplots(figsize=(8, 1.4 + 0.36 * len(table)))
     ax.axvline(0, color=GREY, linewidth=1)
-    for y, (row, line) in enumerate(table.iterrows()):
-        _draw_effect(ax, y, line, is_base=row == base)
     name_rows(ax, list(table.index))
-    for label, runs in zip(ax.get_yticklabels(), table["n"], strict=True):
-        label.set_color(INK if runs else GREY)
+    for y, (row, line) in enumerate(table.iterrows()):
+        ink = INK if line["n"] else GREY
+        verdict = "base, not run" if row == base and not line["n"] else line["effect"]
+        colour = VERDICT_COLOURS.get(verdict, INK) if line["n"] else GREY
+        # what is nan draws nothing
+        ax.plot(100 * line["paper difference"], y + 0.14, "D", color=ink, markerfacecolor="white", markersize=6)
+        ax.plot(100 * line[["low", "high"]].astype(float), [y - 0.14] * 2, color=colour, solid_capstyle="butt")
+        ax.plot(100 * line["difference"], y - 0.14, "o", color=colour, markersize=7)
+        ax.text(1.02, y, verdict, transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=colour)
+        ax.get_yticklabels()[y].set_color(ink)
     ax.margins(x=0.08)
     if table[["difference", "paper difference"]].isna().all(axis=None):
         ax.set_xlim(-1, 1)
@@ -284,54 +284,80 @@ def effects_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_effect(ax: Axes, y: int, line: pd.Series, is_base: bool) -> None:
-    verdict = "base, not run" if is_base and not line["n"] else line["effect"]
-    colour = VERDICT_COLOURS.get(verdict, INK) if line["n"] else GREY
-    if not np.isnan(line["paper difference"]):
-        style = {"color": INK if line["n"] else GREY, "markerfacecolor": "white", "markersize": 6}
-        ax.plot(100 * line["paper difference"], y + 0.14, "D", **style)
-    if not np.isnan(line["difference"]):  # a nan at the ends draws no bar
-        ax.plot([100 * line["low"], 100 * line["high"]], [y - 0.14] * 2, color=colour, lw=2, solid_capstyle="butt")
-        ax.plot(100 * line["difference"], y - 0.14, "o", color=colour, markersize=7)
-    ax.text(1.02, y, verdict, transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=colour)
+def draw_cells(
+    ax: Axes, values: np.ndarray, texts: Sequence[Sequence[str]] | None, cmap: str, norm: Normalize, fontsize: int = 8
+) -> ScalarMappable:
+    """Draws a table (H, W) of numbers as a heat map, with a text in every cell; nan stays as it is."""
+    drawn = ax.imshow(values, cmap=cmap, norm=norm, aspect="auto")
+    red, green, blue, alpha = np.moveaxis(drawn.to_rgba(np.ma.masked_invalid(values)), -1, 0)
+    inks = np.where((0.3 * red + 0.6 * green + 0.1 * blue < 0.5) & (alpha > 0), "white", INK)
+    for (row, column), ink in np.ndenumerate(inks if texts is not None else []):
+        ax.text(column, row, texts[row][column], ha="center", va="center", fontsize=fontsize, color=ink)
+    ax.tick_params(left=False, bottom=False)
+    return drawn
 
 
 @styled
-def difference_map(differences: pd.DataFrame) -> Figure:
-    """The gains (blue) and losses (red) of each row of a study in each class, in points of IoU.
+def confusion_heatmap(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
+    """A confusion matrix as shares of each row, in per cent: where the pixels of a class went.
 
-    differences: rows of a study x classes, in -1..1; nan is left empty.
+    matrix: (K, K) counts, array or CPU tensor, rows = labels, columns = predictions. A class without a labelled pixel
+    has an empty row.
+
+    Raises:
+        ValueError: if the matrix does not have a row and a column for each class.
     """
-    figure, ax = plt.subplots(figsize=(2.6 + 0.62 * differences.shape[1], 1.3 + 0.34 * len(differences)))
-    points = 100 * differences.to_numpy(float)
-    largest = max(1.0, float(np.nanmax(np.abs(points))))
-    drawn = draw_gains(ax, points, largest, [[_signed(value) for value in row] for row in points])
-    name_columns(ax, list(differences.columns))
-    ax.set_yticks(range(len(differences)), list(differences.index))
-    figure.colorbar(drawn, ax=ax, label="points of IoU")
+    counts = np.asarray(matrix, np.float64)
+    k = len(classes)
+    if counts.shape != (k, k):
+        raise ValueError(f"matrix: expected ({k}, {k}) for {k} classes, found {counts.shape}")
+    total = counts.sum(axis=1, keepdims=True)
+    share = np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
+    size = 2.4 + (0.42 if k <= MOST_CLASSES else 0.3) * k
+    figure, ax = plt.subplots(figsize=(size + 0.8, size))
+    ax.set_facecolor(PALE)
+    texts = [["" if np.isnan(value) else f"{100 * value:.0f}" for value in row] for row in share]
+    # The square root spreads the small shares, where the confusions are.
+    drawn = draw_cells(ax, share, texts if k <= MOST_CLASSES else None, "Blues", PowerNorm(0.5, 0, 1))
+    name_columns(ax, classes)
+    ax.set_yticks(range(k), classes)
+    ax.set(xlabel="predicted as", ylabel="label", title="where the pixels of each class went")
+    ticks = [0, 0.01, 0.05, 0.1, 0.25, 0.5, 1]
+    figure.colorbar(drawn, ax=ax, shrink=0.8, ticks=ticks, format="{x:.0%}", label="share of the row")
     return figure
 
 
-def _signed(points: float) -> str:
+@styled
+def difference_map(
+    panels: Mapping[str, pd.DataFrame], texts: Mapping[str, pd.DataFrame] | None = None, label: str = "points of IoU"
+) -> Figure:
+    """Tables of gains (blue) and losses (red) side by side, on one scale.
+
+    Args:
+        panels: title -> gains in -1..1, nan for none; index and columns name the rows and columns, the same in all.
+        texts: title -> the texts of the cells; None for the gains in points.
+        label: of the scale.
+    """
+    points = {title: 100 * table.astype(float) for title, table in panels.items()}
+    if texts is None:
+        texts = {title: table.map(_write_gain) for title, table in points.items()}
+    largest = max(1.0, *(table.abs().max(axis=None) for table in points.values()))
+    rows, columns = next(iter(points.values())).shape
+    lines = 1 + max(str(text).count("\n") for table in texts.values() for text in table.to_numpy().flat)
+    size = (1.4 + (1.2 + 0.62 * columns) * len(points), 1.3 + (0.16 + 0.18 * lines) * rows)
+    figure, axes = plt.subplots(1, len(points), squeeze=False, figsize=size)
+    for ax, (title, table) in zip(axes[0], points.items(), strict=True):
+        norm = Normalize(-largest, largest)
+        drawn = draw_cells(ax, table.to_numpy(), texts[title].to_numpy(), "RdBu", norm)
+        name_columns(ax, list(table.columns))
+        ax.set_yticks(range(rows), list(table.index))
+        ax.set(title=title, xlabel=table.columns.name or "", ylabel=table.index.name or "")
+    figure.colorbar(drawn, ax=axes[0, -1], label=label)
+    return figure
+
+
+def _write_gain(points: float) -> str:
     return "" if np.isnan(points) else f"{points:+.0f}" if round(points) else "0"
-
-
-def draw_gains(
-    ax: Axes,
-    points: np.ndarray,
-    largest: float,
-    texts: Sequence[Sequence[str]],
-    bold: np.ndarray | None = None,
-) -> ScalarMappable:
-    """Draws a table of gains (blue) and losses (red) up to `largest`, each cell with its text; nan stays white."""
-    drawn = ax.imshow(points, cmap="RdBu", norm=TwoSlopeNorm(0, -largest, largest), aspect="auto")
-    for (row, column), value in np.ndenumerate(points):
-        colour = "white" if abs(value) > 0.65 * largest else INK
-        weight = "bold" if bold is not None and bold[row, column] else "normal"
-        style = {"fontsize": 9 if "\n" in texts[row][column] else 8, "color": colour, "weight": weight}
-        ax.text(column, row, texts[row][column], ha="center", va="center", **style)
-    ax.tick_params(left=False, bottom=False)
-    return drawn
 
 
 @styled
@@ -356,12 +382,9 @@ def class_curves(class_history: pd.DataFrame) -> Figure:
     right = shown.index[-1] + 0.015 * (shown.index[-1] - shown.index[0])
     for name, y in _spread(ends, 0.042).items():
         ax.text(right, y, f"{name} {100 * ends[name]:.0f}", color=colours[name], va="center", fontsize=8)
-    ax.set_xlabel("iteration")
-    ax.set_ylim(0, 1)
-    ax.set_xlim(shown.index[0], shown.index[-1])
-    ax.yaxis.set_major_formatter("{x:.0%}")
+    ax.set(title="IoU on the val list over training", xlabel="iteration", xlim=shown.index[[0, -1]], ylim=(0, 1))
+    write_per_cent(ax.yaxis)
     ax.grid(axis="y")
-    ax.set_title("IoU on the val list over training")
     return figure
 
 
@@ -372,35 +395,6 @@ def _spread(values: Mapping[str, float], gap: float) -> dict[str, float]:
     for name, value in sorted(values.items(), key=lambda item: item[1]):
         places[name] = lowest = max(value, lowest + gap)
     return places
-
-
-@styled
-def score_bars(groups: Mapping[str, Mapping[str, float]], xlabel: str = "mIoU") -> Figure:
-    """Horizontal bars in groups of one colour, each with its value in per cent.
-
-    Args:
-        groups: name -> name of a bar -> a share such as a score, at least 0.
-        xlabel: its name.
-    """
-    figure, ax = plt.subplots(figsize=(7.5, 1))
-    y, places, names = 0.5, [], []
-    for (group, bars), look in zip(groups.items(), series(len(groups)), strict=True):
-        at = [y + 1 + number for number in range(len(bars))]
-        ax.barh(at, list(bars.values()), height=0.8, color=look.colour, label=group)
-        for place, value in zip(at, bars.values(), strict=True):
-            ax.text(value + 0.005, place, f"{100 * value:.1f}", va="center", fontsize=8)
-        places, names, y = [*places, *at], [*names, *bars], at[-1] + 0.5
-    figure.set_figheight(1 + 0.27 * y)
-    ax.set_yticks(places, names)
-    ax.invert_yaxis()
-    ax.tick_params(left=False)
-    ax.set_xlim(0, 1.12 * max(max(bars.values()) for bars in groups.values()))
-    ax.xaxis.set_major_formatter("{x:.0%}")
-    ax.set_xlabel(xlabel)
-    ax.grid(axis="x")
-    if len(groups) > 1:
-        figure.legend(loc="outside lower center", ncols=len(groups))
-    return figure
 
 
 @styled
@@ -425,60 +419,41 @@ def scatter_named(panels: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
     figure, axes = plt.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True, figsize=size)
     axes[0, 0].set(xscale="log", ylabel=ylabel)
     if len(points):
-        low, high = points.x.min() / 1.5, points.x.max() * 1.9
         margin = 0.14 * (points.y.max() - points.y.min()) or 0.1
-        axes[0, 0].set(xlim=(low, high), ylim=(points.y.min() - margin, points.y.max() + margin))
+        axes[0, 0].set(xlim=(points.x.min() / 1.5, points.x.max() * 1.9))
+        axes[0, 0].set(ylim=(points.y.min() - margin, points.y.max() + margin))
         write_plainly(axes[0, 0].xaxis, points.x)
     for ax, title in zip(axes[0], panels, strict=True):
         ax.set(title=title, xlabel=xlabel)
         ax.grid()
         here = points[points.panel == title]
         for group, rows in here.groupby("group", sort=False):
-            style = {"color": looks[group].colour, "label": group, "markersize": 6}
-            ax.plot(rows.x, rows.y, looks[group].marker, **style)
+            ax.plot(rows.x, rows.y, looks[group].marker, color=looks[group].colour, markersize=6)
             if "low" in rows:
-                ax.vlines(rows.x, rows.low, rows.high, color=style["color"], linewidth=1, alpha=0.6)
+                ax.vlines(rows.x, rows.low, rows.high, color=looks[group].colour, linewidth=1, alpha=0.6)
         if here.empty:
             ax.text(0.5, 0.5, "not run", transform=ax.transAxes, ha="center", va="center", color=GREY)
-            continue
-        shares = ax.transAxes.inverted().transform(ax.transData.transform(here[["x", "y"]].to_numpy(float)))
-        places = _name_places(*shares.T, list(here.index))
-        for (name, mark), (offset, side) in zip(here.iterrows(), places, strict=True):
-            style = {"fontsize": 8, "ha": side, "va": "center", "path_effects": halo("white")}
-            style["color"] = looks[mark.group].colour
-            ax.annotate(name, (mark.x, mark.y), offset, textcoords="offset points", **style)
     if len(groups) > 1:
-        marks = [
-            Line2D([], [], linestyle="", color=looks[group].colour, marker=looks[group].marker) for group in groups
-        ]
+        marks = [Line2D([], [], linestyle="", color=look.colour, marker=look.marker) for look in looks.values()]
         figure.legend(marks, groups, loc="outside lower center", ncols=3)
+    figure.draw_without_rendering()  # from here on the axes stand where they will
+    for ax, title in zip(axes[0], panels, strict=True):
+        here = points[points.panel == title]
+        _name_marks(ax, here, [looks[group].colour for group in here.group])
     return figure
 
 
-def _name_places(x: Sequence[float], y: Sequence[float], names: Sequence[str]) -> list[tuple[tuple[int, int], str]]:
-    """Offset in points and alignment of each mark's name, so that names lie on no mark and on no other name.
-
-    x, y: shares of the panel's sides. Where no place is free, a name stands right of its mark.
-    """
-    taken = [(a - 0.012, b - 0.02, a + 0.012, b + 0.02) for a, b in zip(x, y, strict=True)]
-    places = []
-    for a, b, name in zip(x, y, names, strict=True):
-        width = LETTER_SHARE * len(name)
-        boxes = {
-            place: (left, middle - 0.02, left + width, middle + 0.02)
-            for place, (left, middle) in {
-                ((6, 0), "left"): (a + 0.015, b),
-                ((-6, 0), "right"): (a - 0.015 - width, b),
-                ((0, 10), "center"): (a - width / 2, b + 0.045),
-                ((0, -10), "center"): (a - width / 2, b - 0.045),
-            }.items()
-        }
-        free = [place for place, box in boxes.items() if box[0] > 0 and not any(_overlap(box, o) for o in taken)]
-        places.append(free[0] if free else next(iter(boxes)))
-        taken.append(boxes[places[-1]])
-    return places
-
-
-def _overlap(one: tuple[float, ...], two: tuple[float, ...]) -> bool:
-    """Tells if two boxes (left, bottom, right, top) share a point."""
-    return one[0] < two[2] and two[0] < one[2] and one[1] < two[3] and two[1] < one[3]
+def _name_marks(ax: Axes, points: pd.DataFrame, colours: Sequence[str]) -> None:
+    """Writes the names of marks beside them: on no mark and on no other name if there is such a place, else right."""
+    radius = 4 * ax.figure.dpi / 72
+    centres = ax.transData.transform(points[["x", "y"]].to_numpy(float))
+    taken = [Bbox.from_extents(x - radius, y - radius, x + radius, y + radius) for x, y in centres]
+    for (name, mark), colour in zip(points.iterrows(), colours, strict=True):
+        style = {"fontsize": 8, "va": "center", "path_effects": halo("white"), "color": colour}
+        text = ax.annotate(name, (mark.x, mark.y), (0, 0), textcoords="offset points", **style)
+        for text.xyann, side in (*NAME_PLACES, NAME_PLACES[0]):
+            text.set_horizontalalignment(side)
+            box = text.get_window_extent()
+            if box.x0 > ax.bbox.x0 and not any(map(box.overlaps, taken)):
+                break
+        taken.append(box)

@@ -1,15 +1,16 @@
-"""Figures of notebook 07: what is not scored, how often windows see a pixel, what a resize does to things."""
+"""The figures and the explorer of notebook 07: ignored regions, windows, pictures of several sizes, single pixels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import NullLocator
 
+from seglib.course.explorer import Explorer, slider
 from seglib.course.figures.pictures import draw_panels, fade, make_grey, show_panels
-from seglib.course.figures.style import GREY, INK, VERMILION, name_rows, styled
+from seglib.course.figures.style import INK, halo, styled
+from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS
 
 
 def show_regions(frames: Mapping[str, tuple[np.ndarray, np.ndarray]], names: Mapping[int, str]) -> Figure:
@@ -17,7 +18,7 @@ def show_regions(frames: Mapping[str, tuple[np.ndarray, np.ndarray]], names: Map
 
     Args:
         frames: title -> image (H, W, 3) uint8 and ids (H, W).
-        names: id -> its name; those that occur are in the legend.
+        names: id -> its name in the legend.
     """
     present = [i for i in names if any((ids == i).any() for _, ids in frames.values())]
     turns = (255 * plt.get_cmap("turbo")(np.linspace(0.05, 0.95, len(present)))[:, :3]).astype(np.uint8)
@@ -31,18 +32,13 @@ def show_regions(frames: Mapping[str, tuple[np.ndarray, np.ndarray]], names: Map
 
 @styled
 def show_coverage(counts: Mapping[str, np.ndarray], window: tuple[int, int]) -> Figure:
-    """The number of windows that see each pixel, a map per overlap on one scale; the first window is outlined.
-
-    Args:
-        counts: title -> integers (H, W), each at least 1.
-        window: (height, width).
-    """
+    """The number of windows that see each pixel, title -> (H, W), on one scale; the first window is outlined."""
     most = max(int(count.max()) for count in counts.values())
     aspects = [count.shape[0] / count.shape[1] for count in counts.values()]
     figure, axes = draw_panels(list(counts), aspects=aspects, max_columns=len(counts))
     figure.set_figheight(figure.get_figheight() + 0.6)
     for ax, count in zip(axes, counts.values(), strict=True):
-        drawn = ax.imshow(count, cmap=plt.get_cmap("cividis", most), vmin=0.5, vmax=most + 0.5, interpolation="nearest")
+        drawn = ax.imshow(count, cmap=plt.get_cmap("cividis", most), vmin=0.5, vmax=most + 0.5)
         outline = Rectangle((0, 0), window[1] - 1, window[0] - 1, fill=False, edgecolor="white", linewidth=2)
         ax.add_patch(outline)
     ticks = sorted({1, *range(2, most, max(1, most // 6)), most})
@@ -61,29 +57,82 @@ def show_at_one_scale(pictures: Mapping[str, np.ndarray]) -> Figure:
     return show_panels(on_white, max_columns=len(pictures))
 
 
+ROWS = {row.id: row for row in CITYSCAPES_LABELS}
+COLOURS = np.array([ROWS[i].colour for i in range(max(ROWS) + 1)], np.uint8)  # (34, 3), by id
+SINGLE = 1000  # instance ids from here on are of single objects: id * 1000 + number
+
+
+def describe_pixel(label_ids: np.ndarray, instance_ids: np.ndarray, row: int, column: int) -> str:
+    """The class of one pixel of two id maps (H, W), its id, trainId or that it is ignored, category, instance."""
+    known, instance = ROWS[int(label_ids[row, column])], int(instance_ids[row, column])
+    scored = "ignored" if known.ignored else f"trainId {known.train_id}"
+    parts = [f"{known.name} (id {known.id}, {scored})", f"category {known.category}"]
+    if instance >= SINGLE:
+        parts.append(f"instance {instance}, {(instance_ids == instance).sum()} pixels")
+    elif known.has_instances:
+        parts.append("a group: its members are not told apart")
+    return f"row {row}, column {column}: " + "; ".join(parts)
+
+
+def zoom_window(size: Sequence[int], zoom: int, row: int, column: int) -> tuple[slice, slice]:
+    """The rows and columns of the window of 1/zoom of both sides around a pixel, moved to lie inside the frame."""
+    lengths = [max(1, side // zoom) for side in size]
+    places = zip(size, lengths, (row, column), strict=True)
+    top, left = (min(max(place - length // 2, 0), side - length) for side, length, place in places)
+    return slice(top, top + lengths[0]), slice(left, left + lengths[1])
+
+
 @styled
-def aspect_arrows(before: Mapping[str, float], after: Mapping[str, float], names: tuple[str, str]) -> Figure:
-    """Width over height per class before (dot) and after (arrow head) a resize, on a logarithmic axis.
+def show_street(
+    image: np.ndarray,
+    label_ids: np.ndarray,
+    instance_ids: np.ndarray,
+    *,
+    row: int,
+    column: int,
+    zoom: int = 4,
+    opacity: float = 0.5,
+) -> Figure:
+    """A frame and a window of it, both with the label over them, and the description of a pixel above.
 
     Args:
-        before: class -> ratio above 0.
-        after: class -> ratio above 0, of the same classes.
-        names: of the two.
+        image: (H, W, 3) uint8.
+        label_ids: (H, W).
+        instance_ids: (H, W).
+        row: of the pixel, which is in the middle of the window where it can be.
+        column: of the pixel.
+        zoom: the window has 1/zoom of the frame's height and width, at least 1.
+        opacity: of the label, in 0..1.
     """
-    figure, ax = plt.subplots(figsize=(7.5, 1.3 + 0.34 * len(before)))
-    for y, name in enumerate(before):
-        arrow = {"arrowstyle": "-|>", "color": VERMILION, "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
-        ax.annotate("", xy=(after[name], y), xytext=(before[name], y), arrowprops=arrow)
-        ax.plot(before[name], y, "o", color=INK, markersize=6)
-        ax.text(before[name] * 1.06, y, f"{before[name]:.2f}", va="center", fontsize=8)
-        ax.text(after[name] / 1.06, y, f"{after[name]:.2f}", va="center", ha="right", fontsize=8, color=VERMILION)
-    ax.axvline(1, color=GREY, linewidth=1, linestyle=":")
-    ax.set_xscale("log")
-    values = [*before.values(), *after.values()]
-    ax.set_xticks([0.1, 0.2, 0.5, 1, 2, 4])
-    ax.set_xlim(min(values) / 1.5, max(values) * 1.4)
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter("{x:g}")
-    name_rows(ax, list(before))
-    ax.set_xlabel(f"width / height of an object's box: dot {names[0]}, arrow head {names[1]}")
+    picture = ((1 - opacity) * image + opacity * COLOURS[label_ids]).round().astype(np.uint8)
+    rows, columns = zoom_window(label_ids.shape, zoom, row, column)
+    figure, (whole, part) = draw_panels(("", ""), aspects=(image.shape[0] / image.shape[1],), width=5.5)
+    whole.imshow(picture)
+    part.imshow(picture[rows, columns])
+    corner = (columns.start - 0.5, rows.start - 0.5)
+    frame = {"fill": False, "edgecolor": "white", "path_effects": halo(INK, 3.5)}
+    whole.add_patch(Rectangle(corner, columns.stop - columns.start, rows.stop - rows.start, **frame))
+    part.add_patch(Rectangle((column - columns.start - 0.5, row - rows.start - 0.5), 1, 1, **frame))
+    figure.suptitle(describe_pixel(label_ids, instance_ids, row, column), x=0.01, ha="left", fontsize=10)
     return figure
+
+
+def street_explorer(
+    images: Sequence[np.ndarray], label_ids: Sequence[np.ndarray], instance_ids: Sequence[np.ndarray]
+) -> Explorer:
+    """Sliders for frame, zoom, a pixel, and the label's opacity; the arguments of `show_street`, one for each frame."""
+    height, width = label_ids[0].shape
+
+    def draw(frame: int, zoom: int, column: int, row: int, opacity: int) -> Figure:
+        arrays = (values[frame] for values in (images, label_ids, instance_ids))
+        return show_street(*arrays, zoom=zoom, column=column, row=row, opacity=opacity / 100)
+
+    return Explorer(
+        draw,
+        "Left the frame, right the window in it; the text names the pixel in the small square.",
+        frame=slider("frame", range(len(images)), 0),
+        zoom=slider("zoom", (1, 2, 4, 8, 16), 4),
+        column=slider("column", range(width), width // 2),
+        row=slider("row", range(height), height // 2),
+        opacity=slider("label's opacity", range(0, 101, 10), 50, " %"),
+    )

@@ -1,4 +1,4 @@
-"""The figure of notebook 05, section on what the decoder changes along boundaries."""
+"""The figure and the explorer of notebook 05: what the decoder changes along boundaries."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from seglib.course.explorer import Explorer, slider
 from seglib.course.figures.pictures import LISTED_SHARE, class_colours, draw_panels, error_map, fade
-from seglib.course.figures.style import INK, VOID, halo, styled
+from seglib.course.figures.style import INK, halo, styled
+from seglib.data import VOID
 from seglib.metrics import boundary_band
 
 
@@ -44,9 +46,9 @@ def wipe(
     colours = class_colours((label, before, after), classes, palette, least=LISTED_SHARE)
     titles = ["image", "without  |  with decoder", f"errors within {width} pixels"]
     figure, axes = draw_panels(titles, aspects=(image.shape[0] / image.shape[1],), legend=colours)
-    axes[0].imshow(image, interpolation="nearest")
-    axes[1].imshow(palette[np.where(label == VOID, VOID, shown)], interpolation="nearest")
-    axes[2].imshow(np.where(band[..., None], errors, fade(errors)), interpolation="nearest")
+    axes[0].imshow(image)
+    axes[1].imshow(palette[np.where(label == VOID, VOID, shown)])
+    axes[2].imshow(np.where(band[..., None], errors, fade(errors)))
     for ax in axes:
         ax.axvline(edge - 0.5, color="white", linewidth=1.5, path_effects=halo(INK, 3.5))
     counted = band & (label != VOID)
@@ -54,3 +56,27 @@ def wipe(
     figure.set_figheight(figure.get_figheight() + 0.3)
     figure.suptitle(f"wrong in the band: {wrong[0]:.1%} without decoder, {wrong[1]:.1%} with it", fontsize=10)
     return figure
+
+
+def decoder_explorer(
+    images: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    before: Sequence[np.ndarray],
+    after: Sequence[np.ndarray],
+    *,
+    classes: Sequence[str],
+    palette: np.ndarray,
+) -> Explorer:
+    """Sliders for image, line and band; the arguments of `wipe`, one for each image."""
+
+    def draw(image: int, line: int, band: int) -> Figure:
+        arrays = (values[image] for values in (images, labels, before, after))
+        return wipe(*arrays, classes=classes, palette=palette, position=line / 100, width=band)
+
+    return Explorer(
+        draw,
+        "Left of the line the prediction without the decoder, right of it with; errors outside the band are pale.",
+        image=slider("image", range(len(images)), 0),
+        line=slider("line", range(0, 101, 5), 50, " %"),
+        band=slider("band", range(1, 21), 3, " pixels"),
+    )

@@ -1,14 +1,20 @@
-"""Figures of notebook 01, sections on transposed convolution and on mIoU: small maps with a text in every cell."""
+"""Figures and explorer of notebook 01: small maps with a text in every cell, and the transposed convolution."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
+import torch
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from torch.nn import functional as F
 
+from seglib.course.explorer import Explorer, slider
+from seglib.course.figures.charts import draw_cells
 from seglib.course.figures.pictures import draw_panels
-from seglib.course.figures.style import GREY, INK, VOID, halo, styled
+from seglib.course.figures.style import halo, styled
+from seglib.data import VOID
+from seglib.models import bilinear_kernel
 
 CELL_PANEL_WIDTH = 2.9  # inches
 MOST_CELLS = 12  # a side beyond which numbers no longer fit into their cells
@@ -16,38 +22,28 @@ MOST_CELLS = 12  # a side beyond which numbers no longer fit into their cells
 
 @styled
 def show_numbers(grids: Mapping[str, np.ndarray], digits: int = 0) -> Figure:
-    """Matrices side by side, larger numbers darker, each panel on its own scale from 0 (or its smallest) on.
-
-    Args:
-        grids: title -> (H, W) numbers; up to 12 x 12 they are written into the cells.
-        digits: after the decimal point.
-    """
-    figure, axes = _draw_cells(grids)
+    """Matrices (H, W) side by side, larger numbers darker, written with so many digits after the point if they fit."""
+    figure, axes = draw_panels(list(grids), max_columns=len(grids), width=CELL_PANEL_WIDTH)
     for ax, grid in zip(axes, grids.values(), strict=True):
         low, high = min(0.0, float(grid.min())), float(grid.max())
-        ax.imshow(grid, cmap="Blues", vmin=low, vmax=low + 1.8 * max(high - low, 1e-9))
-        if max(grid.shape) <= MOST_CELLS:
-            size = 9 if max(grid.shape) <= 8 else 6
-            for (row, column), number in np.ndenumerate(grid):
-                ax.text(column, row, f"{number:.{digits}f}", ha="center", va="center", fontsize=size, color=INK)
+        norm = Normalize(low, low + 1.8 * max(high - low, 1e-9))
+        texts = [[f"{number:.{digits}f}" for number in row] for row in grid]
+        few, size = max(grid.shape) <= MOST_CELLS, 9 if max(grid.shape) <= 8 else 6
+        draw_cells(ax, grid, texts if few else None, "Blues", norm, size)
+        ax.set_aspect("equal")
     return figure
 
 
 @styled
 def show_label_pixels(grids: Mapping[str, np.ndarray], classes: Sequence[str], palette: np.ndarray) -> Figure:
-    """Label maps of a few pixels side by side, in the palette's colours, the class written into every pixel.
+    """Label maps (H, W) of a few pixels side by side, the class written into every pixel.
 
-    In every panel but the first, a pixel that differs from the first's, void apart, is framed.
-
-    Args:
-        grids: title -> (H, W) of one size, classes 0..K-1 and 255 = void.
-        classes: K names.
-        palette: (256, 3) uint8.
+    A pixel that differs from the first map's, void apart, is framed.
     """
-    figure, axes = _draw_cells(grids)
+    figure, axes = draw_panels(list(grids), max_columns=len(grids), width=CELL_PANEL_WIDTH)
     first = next(iter(grids.values()))
     for ax, grid in zip(axes, grids.values(), strict=True):
-        ax.imshow(palette[grid], interpolation="nearest")
+        ax.imshow(palette[grid])
         for (row, column), index in np.ndenumerate(grid):
             name = "void" if index == VOID else classes[index]
             style = {"fontsize": 9, "color": "white", "path_effects": halo("black")}
@@ -58,8 +54,36 @@ def show_label_pixels(grids: Mapping[str, np.ndarray], classes: Sequence[str], p
     return figure
 
 
-def _draw_cells(grids: Mapping[str, np.ndarray]) -> tuple[Figure, list[Axes]]:
-    figure, axes = draw_panels(list(grids), max_columns=len(grids), width=CELL_PANEL_WIDTH)
-    for ax in axes:
-        ax.spines[:].set(visible=True, color=GREY)
-    return figure, axes
+SIDE = 5
+
+
+def make_kernel(kind: str, size: int) -> torch.Tensor:
+    """A (size, size) kernel: "ones", "bilinear" or "random" (one fixed draw)."""
+    if kind == "random":
+        return torch.rand(size, size, generator=torch.Generator().manual_seed(0))
+    return bilinear_kernel(size) if kind == "bilinear" else torch.ones(size, size)
+
+
+def show_upsampling(kernel_size: int = 3, stride: int = 2, kernel: str = "ones") -> Figure:
+    """A kernel, and what its transposed convolution makes of one pixel and of a map of ones."""
+    weights = make_kernel(kernel, kernel_size)
+    one = torch.zeros(1, 1, SIDE, SIDE)
+    one[0, 0, SIDE // 2, SIDE // 2] = 1
+    painted = [F.conv_transpose2d(x, weights[None, None], stride=stride)[0, 0] for x in (one, torch.ones_like(one))]
+    grids = {
+        f"kernel {kernel_size}x{kernel_size}": weights.numpy(),
+        f"one pixel, stride {stride}": painted[0].numpy(),
+        f"{SIDE}x{SIDE} ones, stride {stride}": painted[1].numpy(),
+    }
+    return show_numbers(grids, digits=0 if kernel == "ones" else 2)
+
+
+def upsampling_explorer() -> Explorer:
+    """Sliders for kernel size, stride and kernel."""
+    return Explorer(
+        show_upsampling,
+        "A kernel; what it paints for one pixel; and for a map of ones. A pattern in the last is the checkerboard.",
+        kernel_size=slider("kernel size", range(1, 9), 3),
+        stride=slider("stride", range(1, 5), 2),
+        kernel=slider("kernel", ("ones", "bilinear", "random"), "ones"),
+    )

@@ -1,19 +1,20 @@
-"""The figure of notebook 12, section on what a loss asks of one pixel, and the correlation of class weights."""
+"""The figure and the explorer of notebook 12: what a loss asks of one pixel."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from seglib.course.figures.style import GREY, series, styled
+from seglib.course.explorer import Explorer, slider
+from seglib.course.figures.charts import line_chart
+from seglib.course.figures.style import GREY
+from seglib.losses import cross_entropy, focal
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Curve = tuple[np.ndarray, np.ndarray]
-
-LEGEND_LETTERS = 90  # in one row of a legend
 
 
 def one_pixel(loss: Loss, probabilities: Sequence[float] | np.ndarray, num_classes: int) -> Curve:
@@ -34,36 +35,46 @@ def one_pixel(loss: Loss, probabilities: Sequence[float] | np.ndarray, num_class
     return values.detach().numpy(), gradient[:, 0, 0, 0].numpy()
 
 
-@styled
-def loss_curves(
-    probabilities: Sequence[float] | np.ndarray, curves: Mapping[str, Curve], mark: float | None = None
-) -> Figure:
+def loss_curves(probabilities: Sequence[float] | np.ndarray, curves: Mapping[str, Curve]) -> Figure:
     """Losses of one pixel, and how strongly each pulls at the labelled class's logit, over that class's probability.
 
-    Args:
-        probabilities: of the labelled class.
-        curves: name -> what `one_pixel` returns for these probabilities.
-        mark: a probability at which both panels have a vertical line.
+    curves: name -> what `one_pixel` returns for these probabilities.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
-    for (name, (values, slopes)), look in zip(curves.items(), series(len(curves)), strict=True):
-        line = {"color": look.colour, "linestyle": look.dash, "linewidth": 2}
-        left.plot(probabilities, values, label=name, **line)
-        right.plot(probabilities, -slopes, **line)
-    for ax in (left, right):
-        ax.set_xlabel("probability of the labelled class")
-        ax.set_xlim(0, 1)
-        ax.grid(axis="y")
-        ax.axhline(0, color=GREY, linewidth=0.8)
-        if mark is not None:
-            ax.axvline(mark, color=GREY, linewidth=1)
-    left.set_title("loss")
-    left.set_ylim(-0.1, 4.2)
-    right.set_title("pull upwards on its logit (minus the gradient)")
-    figure.legend(loc="outside lower center", ncols=len(curves) if sum(map(len, curves)) < LEGEND_LETTERS else 2)
+    panels = {
+        "loss": {name: values for name, (values, _) in curves.items()},
+        "pull upwards on its logit (minus the gradient)": {name: -slopes for name, (_, slopes) in curves.items()},
+    }
+    return line_chart(probabilities, panels, "probability of the labelled class", percent=False)
+
+
+PROBABILITIES = np.linspace(0.005, 0.995, 100)
+
+
+def show_losses(gamma: float, smoothing: float, num_classes: int, percent: int) -> Figure:
+    """Cross-entropy, focal loss and both label smoothings on one pixel; in the legend their pulls at a probability."""
+    losses = {
+        "cross-entropy": cross_entropy,
+        f"focal, gamma {gamma:g}": partial(focal, gamma=gamma),
+        f"smoothing {smoothing:g}": partial(cross_entropy, smoothing=smoothing),
+        f"smoothing {smoothing:g}, report's": partial(cross_entropy, smoothing=smoothing, smoothed="report"),
+    }
+    curves = {}
+    for name, loss in losses.items():
+        pull = -one_pixel(loss, [percent / 100], num_classes)[1][0]
+        curves[f"{name}: {pull:+.3f} at {percent}%"] = one_pixel(loss, PROBABILITIES, num_classes)
+    figure = loss_curves(PROBABILITIES, curves)
+    for ax in figure.axes:
+        ax.axvline(percent / 100, color=GREY, linewidth=1)
     return figure
 
 
-def weight_correlation(weights: Sequence[float], ious: Sequence[float]) -> float:
-    """Pearson's correlation of the logarithms of K positive weights with K values of IoU."""
-    return float(np.corrcoef(np.log(weights), ious)[0, 1])
+def loss_explorer() -> Explorer:
+    """Sliders for gamma, smoothing, the number of classes and the probability."""
+    return Explorer(
+        show_losses,
+        "Left the losses of one pixel, right how strongly each pulls its logit up; below 0 it pushes it down.",
+        gamma=slider("gamma", (0.0, 0.5, 1.0, 2.0, 3.0, 5.0), 2.0),
+        smoothing=slider("smoothing", (0.0, 0.05, 0.1, 0.2, 0.4), 0.1),
+        num_classes=slider("classes", (2, 9, 21), 9),
+        percent=slider("probability", (1, *range(5, 100, 5), 99), 50, "%"),
+    )

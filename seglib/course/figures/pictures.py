@@ -1,19 +1,20 @@
 """Pictures side by side under titles: photographs, label maps, predictions with their errors, receptive fields."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
+from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from seglib.course.fields import Field
-from seglib.course.figures.style import GREY, INK, VERMILION, VOID, halo, styled
+from seglib.course.figures.style import GREY, INK, PALE, VERMILION, halo, legend_columns, styled
+from seglib.data import VOID
 
 FIGURE_WIDTH, PANEL_WIDTH, TITLE_HEIGHT = 11, 3.6, 0.4  # inches
-LEGEND_PATCH_WIDTH, LETTER_WIDTH, LEGEND_ROW_HEIGHT = 0.6, 0.075, 0.2  # inches
+LEGEND_ROW_HEIGHT = 0.2  # inches
 NAMED_SHARE = 0.004  # a class has its name written on a label map if a square of this share of the map fits inside it
 LISTED_SHARE = 0.001  # a class that covers less than this of every map is not in the legend
 CORRECT_COLOUR, WRONG_COLOUR, UNCOUNTED_COLOUR = (222, 235, 247), (213, 94, 0), (165, 165, 165)
@@ -33,11 +34,11 @@ def draw_panels(
     """Draws a figure with an empty panel under each title, without ticks and frames, and a legend of colours.
 
     Args:
-        titles: of the panels, at least one.
+        titles: of at least one panel.
         aspects: height over width of each panel, or one for all.
         max_columns: panels side by side.
         width: of a panel in inches, less where the columns would be wider than a page.
-        legend: name -> RGB in 0..255, below the panels.
+        legend: name -> RGB in 0..255.
     """
     columns = min(max_columns, len(titles))
     rows = -(-len(titles) // columns)
@@ -63,11 +64,6 @@ def draw_panels(
     return figure, list(grid.flat[: len(titles)])
 
 
-def legend_columns(names: Collection[str], width: float) -> int:
-    """The number of entries of a legend that stand side by side in `width` inches: at least one, at most all."""
-    return max(1, min(len(names), int(width / (LEGEND_PATCH_WIDTH + LETTER_WIDTH * max(map(len, names))))))
-
-
 def colour_patches(colours: Mapping[str, Colour]) -> list[Patch]:
     """Handles of a legend: name -> RGB in 0..255."""
     return [Patch(facecolor=np.divide(colour, 255), edgecolor=GREY, label=name) for name, colour in colours.items()]
@@ -81,7 +77,7 @@ def show_panels(
     aspects = [picture.shape[0] / picture.shape[1] for picture in panels.values()]
     figure, axes = draw_panels(list(panels), aspects=aspects, max_columns=max_columns, legend=legend)
     for ax, picture in zip(axes, panels.values(), strict=True):
-        ax.imshow(picture, interpolation="nearest")
+        ax.imshow(picture)
     return figure
 
 
@@ -110,7 +106,7 @@ def show_samples(
         images: N arrays (H, W, 3) uint8.
         labels: N arrays (H, W), classes 0..K-1 and 255 = void.
         predictions: N arrays (H, W), classes 0..K-1.
-        classes: K names; the legend lists those that are drawn, and void if it is.
+        classes: K names.
         palette: (256, 3) uint8.
         titles: N texts over the images.
         max_columns: panels side by side; a sample has 2 or 4.
@@ -140,7 +136,7 @@ def show_samples(
         if picture.ndim == 2:
             draw_label(ax, picture, palette, classes)
         else:
-            ax.imshow(picture, interpolation="nearest")
+            ax.imshow(picture)
     if predictions is not None:
         meanings = {"correct": CORRECT_COLOUR, "wrong": WRONG_COLOUR}
         if any((label == VOID).any() for label in labels):
@@ -154,7 +150,7 @@ def draw_label(ax: Axes, label: np.ndarray, palette: np.ndarray, classes: Sequen
 
     The names are for readers who cannot tell the colours apart.
     """
-    ax.imshow(palette[label], interpolation="nearest")
+    ax.imshow(palette[label])
     step = 1 + min(label.shape) // 256
     coarse = label[::step, ::step]
     for index in np.unique(coarse[coarse < len(classes)]).tolist():
@@ -165,7 +161,7 @@ def draw_label(ax: Axes, label: np.ndarray, palette: np.ndarray, classes: Sequen
 
 
 def _roomiest_place(mask: np.ndarray) -> tuple[float, float] | None:
-    """The centre (x, y) of a large square that lies wholly inside the mask, the most central one; None without any."""
+    """The centre (x, y) of the most central large square inside the mask."""
     sums = np.pad(mask.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     smallest = max(2, int((NAMED_SHARE * mask.size) ** 0.5))
     side = min(mask.shape)
@@ -283,18 +279,26 @@ def _block_means(values: np.ndarray, block: int) -> np.ndarray:
 
 
 @styled
-def show_path_counts(chains: Mapping[str, np.ndarray]) -> Figure:
-    """The number of ways from each input pixel to an output pixel, per chain of layers; from white ones there is none.
+def show_influence(influences: Mapping[str, np.ndarray], row: int | None = None, column: int | None = None) -> Figure:
+    """The influence of each pixel of an input on one pixel of the output, on one logarithmic scale; pale is none.
 
-    chains: title -> (size,) counts along one axis as `seglib.course.fields.path_counts` returns them.
+    Args:
+        influences: title -> (H, W) magnitudes, 0 where nothing is seen.
+        row: of the output pixel, which is ringed; None rings nothing.
+        column: of the output pixel.
     """
-    figure, axes = draw_panels(list(chains), max_columns=len(chains), width=3.2)
-    for ax, counts in zip(axes, chains.values(), strict=True):
-        paths = np.outer(counts, counts)
-        ends = np.arange(len(paths) + 1) - len(paths) / 2
-        shares = np.ma.masked_equal(paths / paths.max(), 0)
-        ax.pcolormesh(ends, ends, shares, cmap="viridis", norm=PowerNorm(0.4, 0, 1), edgecolors="white", linewidth=0.5)
-        ax.set_aspect("equal")
-        ax.spines[:].set_visible(True)
-        ax.set_xlabel(f"{(paths > 0).mean():.0%} of {len(paths)} x {len(paths)} pixels seen")
+    arrays = [np.asarray(values) for values in influences.values()]
+    largest = max(float(values.max()) for values in arrays)
+    figure, axes = draw_panels(list(influences), max_columns=len(arrays), width=2.75)
+    for ax, values in zip(axes, arrays, strict=True):
+        ax.set_facecolor(PALE)
+        norm = LogNorm(largest * 1e-4, largest, clip=True)
+        drawn = ax.imshow(np.ma.masked_equal(values, 0), norm=norm, cmap="viridis_r")
+        if row is not None:
+            ax.plot(column, row, "o", color=VERMILION, markersize=9, markerfacecolor="none", markeredgewidth=2)
+        seen = np.count_nonzero(values)
+        ax.set_xlabel(f"{seen} of {values.size} pixels seen, {seen / values.size:.0%}", fontsize=9)
+    bar = figure.colorbar(drawn, ax=axes[-1], shrink=0.8, label="influence")
+    bar.set_ticks([largest * 1e-4, largest], labels=["weak", "strong"])
+    bar.minorticks_off()
     return figure

@@ -1,4 +1,4 @@
-"""Figures of notebook 03, sections on the plan of a ResNet's dilations and on its costs."""
+"""The chart and the explorer of notebook 03: the dilation of every 3x3 convolution of a ResNet."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from seglib.course.figures.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, series, styled
+from seglib.course.explorer import MULTI_GRIDS, Explorer, slider
+from seglib.course.figures.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, styled
+from seglib.models import ResNet
 
 BLOCK_COLOURS = (GREY, SKY, GREEN, ORANGE, BLUE, PURPLE)  # the stem, blocks 1 to 4, what is added after them
 
@@ -37,14 +39,12 @@ def dilation_chart(networks: Mapping[str, Sequence[tuple[str, int, int]]]) -> Fi
                 ink = "white" if colour == BLUE else INK
                 ax.text(position, 0.55, str(dilation), ha="center", va="bottom", fontsize=8, color=ink)
         ax.set_yscale("log", base=2)
-        ax.set_ylim(0.5, ticks[-1] * 1.2)
         ax.set_yticks(ticks, [str(tick) for tick in ticks])
         ax.minorticks_off()
-        ax.set_title(title)
+        ax.set(title=title, ylim=(0.5, ticks[-1] * 1.2))
         ax.grid(axis="y")
         ax.tick_params(bottom=False, labelbottom=False)
-    axes[-1, 0].set_xlim(-0.7, longest - 0.3)
-    axes[-1, 0].set_xlabel("3x3 convolutions, in order")
+    axes[-1, 0].set(xlim=(-0.7, longest - 0.3), xlabel="3x3 convolutions, in order")
     figure.supylabel("dilation", fontsize=10)
     handles = [Patch(color=colour, label=block) for block, colour in seen.items()]
     handles.append(Line2D([], [], color=INK, marker="v", linestyle="", label="stride 2"))
@@ -54,25 +54,26 @@ def dilation_chart(networks: Mapping[str, Sequence[tuple[str, int, int]]]) -> Fi
 
 def _block(name: str) -> tuple[str, str]:
     """Legend text and colour of the block in which a convolution lies, from its name: layer3.0.conv2 -> block 3."""
-    number = next((int(part[5:]) for part in name.split(".") if part.startswith("layer") and part[5:].isdigit()), None)
-    if number is not None and number <= 4:
-        return f"block {number}", BLOCK_COLOURS[number]
-    return ("stem", BLOCK_COLOURS[0]) if "stem" in name else ("blocks 5 to 7", BLOCK_COLOURS[5])
+    number = 0 if "stem" in name else int(name.removeprefix("layer")[0])
+    texts = ("stem", "block 1", "block 2", "block 3", "block 4", "blocks 5 to 7")
+    return texts[min(number, 5)], BLOCK_COLOURS[min(number, 5)]
 
 
-@styled
-def cost_bars(output_strides: Sequence[int], costs: Mapping[str, Sequence[float]]) -> Figure:
-    """One panel of bars per kind of cost over the output strides.
+def show_dilations(depth: int, output_stride: int, multi_grid: Sequence[int], stride_unit: str) -> Figure:
+    """The dilation of every 3x3 convolution of a ResNet; a ResNet-18 has two units in block 4, and two factors."""
+    factors = tuple(multi_grid)[: 2 if depth == 18 else 3]
+    network = ResNet(depth, output_stride, factors, width=4, stride_unit=stride_unit)  # narrow: only its plan is drawn
+    title = f"ResNet-{depth}, output stride {output_stride}, multi-grid {factors}, stride in the {stride_unit} unit"
+    return dilation_chart({title: network.dilations()})
 
-    costs: title with its unit -> one value per output stride.
-    """
-    figure, axes = plt.subplots(1, len(costs), squeeze=False, figsize=(3.6 * len(costs), 2.8))
-    for ax, (title, values), look in zip(axes[0], costs.items(), series(len(costs)), strict=True):
-        ax.bar([str(stride) for stride in output_strides], values, width=0.6, color=look.colour)
-        for position, value in enumerate(values):
-            ax.text(position, value, f"{value:.3g}", ha="center", va="bottom", fontsize=9)
-        ax.set_xlabel("output stride")
-        ax.set_ylim(0, 1.12 * max(values))
-        ax.set_title(title)
-        ax.grid(axis="y")
-    return figure
+
+def dilation_explorer() -> Explorer:
+    """Sliders for depth, output stride, multi-grid and stride position."""
+    return Explorer(
+        show_dilations,
+        "The dilation of every 3x3 convolution of a ResNet; a triangle marks a stride of 2.",
+        depth=slider("depth", (18, 34, 50, 101), 50),
+        output_stride=slider("output stride", (8, 16, 32), 16),
+        multi_grid=slider("multi-grid", MULTI_GRIDS, (1, 2, 4)),
+        stride_unit=slider("stride in the", ("last", "first"), "last", " unit"),
+    )

@@ -2,7 +2,7 @@
 
 import functools
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, ParamSpec
 
 import matplotlib.pyplot as plt
@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.ticker import NullFormatter
 from PIL import Image
 
 MAX_PNG_BYTES = 150_000
 
-VOID = 255
+LEGEND_PATCH_WIDTH, LETTER_WIDTH = 0.6, 0.075  # inches
 
 # Okabe and Ito's colours for colour-blind readers.
 INK, GREY, RULE, PALE = "#222222", "#757575", "#D9D9D9", "#F2F2F2"
@@ -64,6 +64,9 @@ STYLE = {
     "grid.color": RULE,
     "legend.fontsize": 9,
     "legend.frameon": False,
+    "image.interpolation": "nearest",
+    "lines.linewidth": 2,
+    "lines.markersize": 5,
     "text.color": INK,
     "axes.labelcolor": INK,
     "xtick.color": INK,
@@ -106,17 +109,18 @@ def name_columns(ax: Axes, names: Sequence[str]) -> None:
     ax.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
 
 
-def scale_log(ax: Axes, xs: Sequence[int], ys: Sequence[float]) -> None:
-    """Makes both axes logarithmic: a tick at each of `xs`, plain numbers for `ys`."""
-    ax.set_xscale("log", base=2)
-    ax.set_xticks(list(xs), [str(x) for x in xs])
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_yscale("log")
-    write_plainly(ax.yaxis, ys)
+def legend_columns(names: Collection[str], width: float) -> int:
+    """The number of entries of a legend that stand side by side in `width` inches: at least one, at most all."""
+    return max(1, min(len(names), int(width / (LEGEND_PATCH_WIDTH + LETTER_WIDTH * max(map(len, names))))))
+
+
+def write_per_cent(axis: Axis) -> None:
+    """Writes shares as per cent."""
+    axis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
 
 
 def write_plainly(axis: Axis, values: Sequence[float]) -> None:
-    """Numbers without powers of ten on a logarithmic axis; between these too where the values span little."""
+    """Writes no powers of ten on a logarithmic axis, and numbers between them where the values span little."""
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter("{x:g}" if max(values) < 30 * min(values) else NullFormatter())
 
@@ -143,21 +147,14 @@ def _encoded(fig: Figure, dpi: int, reduce: bool) -> bytes:
     fig.savefig(buffer, format="png", dpi=dpi)
     if not reduce:
         return buffer.getvalue()
-    pixels = np.asarray(Image.open(buffer).convert("RGB"))
+    pixels = np.array(Image.open(buffer).convert("RGB"))
     # The flat colours of label maps and text stay exact: the 64 most frequent ones are kept as they are, and what
     # remains, the photographs, is fitted with the other 192.
     codes = pixels @ np.array([1 << 16, 1 << 8, 1])
     found, counts = np.unique(codes, return_counts=True)
-    kept = np.sort(found[np.argsort(counts)[-64:]])
-    indices = np.searchsorted(kept, codes).clip(max=len(kept) - 1)
-    rest = kept[indices] != codes
-    palette = np.stack([kept >> 16, kept >> 8 & 255, kept & 255], axis=1).ravel().tolist()
+    rest = ~np.isin(codes, found[np.argsort(counts)[-64:]])
     if rest.any():
-        fitted = Image.fromarray(pixels[rest][None]).quantize(256 - len(kept), Image.Quantize.MEDIANCUT)
-        indices[rest] = np.asarray(fitted)[0] + len(kept)
-        palette += fitted.getpalette()
-    picture = Image.fromarray(indices.astype(np.uint8))
-    picture.putpalette(palette)
+        pixels[rest] = Image.fromarray(pixels[rest][None]).quantize(192, Image.Quantize.MEDIANCUT).convert("RGB")
     out = io.BytesIO()
-    picture.save(out, format="png", optimize=True)
+    Image.fromarray(pixels).quantize(256, Image.Quantize.MEDIANCUT).save(out, format="png", optimize=True)
     return out.getvalue()

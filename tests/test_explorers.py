@@ -11,11 +11,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch.nn import functional as F
 
-from seglib.course.figures.style import MAX_PNG_BYTES
-from seglib.course.widgets import (
+from seglib.course.explorer import Explorer, slider
+from seglib.course.figures import (
     ablation_architecture,
     ablation_batch_size,
-    ablation_output_stride,
     aspp,
     atrous_convolution,
     cityscapes_evaluation,
@@ -25,12 +24,14 @@ from seglib.course.widgets import (
     resnet_multigrid,
     what_others_build,
 )
-from seglib.course.widgets.explorer import Explorer, slider
+from seglib.course.figures.style import MAX_PNG_BYTES
 from seglib.data import voc_palette
 from seglib.models import ResNet
 
 LOOK = {"classes": ("background", "tree", "boat"), "palette": voc_palette()}
 SHAPE = (20, 40)
+IMAGES = [np.full((*SHAPE, 3), value, np.uint8) for value in (100, 200)]
+ONES, PIXEL = (1, 1, 1), {"down": 0, "across": 90}
 
 
 def label_maps(count: int) -> list[np.ndarray]:
@@ -41,8 +42,7 @@ def label_maps(count: int) -> list[np.ndarray]:
 def street() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A road (7), one car (26001), a row of cars (26), the bonnet (1)."""
     ids = np.full(SHAPE, 7, np.uint8)
-    ids[4:8, 10:16] = 26
-    ids[4:8, 20:30] = 26
+    ids[4:8, 10:16] = ids[4:8, 20:30] = 26
     ids[18:] = 1
     instances = ids.astype(np.int32)
     instances[4:8, 10:16] = 26001
@@ -50,45 +50,25 @@ def street() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def build_street_explorer() -> Explorer:
-    images = [np.full((*SHAPE, 3), value, np.uint8) for value in (100, 200)]
-    return cityscapes_evaluation.street_explorer(images, label_maps(2), label_maps(2))
-
-
-def build_stride_explorer() -> Explorer:
-    images = [np.full((*SHAPE, 3), value, np.uint8) for value in (100, 200)]
-    predictions = {8: label_maps(3), 16: [label * 0 for label in label_maps(3)]}
-    return ablation_output_stride.stride_explorer(images, label_maps(3), predictions, **LOOK)
+    return cityscapes_evaluation.street_explorer(IMAGES, label_maps(2), label_maps(2))
 
 
 def build_decoder_explorer() -> Explorer:
-    images = [np.full((*SHAPE, 3), value, np.uint8) for value in (100, 200)]
     labels = label_maps(2)
     for label in labels:
         label[5, 5:30] = 255
-    return decoder.decoder_explorer(images, labels, [label * 0 for label in labels], labels, **LOOK)
+    return decoder.decoder_explorer(IMAGES, labels, [label * 0 for label in labels], labels, **LOOK)
 
 
 # explorer -> a move of each of its controls
 EXPLORERS: dict[Callable[[], Explorer], dict[str, Any]] = {
     fcn_basics.upsampling_explorer: {"kernel_size": 4, "stride": 3, "kernel": "bilinear"},
-    atrous_convolution.receptive_field_explorer: {
-        "down": 0,
-        "across": 100,
-        "rate": 12,
-        "output_stride": 8,
-        "multi_grid": (1, 1, 1),
-    },
-    resnet_multigrid.dilation_explorer: {
-        "depth": 18,
-        "output_stride": 8,
-        "multi_grid": (2, 2, 2),
-        "stride_unit": "first",
-    },
-    aspp.aspp_rate_explorer: {"rate_1": 1, "rate_2": 2, "rate_3": 36, "side": 7, "down": 0, "across": 100},
+    atrous_convolution.receptive_field_explorer: PIXEL | {"rate": 9, "output_stride": 8, "multi_grid": ONES},
+    resnet_multigrid.dilation_explorer: {"depth": 18, "output_stride": 8, "multi_grid": ONES, "stride_unit": "first"},
+    aspp.aspp_rate_explorer: {"rate_1": 1, "rate_2": 2, "rate_3": 36, "side": 7} | PIXEL,
     build_decoder_explorer: {"image": 1, "line": 0, "band": 8},
     build_street_explorer: {"frame": 1, "zoom": 2, "column": 39, "row": 0, "opacity": 100},
     ablation_batch_size.running_mean_explorer: {"batch_size": 16, "momentum": 0.0003, "shift": 0.0},
-    build_stride_explorer: {"picture": 2, "stride": 8},
     ablation_architecture.cascade_explorer: {"multi_grid": (1, 1, 1), "last_block": 5, "crop": 97, "image": 161},
     losses_and_imbalance.loss_explorer: {"gamma": 5.0, "smoothing": 0.4, "num_classes": 2, "percent": 99},
     what_others_build.peer_explorer: {"peer": "jfzhang95/pytorch-deeplab-xception", "output_stride": 16},
@@ -102,7 +82,7 @@ def test_every_control_changes_the_picture(build: Callable[[], Explorer], monkey
     box, moves = build(), EXPLORERS[build]
     first = repr(box)
     assert first == repr(build()) and "object at" not in first and "\\x" not in first
-    assert list(box.controls) == list(moves)
+    assert set(box.controls) == set(moves)
     seen = [box.picture.value]
     for name, value in moves.items():
         box.controls[name].value = value
@@ -152,12 +132,6 @@ def test_rates_of_the_cascade_are_the_network_s(multi_grid: tuple[int, ...]) -> 
     assert [rate for _, rate in ablation_architecture.cascade_rates(multi_grid, 6)] == built
 
 
-def test_every_peer_has_a_picture() -> None:
-    for peer in what_others_build.BY_NAME:
-        for stride in (8, 16):
-            assert len(what_others_build.show_peer(peer, stride).axes[0].get_yticks()) == 2
-
-
 @pytest.mark.parametrize(
     ("row", "column", "said"),
     [
@@ -172,26 +146,19 @@ def test_description_of_a_pixel(street: tuple[np.ndarray, ...], row: int, column
 
 
 @pytest.mark.parametrize(
-    ("zoom", "pixel", "rows", "columns"),
-    [
-        (1, (3, 39), (0, 20), (0, 40)),
-        (4, (10, 20), (8, 13), (15, 25)),
-        (4, (0, 0), (0, 5), (0, 10)),
-        (4, (19, 39), (15, 20), (30, 40)),
-        (64, (7, 9), (7, 8), (9, 10)),
-    ],
+    ("zoom", "pixel", "window"),
+    [(1, (3, 39), (0, 20, 0, 40)), (4, (10, 20), (8, 13, 15, 25)), (64, (7, 9), (7, 8, 9, 10))],
 )
-def test_the_window_holds_the_pixel_and_stays_inside(zoom: int, pixel: tuple, rows: tuple, columns: tuple) -> None:
-    found = cityscapes_evaluation.zoom_window(SHAPE, zoom, *pixel)
-    assert [(part.start, part.stop) for part in found] == [rows, columns]
+def test_the_window_holds_the_pixel_and_stays_inside(
+    zoom: int, pixel: tuple[int, ...], window: tuple[int, ...]
+) -> None:
+    rows, columns = cityscapes_evaluation.zoom_window(SHAPE, zoom, *pixel)
+    assert (rows.start, rows.stop, columns.start, columns.stop) == window
 
 
-@pytest.mark.parametrize(("opacity", "car"), [(0, [100, 100, 100]), (0.5, [50, 50, 121]), (1, [0, 0, 142])])
-def test_opacity_mixes_frame_and_label(street: tuple[np.ndarray, ...], opacity: float, car: list[int]) -> None:
-    figure = cityscapes_evaluation.show_street(*street, row=5, column=12, zoom=4, opacity=opacity)
-    whole, part = figure.axes
-    assert whole.images[0].get_array()[5, 12].tolist() == car
-    (around,) = part.patches
-    x, y = (int(place + 0.5) for place in around.get_xy())
-    assert part.images[0].get_array()[y, x].tolist() == car and part.images[0].get_array().shape == (5, 10, 3)
+def test_the_small_square_is_around_the_pixel_that_is_described(street: tuple[np.ndarray, ...]) -> None:
+    figure = cityscapes_evaluation.show_street(*street, row=5, column=12, zoom=4, opacity=1)
+    part = figure.axes[1]
+    x, y = (int(place + 0.5) for place in part.patches[0].get_xy())
+    assert part.images[0].get_array()[y, x].tolist() == [0, 0, 142], "the colour of cars"
     assert figure.get_suptitle().startswith("row 5, column 12: car")

@@ -1,1 +1,0 @@
-"""Explorers, one file per notebook: sliders that redraw one figure, which a plain function makes."""
