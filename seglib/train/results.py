@@ -13,7 +13,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
 from seglib.data.base import SegmentationDataset
@@ -33,25 +32,10 @@ def collect(
     recipe: Recipe,
     matrix: ConfusionMatrix,
     trimap: Mapping[int, ConfusionMatrix],
-    *,
-    data: Mapping[str, SegmentationDataset],
-    history: pd.DataFrame,
-    class_history: pd.DataFrame,
-    seconds: float,
-    device: torch.device,
-    world_size: int,
-    code: Mapping[str, str],
+    train_set: SegmentationDataset,
+    val_set: SegmentationDataset,
 ) -> dict[str, Any]:
-    """Collects what result.json holds, as JSON values, not yet sealed.
-
-    Args:
-        matrix: of the whole val list.
-        trimap: width of a band in pixels -> the matrix of that band.
-        data: "train" and "val".
-        history, class_history: as the trainer's.
-        seconds: of training.
-        code: hash -> name of the definitions that it was trained and scored with.
-    """
+    """Collects a run's settings, scores and image lists as JSON values; `trimap`: width of a band -> its matrix."""
     return {
         "name": recipe.name,
         "recipe": recipe.changes(),
@@ -62,7 +46,7 @@ def collect(
             "widths": list(trimap),
             "miou": [band.compute().to_dict()["miou"] for band in trimap.values()],  # None: no pixel in the band
         },
-        "classes": list(data["val"].classes),
+        "classes": list(val_set.classes),
         "evaluation": {
             "split": recipe.val_split,
             "resolution": "the label's own",
@@ -71,19 +55,17 @@ def collect(
             "flip": recipe.eval_flip,
             "window": recipe.eval_window,
         },
-        "data": {name: _describe(dataset) for name, dataset in data.items()},
-        "history": json.loads(history.to_json(orient="records")),
-        "class_history": json.loads(class_history.to_json(orient="split")),
-        "train_seconds": round(seconds, 1),
+        "data": {"train": _describe(train_set), "val": _describe(val_set)},
+    }
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Names the device, its peak memory so far, and the versions that a result was measured with."""
+    versions = {"torch": torch.__version__, "torchvision": metadata.version("torchvision")}
+    return {
         "peak_memory_mib": peak_memory_mib(device),
         "device": device_name(device),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torchvision": metadata.version("torchvision"),
-        },
-        "code": dict(code),
-        "world_size": world_size,
+        "versions": versions | {"python": platform.python_version()},
     }
 
 

@@ -1,5 +1,6 @@
 """The training loop: a recipe and a folder in, weights and a result out. Killed at any moment, it can be resumed."""
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -230,18 +231,14 @@ class Trainer:
         trimap = {width: ConfusionMatrix(val.num_classes, val.ignore_index, self.device) for width in TRIMAP_WIDTHS}
         matrix = self.evaluate(trimap=trimap)
         if distributed.is_main():
-            result = results.collect(
-                self.recipe,
-                matrix,
-                trimap,
-                data={"train": self.train_set, "val": val},
-                history=self.history,
-                class_history=self.class_history,
-                seconds=self.seconds,
-                device=self.device,
-                world_size=distributed.world_size(),
-                code=self.code,
-            )
+            result = results.collect(self.recipe, matrix, trimap, self.train_set, val) | {
+                "history": json.loads(self.history.to_json(orient="records")),
+                "class_history": json.loads(self.class_history.to_json(orient="split")),
+                "train_seconds": round(self.seconds, 1),
+                "code": self.code,
+                "world_size": distributed.world_size(),
+                **results.describe_machine(self.device),
+            }
             write_json(path, results.seal(result))
 
     def evaluate(
