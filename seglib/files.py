@@ -87,12 +87,7 @@ def load_tensors(path: str | os.PathLike) -> Any:
 
 
 def read_state_dict(path: str | os.PathLike) -> "Mapping[str, Tensor]":
-    """Reads names to tensors from a file of `torch.save`, without executing code.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, or holds something else.
-    """
+    """Reads names to tensors from a file of `torch.save`; raises as `load_tensors`, and if it holds something else."""
     import numpy as np
     import torch
 

@@ -27,27 +27,16 @@ BATCH_PIXELS = 8 * 513 * 513  # eight images of VOC, or one of 1024 x 2048, whic
 class Scoring:
     """The way in which a trained network predicts; the probabilities of all views are averaged (v3 Table 6).
 
-    Args:
-        scales: of the input. The scaled side is (side - 1) * scale + 1, so that 513 becomes 512 * scale + 1.
-        flip: average with the prediction for the mirrored image.
-        output_stride: predict at this stride; None takes the model's.
-        window: (height, width) of the parts in which each scaled image is predicted; None predicts it whole. The
-            probabilities of a scale are averaged over its windows before they are resized.
-        overlap: least share of a window's side that its neighbour sees too, 0 <= overlap < 1.
-        pad_to: side of a square that every image is put into first, at its top left, with the mean colour around it;
-            the prediction is cut back. The papers' code evaluates VOC so, at 513, and a network that was trained on
-            padded images with align_corners=True needs it.
-
-    Raises:
-        ValueError: if there is no scale or one that is not above 0, an empty window, or an overlap out of range.
+    The scaled side is (side - 1) * scale + 1, so that 513 becomes 512 * scale + 1. The papers' code evaluates VOC
+    padded to 513, and a network that was trained on padded images with align_corners=True needs it.
     """
 
-    scales: tuple[float, ...] = (1.0,)
-    flip: bool = False
-    output_stride: int | None = None
-    window: tuple[int, int] | None = None
-    overlap: float = 1 / 3
-    pad_to: int | None = None
+    scales: tuple[float, ...] = (1.0,)  # of the input
+    flip: bool = False  # average with the prediction for the mirrored image
+    output_stride: int | None = None  # predict at this stride; None takes the model's
+    window: tuple[int, int] | None = None  # (height, width) of sliding windows in a scaled image; None takes it whole
+    overlap: float = 1 / 3  # least share of a window's side that its neighbour sees too, 0 <= overlap < 1
+    pad_to: int | None = None  # side of a square to put images into, with the mean colour at the bottom and right
 
     def __post_init__(self) -> None:
         if min(self.scales, default=0) <= 0:
@@ -114,9 +103,6 @@ def evaluate(
         batch_size: images of equal size are predicted together, at most so many, and fewer large ones.
         num_workers: processes that read images.
         progress: draw a progress bar.
-
-    Returns:
-        The matrix; `.compute()` gives the scores.
 
     Raises:
         ValueError: if the data set has a transform; also as `predict`.

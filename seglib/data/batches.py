@@ -18,24 +18,15 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     Only full batches: what is left at the end of an epoch is dropped, because batch norm cannot take a batch of one.
     Started at iteration k it yields what an uninterrupted sequence yields from k on. Of several processes, each yields
     its own part of every batch; put together by rank they are the batches of one process.
-
-    Args:
-        length: samples in the data set.
-        batch_size: 1 to `length`.
-        iterations: where the sequence ends, counted from 0; the number of batches is `iterations - start_iteration`.
-        seed: >= 0.
-        start_iteration: 0 to `iterations`.
-        rank: the number of this process, from 0.
-        world_size: the number of processes that share each batch; divides `batch_size`.
     """
 
-    length: int
-    batch_size: int
-    iterations: int
+    length: int  # samples in the data set
+    batch_size: int  # 1 to `length`
+    iterations: int  # where the sequence ends, counted from 0
     seed: int
-    start_iteration: int = 0
-    rank: int = 0
-    world_size: int = 1
+    start_iteration: int = 0  # 0 to `iterations`
+    rank: int = 0  # the number of this process
+    world_size: int = 1  # the number of processes that share each batch; divides `batch_size`
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch_size <= self.length:

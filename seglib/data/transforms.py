@@ -43,16 +43,11 @@ class RandomScaleCrop:
     An image smaller than the window is padded at the bottom and the right, as in the authors' code, with `fill` and
     void. The bilinear filter widens when it shrinks (antialiasing, as Pillow's); the authors' TensorFlow resize does
     not, and aligns the corners. Their code draws one of seven scales, here any in the range.
-
-    Args:
-        crop_size: side of the square window, or (height, width), in pixels.
-        scale_range: smallest and largest scale, > 0.
-        fill: RGB of padded pixels, 0 to 255.
     """
 
-    crop_size: int | Size
-    scale_range: tuple[float, float] = (0.5, 2.0)
-    fill: Colour = IMAGE_MEAN
+    crop_size: int | Size  # side of the square window, or (height, width), in pixels
+    scale_range: tuple[float, float] = (0.5, 2.0)  # smallest and largest scale
+    fill: Colour = IMAGE_MEAN  # of padded pixels
 
     def __post_init__(self) -> None:
         if not 0 < self.scale_range[0] <= self.scale_range[1]:
@@ -106,17 +101,12 @@ class ResizeKeepAspect:
 
 @dataclass(frozen=True)
 class ColorJitter:
-    """Changes brightness, contrast, saturation and hue at random, in this order; the label is left as it is.
+    """Changes brightness, contrast, saturation and hue at random, in this order; the label is left as it is."""
 
-    Args:
-        brightness, contrast, saturation: a factor is drawn from [max(0, 1 - value), 1 + value]; >= 0.
-        hue: a turn is drawn from [-value, value] of the colour circle; 0 to 0.5.
-    """
-
-    brightness: float = 0.0
+    brightness: float = 0.0  # a factor is drawn from [max(0, 1 - value), 1 + value]; so for the next two
     contrast: float = 0.0
     saturation: float = 0.0
-    hue: float = 0.0
+    hue: float = 0.0  # a turn is drawn from [-value, value] of the colour circle; 0 to 0.5
 
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
         from torchvision.transforms.v2 import functional as photometric  # here: as slow to import as torch itself

@@ -24,36 +24,19 @@ PAPER_OUTPUT_STRIDE = 16
 
 @dataclass(frozen=True)
 class HeadVariant:
-    """The ways in which heads differ between implementations. The defaults are the papers'.
+    """The ways in which heads differ between implementations. The defaults are the papers'."""
 
-    Attributes:
-        aspp_dropout: probability after ASPP's projection; the papers' code has 0.1, torchvision 0.5.
-        separable: 3x3 convolutions of ASPP and decoder: "none" full; "paper" depthwise, BN, ReLU, pointwise, BN, ReLU;
-            "plain" depthwise, pointwise, BN, ReLU (segmentation_models.pytorch).
-        post_aspp: 3x3 convolution, BN, ReLU after ASPP: "none", "full" (torchvision) or "separable" (plain).
-        decoder_depth: number of convolutions in the decoder (v3+ Table 2).
-        decoder_kernel: side of their kernels, 3 or 1.
-        decoder_width: their output channels; None is the head's.
-        decoder_conv3: two such stacks (Table 2's row of Conv2 and Conv3): ASPP's output meets block 2's map at stride 8
-            first, and then block 1's at stride 4.
-        decoder_dropout: probability after each of them, () for none, as in the papers.
-        aspp_order: image pooling "pool_last", or "pool_first" as in the papers' code, in the concatenation.
-        decoder_order: "aspp_first" as in the papers' code, or "low_first", in the concatenation.
-        align_corners: of every bilinear resize. The papers' code has True (on sizes 16 k + 1); False here and in
-            torchvision, so that any size works alike.
-    """
-
-    aspp_dropout: float = 0.1
-    separable: str = "none"
-    post_aspp: str = "none"
-    decoder_depth: int = 2
-    decoder_kernel: int = 3
-    decoder_width: int | None = None
-    decoder_conv3: bool = False
-    decoder_dropout: tuple[float, ...] = ()
-    aspp_order: str = "pool_last"
-    decoder_order: str = "aspp_first"
-    align_corners: bool = False
+    aspp_dropout: float = 0.1  # probability after ASPP's projection; torchvision has 0.5
+    separable: str = "none"  # or "paper": depthwise, BN, ReLU, pointwise, BN, ReLU; "plain": without the first BN, ReLU
+    post_aspp: str = "none"  # a 3x3 convolution, BN, ReLU after ASPP: "full" (torchvision) or "separable" (plain)
+    decoder_depth: int = 2  # number of convolutions in the decoder (v3+ Table 2)
+    decoder_kernel: int = 3  # side of their kernels, 3 or 1
+    decoder_width: int | None = None  # their output channels; None is the head's
+    decoder_conv3: bool = False  # ASPP's output meets block 2's map at stride 8 first (Table 2, Conv2 and Conv3)
+    decoder_dropout: tuple[float, ...] = ()  # probability after each of them; () is none
+    aspp_order: str = "pool_last"  # or "pool_first", as in the papers' code: image pooling in the concatenation
+    decoder_order: str = "aspp_first"  # as in the papers' code, or "low_first", in the concatenation
+    align_corners: bool = False  # of every resize; the papers' code has True, on sizes 16 k + 1
 
     def __post_init__(self) -> None:
         check_choice("separable", self.separable, ("none", "paper", "plain"))

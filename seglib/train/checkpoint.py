@@ -72,12 +72,10 @@ def _check_state(state: Any, recipe: Recipe, path: Path) -> None:
 def load_run(path: str | Path) -> tuple[nn.Module, Recipe]:
     """Loads the network of a run as it is evaluated, at its evaluation's output stride, and the recipe of the run.
 
-    Args:
-        path: the run's checkpoint.pt. A run with patience ends with its best weights: they are in best.pt beside it.
+    `path` is the run's checkpoint.pt. A run with patience ends with its best weights: they are in best.pt beside it.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is not a run's checkpoint, or its weights do not fit its recipe.
+        ValueError: if the file is not a run's checkpoint, or its weights do not fit its recipe.
     """
     path = Path(path)
     content = read_state_dict(path)

@@ -1,8 +1,7 @@
 """Several processes that train one network: what they add up, share and agree on. One process needs none of it.
 
 `torchrun` starts the processes and tells each its place. They share the global batch, and the gradients that they add
-up are those of one process with the whole of it. For that, batch norm has to see the global batch: on CUDA as torch's
-SyncBatchNorm, on the CPU as `GlobalBatchNorm2d`. With `freeze_bn` there are no statistics to share.
+up are those of one process with the whole of it. For that, batch norm has to see the global batch.
 """
 
 import os

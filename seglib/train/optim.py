@@ -164,13 +164,8 @@ def freeze_batch_norm(model: nn.Module) -> None:
 def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor], normalisation: Normalisation) -> None:
     """Sets every batch norm's running statistics, in place, to the mean over these batches; weights stay.
 
-    Dropout is off meanwhile; the model is left in the mode that it came in.
-
-    Args:
-        batches: (B, 3, H, W) uint8 crops as in training; the batch size should be that of the training.
-
-    Raises:
-        ValueError: if there is no batch.
+    Dropout is off meanwhile; the model is left in the mode that it came in. `batches` are (B, 3, H, W) uint8 crops as
+    in training, at least one, and of the training's batch size.
     """
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     modes = {module: module.training for module in model.modules()}

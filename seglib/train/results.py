@@ -80,12 +80,7 @@ def seal(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_result(path: str | Path) -> dict[str, Any]:
-    """Reads a result.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is no result of a run, or was edited after the run wrote it.
-    """
+    """Reads a result. Raises ValueError if it is none, or was edited after the run wrote it; FileNotFoundError."""
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are
@@ -115,7 +110,7 @@ def _digest(result: dict[str, Any]) -> str:
 def code_hashes() -> dict[str, str]:
     """Returns hash -> name of every top-level definition that decides on a result, as the files are when first asked.
 
-    Comments, docstrings and imports do not count, and neither does the file that a definition is in: code may be moved.
+    Comments, docstrings, imports and the file that a definition is in do not count: code may be moved.
     """
     files = [path for part in MEASURING for path in sorted((PACKAGE / part).rglob("*.py")) or [PACKAGE / part]]
     counted = [path for path in files if path.relative_to(PACKAGE).as_posix() not in NOT_MEASURING]
