@@ -5,6 +5,7 @@ from itertools import permutations
 
 import pytest
 import torch
+from networks import randomise_norms
 from torch import Tensor, nn
 
 from seglib.models import VGG16, MobileNetV2, ResNet, Xception
@@ -42,7 +43,6 @@ def test_maps_are_what_was_asked_for_and_do_not_depend_on_it(name: str, output_s
         single: dict[int, Tensor] = {}
         for stride, channels in backbone.tap_channels.items():
             ([single[stride]], same_high) = backbone(x, taps=(stride,))
-            # Beyond the output stride nothing strides any more.
             assert single[stride].shape == (1, channels, *size(min(stride, output_stride)))
             assert torch.equal(same_high, high)
         for number in range(2, 1 + len(single)):
@@ -50,6 +50,10 @@ def test_maps_are_what_was_asked_for_and_do_not_depend_on_it(name: str, output_s
                 features = backbone(x, taps=order)
                 assert torch.equal(features.high, high) and len(features.taps) == number
                 assert all(torch.equal(tap, single[s]) for tap, s in zip(features.taps, order, strict=True))
+        for wrong in (2, 32, *({8, 16} - {*single})):
+            offered = r"\(4,\)" if name in ONE_TAP else r"\(4, 8, 16\)"
+            with pytest.raises(ValueError, match=rf"taps = \(4, {wrong}\); \w+ offers maps at strides {offered}$"):
+                backbone(x, taps=(4, wrong))
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -67,17 +71,20 @@ def test_cell_centred_says_for_which_pixels_a_value_stands(name: str) -> None:
             assert torch.allclose(a.flip(3), b, rtol=1e-3, atol=1e-3 * float(a.abs().max())) == fits
 
 
+@pytest.mark.parametrize("size", [(97, 129), (96, 80)])
 @pytest.mark.parametrize("name", [name for name in BACKBONES if name != "vgg16"])
-def test_removing_strides_keeps_the_weights_valid(name: str) -> None:
-    """Outputs of the strided network are a subset of the dilated network's."""
-    backbone = BACKBONES[name](32).eval()
-    x = torch.randn(1, 3, 97, 129)
+def test_removing_strides_keeps_the_weights_valid(name: str, size: tuple[int, int]) -> None:
+    """Outputs of the strided network are a subset of the dilated network's: the same weights on a denser grid."""
+    backbone = randomise_norms(BACKBONES[name](32)).eval()
+    x = torch.randn(1, 3, *size)
     with torch.inference_mode():
-        coarse = backbone(x).high
+        (low,), coarse = backbone(x, taps=(4,))
         for output_stride, step in ((16, 2), (8, 4)):
             backbone.set_output_stride(output_stride)
-            error = (backbone(x).high[..., ::step, ::step] - coarse).abs().max()
-            assert error < 1e-4 * coarse.abs().max()
+            (same_low,), dense = backbone(x, taps=(4,))
+            assert dense.shape[2] > coarse.shape[2]
+            torch.testing.assert_close(same_low, low)
+            assert (dense[..., ::step, ::step] - coarse).abs().max() < 1e-4 * coarse.abs().max()
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -89,33 +96,38 @@ def test_output_strides_that_are_not_offered_are_refused(name: str) -> None:
             backbone.set_output_stride(wrong)
     assert before == [(m.stride, m.dilation, m.padding) for m in backbone.modules() if isinstance(m, nn.Conv2d)]
     backbone.set_output_stride(32)
-    if name != "vgg16":
-        backbone.set_output_stride(8)
-        assert backbone.output_stride == 8 and backbone(torch.randn(1, 3, 64, 64)).high.shape[2:] == (8, 8)
 
 
-def test_backbones_by_name() -> None:
+@pytest.mark.parametrize(
+    ("name", "kind", "high", "taps"),
+    [
+        ("resnet34", ResNet, 512, {4: 64, 8: 128, 16: 256}),
+        ("resnet50", ResNet, 2048, {4: 256, 8: 512, 16: 1024}),
+        ("mobilenet_v2", MobileNetV2, 320, {4: 24}),
+        ("xception71", Xception, 2048, {4: 256}),
+        ("vgg16", VGG16, 4096, {4: 128, 8: 256, 16: 512}),
+    ],
+)
+def test_backbones_by_name(name: str, kind: type, high: int, taps: dict[int, int]) -> None:
+    stride = 32 if name == "vgg16" else 8
     with torch.device("meta"):
-        for name, kind, high in (
-            ("resnet34", ResNet, 512),
-            ("resnet50", ResNet, 2048),
-            ("mobilenet_v2", MobileNetV2, 320),
-            ("xception65", Xception, 2048),
-        ):
-            backbone = build_backbone(name, 8)
-            assert type(backbone) is kind and (backbone.output_stride, backbone.high_channels) == (8, high)
-        assert build_backbone("resnet50").tap_channels == {4: 256, 8: 512, 16: 1024}
-        assert build_backbone("xception71").tap_channels == {4: 256}
+        backbone = build_backbone(name, stride)
+    assert type(backbone) is kind and (backbone.output_stride, backbone.high_channels) == (stride, high)
+    assert backbone.tap_channels == taps
+
+
+def test_settings_of_a_backbone_by_name() -> None:
+    with torch.device("meta"):
         assert build_backbone("vgg16", 32, width=8).high_channels == 512
         resnet = build_backbone("resnet50", 64, multi_grid=(1, 2, 1), stem="3x3", stride_unit="first", cascade_blocks=1)
-        assert (resnet.multi_grid, resnet.stride_unit, resnet.cascade_blocks) == ((1, 2, 1), "first", 1)
-        for build, message in [
-            (lambda: build_backbone("resnet7"), r"backbone = 'resnet7'; expected one of .*'vgg16'"),
-            (lambda: build_backbone("vgg16", 16), "output_stride = 16; vgg16 has 32"),
-            (lambda: build_backbone("mobilenet_v2", cascade_blocks=1), "cascade_blocks = 1; only a ResNet"),
-        ]:
-            with pytest.raises(ValueError, match=message):
-                build()
+    assert (resnet.multi_grid, resnet.stride_unit, resnet.cascade_blocks) == ((1, 2, 1), "first", 1)
+    for name, settings, message in [
+        ("resnet7", {}, r"backbone = 'resnet7'; expected one of .*'vgg16'"),
+        ("vgg16", {}, r"vgg16's output_stride = 16; expected one of \(32,\)"),
+        ("mobilenet_v2", {"cascade_blocks": 1}, "cascade_blocks = 1; only a ResNet"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            build_backbone(name, **settings)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from seglib.data.open import build_dataset, training_transform
+from seglib.data.open import build_dataset, build_transform
 from seglib.data.transforms import RandomScaleCrop, Squash
 from seglib.models.build import build_model
 from seglib.recipe import Recipe
@@ -54,7 +54,7 @@ def test_cityscapes_as_in_table_12() -> None:
 
 def test_the_reports_first_experiment_squashes() -> None:
     recipe = Recipe.load("cityscapes_squashed")
-    window = training_transform(recipe).steps[0]
+    window = build_transform(recipe).steps[0]
     assert isinstance(window, Squash) and window.size == (512, 512)
     optimizer = build_optimizer(nn.Conv2d(3, 4, 1), recipe)
     assert isinstance(optimizer, torch.optim.Adam) and rates("cityscapes_squashed", (0, 119_999)) == [0.001, 0.001]
@@ -63,7 +63,7 @@ def test_the_reports_first_experiment_squashes() -> None:
 
 def test_the_reports_second_experiment_is_its_table() -> None:
     recipe = Recipe.load("cityscapes_report")
-    window = training_transform(recipe).steps[0]
+    window = build_transform(recipe).steps[0]
     assert isinstance(window, RandomScaleCrop) and window.scale_range == (0.5 * 0.5, 0.5 * 2.0)
     assert (recipe.batch_size, recipe.momentum, recipe.weight_decay, recipe.power) == (4, 0.9, 5e-4, 0.9)
     assert rates("cityscapes_report", (0, 90_000, 119_999)) == pytest.approx([0.007, 0.001, 0.001])
