@@ -3,83 +3,74 @@
 import numpy as np
 import pytest
 import torch
+from networks import rates
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from seglib.data.open import build_dataset, build_transform
 from seglib.data.transforms import RandomScaleCrop, Squash
-from seglib.models.build import build_model
+from seglib.models import build_model
 from seglib.recipe import Recipe
 from seglib.train.optim import build_optimizer, learning_rate
 
 GIB = 2**30
+# By recipe: settings, the learning rate at some iterations, output stride and rates of the network.
+PROTOCOLS = {
+    "voc_paper": (  # v3 section 4.1, first stage
+        {"train_split": "trainaug", "crop_size": 513, "batch_size": 16, "iterations": 30_000, "multi_grid": None},
+        {0: 0.007, 15_000: 0.007 * 0.5**0.9, 29_999: 6.5e-7},
+        (16, (6, 12, 18)),
+    ),
+    "voc_paper_trainval": ({"train_split": "trainval", "freeze_bn": True}, {0: 0.001}, (8, (12, 24, 36))),
+    "cityscapes_paper": (  # v3 Table 12
+        {"train_split": "train", "quality": "fine", "crop_size": 769, "eval_output_stride": 8, "model": "deeplabv3"},
+        {0: 0.007, 90_000 - 1: 2.4e-7},
+        (16, (6, 12, 18)),
+    ),
+    "cityscapes_squashed": ({"patience": 8, "batch_size": 4, "eval_every": 2975 // 4}, {0: 0.001, 119_999: 0.001}, ()),
+    "cityscapes_report": (
+        {"batch_size": 4, "momentum": 0.9, "weight_decay": 5e-4},
+        {0: 0.007, 90_000: 0.001, 119_999: 0.001},
+        (),
+    ),
+    "cityscapes_reference": (
+        {"batch_size": 16, "crop_size": 513, "iterations": 90_000, "train_split": "train_extra", "quality": "coarse"},
+        {},
+        (),
+    ),
+    "cityscapes_course": ({"dropout": 0.5}, {}, (8, (12, 24, 36))),
+}
 
 
-def network(recipe: Recipe) -> nn.Module:
+def network(name: str) -> nn.Module:
     with torch.device("meta"):
-        return build_model(recipe.replace(weights="", start_from=""), 21)
+        return build_model(Recipe.load(name).replace(weights="", start_from=""), 21)
 
 
-def rates(name: str, at: tuple[int, ...]) -> list[float]:
-    return [learning_rate(Recipe.load(name), iteration) for iteration in at]
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_protocols_are_the_published_ones(name: str) -> None:
+    recipe, (settings, schedule, strides) = Recipe.load(name), PROTOCOLS[name]
+    assert {field: getattr(recipe, field) for field in settings} == settings
+    for iteration, rate in schedule.items():
+        assert learning_rate(recipe, iteration) == pytest.approx(rate, rel=0.05 if rate < 1e-6 else 1e-6)
+    if strides:
+        model = network(name)
+        assert (model.output_stride, model.aspp.atrous_rates) == strides
 
 
-def test_the_papers_first_stage() -> None:
-    recipe = Recipe.load("voc_paper")
-    assert (recipe.train_split, recipe.crop_size, recipe.batch_size, recipe.iterations) == ("trainaug", 513, 16, 30_000)
-    assert rates("voc_paper", (0, 15_000)) == pytest.approx([0.007, 0.007 * 0.5**0.9])
-    assert rates("voc_paper", (29_999,))[0] < 1e-6
-    model = network(recipe)
-    assert model.output_stride == 16 and model.aspp.atrous_rates == (6, 12, 18)
-    assert model.backbone.multi_grid == (1, 2, 4)
-
-
-def test_the_papers_second_stage() -> None:
-    recipe = Recipe.load("voc_paper_trainval")
-    model = network(recipe)
-    assert model.output_stride == 8 and model.aspp.atrous_rates == (12, 24, 36)
-    assert recipe.freeze_bn and recipe.train_split == "trainval" and recipe.lr == 0.001
-    first = network(Recipe.load("voc_paper")).state_dict()
-    assert {k: v.shape for k, v in model.state_dict().items()} == {k: v.shape for k, v in first.items()}
-
-
-def test_cityscapes_as_in_table_12() -> None:
-    recipe = Recipe.load("cityscapes_paper")
-    assert (recipe.train_split, recipe.quality, recipe.crop_size, recipe.iterations) == ("train", "fine", 769, 90_000)
-    model = network(recipe)
-    assert model.output_stride == 16 and not hasattr(model, "decoder")
-    model.set_output_stride(recipe.eval_output_stride)
-    assert model.output_stride == 8
-
-
-def test_the_reports_first_experiment_squashes() -> None:
-    recipe = Recipe.load("cityscapes_squashed")
-    window = build_transform(recipe).steps[0]
-    assert isinstance(window, Squash) and window.size == (512, 512)
-    optimizer = build_optimizer(nn.Conv2d(3, 4, 1), recipe)
-    assert isinstance(optimizer, torch.optim.Adam) and rates("cityscapes_squashed", (0, 119_999)) == [0.001, 0.001]
-    assert recipe.patience == 8 and recipe.eval_every == 2975 // recipe.batch_size
-
-
-def test_the_reports_second_experiment_is_its_table() -> None:
-    recipe = Recipe.load("cityscapes_report")
-    window = build_transform(recipe).steps[0]
+def test_details_of_the_protocols() -> None:
+    first, second = network("voc_paper"), network("voc_paper_trainval")
+    shapes = [{key: value.shape for key, value in model.state_dict().items()} for model in (first, second)]
+    assert shapes[0] == shapes[1] and first.backbone.multi_grid == (1, 2, 4)
+    squashed, report = Recipe.load("cityscapes_squashed"), Recipe.load("cityscapes_report")
+    assert build_transform(squashed).steps[0] == Squash((512, 512))
+    assert isinstance(build_optimizer(nn.Conv2d(3, 4, 1), squashed), torch.optim.Adam)
+    window = build_transform(report).steps[0]
     assert isinstance(window, RandomScaleCrop) and window.scale_range == (0.5 * 0.5, 0.5 * 2.0)
-    assert (recipe.batch_size, recipe.momentum, recipe.weight_decay, recipe.power) == (4, 0.9, 5e-4, 0.9)
-    assert rates("cityscapes_report", (0, 90_000, 119_999)) == pytest.approx([0.007, 0.001, 0.001])
-    reference = Recipe.load("cityscapes_reference")
-    assert (reference.batch_size, reference.crop_size, reference.iterations) == (16, 513, 90_000)
-    assert (reference.train_split, reference.quality) == ("train_extra", "coarse")
-
-
-def test_the_course_reports_network() -> None:
-    model = network(Recipe.load("cityscapes_course"))
-    assert model.output_stride == 8 and model.aspp.atrous_rates == (12, 24, 36) and model.aspp.dropout.p == 0.5
     # "Layer 3 ... dilation rate 2, Layer 4 ... dilation rate 4", 3, 4, 6 and 3 units of two convolutions
-    dilations = [(name, rate) for name, _, rate in model.backbone.dilations()]
-    assert {rate for name, rate in dilations if name.startswith("layer3")} <= {1, 2}
-    assert [rate for name, rate in dilations if name.startswith("layer4")][1:] == [4] * 5
-    assert [len(getattr(model.backbone, f"layer{n}")) for n in (1, 2, 3, 4)] == [3, 4, 6, 3]
+    backbone = network("cityscapes_course").backbone
+    assert {*rates(backbone, "layer3")} <= {1, 2} and rates(backbone, "layer4")[1:] == [4] * 5
+    assert [len(getattr(backbone, f"layer{n}")) for n in (1, 2, 3, 4)] == [3, 4, 6, 3]
 
 
 def saved_for_backward(recipe: Recipe) -> int:
@@ -98,8 +89,7 @@ def saved_for_backward(recipe: Recipe) -> int:
 
 
 def test_the_one_gpu_version_fits_15_gb() -> None:
-    recipe = Recipe.load("voc_colab")
-    paper = Recipe.load("voc_paper")
+    recipe, paper = Recipe.load("voc_colab"), Recipe.load("voc_paper")
     same = ("crop_size", "batch_size", "lr", "iterations", "output_stride", "scale_range")
     assert all(getattr(recipe, field) == getattr(paper, field) for field in same)
     size = saved_for_backward(recipe)
@@ -108,21 +98,8 @@ def test_the_one_gpu_version_fits_15_gb() -> None:
     assert saved_for_backward(recipe.replace(batch_size=32)) == pytest.approx(2 * size, rel=0.01)
 
 
-def test_squashing_loses_the_proportions_and_invents_no_label() -> None:
-    image = np.zeros((8, 16, 3), dtype=np.uint8)
-    label = np.zeros((8, 16), dtype=np.uint8)
-    image[:, 8:], label[:, 8:], label[0] = 200, 7, 255
-    squashed, classes = Squash((8, 8))(image, label)
-    assert squashed.shape == (8, 8, 3) and classes.shape == (8, 8)
-    assert (squashed[:, :3] == 0).all() and (squashed[:, 5:] == 200).all()
-    assert (classes[1:, :4] == 0).all() and (classes[1:, 4:] == 7).all() and (classes[0] == 255).all()
-    with pytest.raises(ValueError, match="size: expected"):
-        Squash((0, 8))
-
-
 def test_streets_are_a_recipes_data() -> None:
     recipe = Recipe(data="toy_cityscapes", train_split="train", squash=(32, 32))
     image, label = build_dataset(recipe, "train", train=True)[0]
     assert image.shape == (32, 32, 3) and set(np.unique(label)) <= {*range(19), 255}
-    whole = build_dataset(recipe, "val").read(0)[1]
-    assert whole.shape != (32, 32)
+    assert build_dataset(recipe, "val").read(0)[1].shape != (32, 32)
