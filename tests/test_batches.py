@@ -1,9 +1,6 @@
 """Batches as a function of seed and iteration, and a loader that leaves no trace."""
 
-import gc
-import multiprocessing
 import random
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +24,6 @@ def photographs(tmp_path: Path) -> SegmentationDataset:
         files.append((image, save(tmp_path / f"{index:02d}.png", rng.integers(0, 5, size, dtype=np.uint8))))
     steps = Compose((RandomScaleCrop(24), RandomFlip(), ColorJitter(0.3, 0.3, 0.3)))
     return SegmentationDataset(files, "abcde", voc_palette(), transform=steps, seed=3)
-
-
-class Threads(SegmentationDataset):
-    """Tells how many threads torch uses where it is read."""
-
-    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return np.zeros((2, 2, 3), np.uint8), np.full((2, 2), torch.get_num_threads(), np.uint8)
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 60), st.integers(0, 2**40), st.data())
@@ -115,22 +105,6 @@ def test_batches_hold_the_samples_named_and_leave_no_trace(photographs: Segmenta
             assert np.array_equal(image.permute(1, 2, 0).numpy(), expected_image)
             assert np.array_equal(label.numpy(), expected_label)
     assert not np.array_equal(photographs[(0, 5)][0], photographs[(1, 5)][0]), "epochs augment differently"
-
-
-def test_workers_use_one_thread_each() -> None:
-    data = Threads([(Path("a.jpg"), Path("a.png"))] * 2, "ab", voc_palette())
-    ((_, labels),) = make_loader(data, EpochBatches(2, 2, 1, seed=0), num_workers=1)
-    assert labels.unique().tolist() == [1]
-
-
-def test_workers_end_when_the_loop_is_left_early(photographs: SegmentationDataset) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", message="This DataLoader will create")  # on a machine with one core
-        for _ in make_loader(photographs, EpochBatches(11, 2, 50, seed=2), num_workers=2):
-            break
-        gc.collect()
-    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])

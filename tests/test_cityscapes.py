@@ -5,9 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cityscapesscripts.helpers.annotation import Annotation, CsPoly, Point
 from cityscapesscripts.helpers.labels import labels as official
-from cityscapesscripts.preparation.json2labelImg import createLabelImage
 from trees import save
 
 from seglib.data import (
@@ -83,24 +81,6 @@ def test_ids_become_the_official_train_ids_and_come_back(root: Path) -> None:
     assert [int(data.read(k)[1][0, 0]) for k in range(3)] == [expected[9], expected[7], expected[8]]
     trained = [row.id for row in TRAINED.values()]
     assert train_ids_to_ids(label)[1].tolist() == [k if k in trained else 0 for k in range(34)]
-
-
-def test_labels_equal_the_files_that_the_official_script_writes(tmp_path: Path) -> None:
-    """From one polygon file the package draws both ids and trainIds; the ids read here are the trainIds."""
-    annotation = Annotation()
-    annotation.imgWidth, annotation.imgHeight = 68, 32
-    for number, row in enumerate(row for row in official if row.id > 0):
-        thing = CsPoly()
-        left, top = 2 * number, number % 7
-        thing.label = row.name
-        thing.polygon = [Point(left, top), Point(left + 9, top), Point(left + 9, 31), Point(left, 31)]
-        annotation.objects.append(thing)
-    images = {kind: np.array(createLabelImage(annotation, kind)) for kind in ("ids", "trainIds")}
-    save(tmp_path / "leftImg8bit" / "train" / f"{FRAMES[0]}_leftImg8bit.png", np.zeros((32, 68, 3), np.uint8))
-    save(label_path(tmp_path), images["ids"])
-    label = CityscapesSegmentation(tmp_path).read(0)[1]
-    assert len(np.unique(label)) == 20
-    assert np.array_equal(label, images["trainIds"])
 
 
 @pytest.mark.parametrize(

@@ -6,23 +6,13 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 import torchvision
+from networks import randomise_norms
 from torch import Tensor, nn
 
 from seglib.models import DeepLabV3, DeepLabV3Plus, MobileNetV2, ResNet, load_imagenet_weights
 from seglib.zoo import load_checkpoint
 
 PLAIN = {18: (1, 1), 50: (1, 1, 1)}  # multi-grid of torchvision's ResNets
-
-
-def randomised(model: nn.Module) -> nn.Module:
-    """Random batch-norm parameters and statistics, so that no norm is the identity; evaluation mode."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.weight.data.uniform_(0.4, 1.0)
-            module.bias.data.normal_(0, 0.2)
-            module.running_mean.normal_(0, 0.2)
-            module.running_var.uniform_(0.5, 1.5)
-    return model.eval()
 
 
 def assert_same_logits(ours: Tensor, theirs: Tensor) -> None:
@@ -43,7 +33,7 @@ def torchvision_resnet(depth: int) -> nn.Module:
 def test_torchvision_deeplabv3() -> None:
     """With the auxiliary classifier, which its published weights have."""
     build = torchvision.models.segmentation.deeplabv3_resnet50
-    theirs = randomised(build(weights=None, weights_backbone=None, num_classes=5, aux_loss=True))
+    theirs = randomise_norms(build(weights=None, weights_backbone=None, num_classes=5, aux_loss=True)).eval()
     ours = load_checkpoint(theirs.state_dict(), source="torchvision")
     x = torch.randn(1, 3, 65, 97)
     expected = theirs(x)["out"]
@@ -62,7 +52,7 @@ def test_torchvision_deeplabv3() -> None:
 @torch.inference_mode()
 def test_segmentation_models_pytorch(network: str, encoder: str, output_stride: int) -> None:
     theirs = getattr(smp, network)(encoder, encoder_weights=None, encoder_output_stride=output_stride, classes=4)
-    state = randomised(theirs).state_dict()
+    state = randomise_norms(theirs).eval().state_dict()
     ours = load_checkpoint(state, source="smp", output_stride=output_stride)
     assert type(ours) is (DeepLabV3Plus if network == "DeepLabV3Plus" else DeepLabV3)
     x = torch.randn(1, 3, 96, 128)
@@ -108,7 +98,7 @@ def test_load_checkpoint_refuses_other_networks(tmp_path: Path) -> None:
 @torch.inference_mode()
 def test_resnet_equals_torchvision(depth: int, stride_unit: str) -> None:
     """The weights fit either position of the stride; with the stride first the maps are equal too."""
-    theirs = randomised(torchvision_resnet(depth))
+    theirs = randomise_norms(torchvision_resnet(depth)).eval()
     ours = ResNet(depth, 32, PLAIN[depth], stride_unit=stride_unit).eval()
     # files from before batch norm counted its batches are taken too
     state = {key: value for key, value in theirs.state_dict().items() if not key.endswith("num_batches_tracked")}
@@ -125,7 +115,7 @@ def test_resnet_equals_torchvision(depth: int, stride_unit: str) -> None:
 @pytest.mark.parametrize("classes", [1000, 1001])
 @torch.inference_mode()
 def test_mobilenet_equals_torchvision(classes: int) -> None:
-    theirs = randomised(torchvision.models.mobilenet_v2(weights=None, num_classes=classes))
+    theirs = randomise_norms(torchvision.models.mobilenet_v2(weights=None, num_classes=classes)).eval()
     ours = MobileNetV2(output_stride=32).eval()
     load_imagenet_weights(ours, theirs.state_dict())
     x = torch.randn(1, 3, 97, 129)
@@ -163,7 +153,7 @@ def test_imagenet_weights_of_another_network() -> None:
 @torch.inference_mode()
 def test_dilating_the_first_unit_changes_what_the_weights_compute(depth: int) -> None:
     """With the rule the strided network's outputs are a subset of the dilated one's; `test_backbones` shows that."""
-    strided = randomised(ResNet(depth, 32, PLAIN[depth], width=16, stride_unit="first"))
+    strided = randomise_norms(ResNet(depth, 32, PLAIN[depth], width=16, stride_unit="first")).eval()
     wrong = ResNet(depth, 16, PLAIN[depth], width=16, stride_unit="first", dilate_first_unit=True).eval()
     wrong.load_state_dict(strided.state_dict())
     x = torch.randn(1, 3, 97, 129)

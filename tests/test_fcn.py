@@ -1,7 +1,6 @@
 """FCN: aligned transposed convolutions, the skips, and VGG16's fully connected layers as convolutions."""
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -69,13 +68,6 @@ def test_bilinear_kernel_is_the_reference_codes(size: int) -> None:
     torch.testing.assert_close(bilinear_kernel(size), torch.tensor(expected, dtype=torch.float32))
 
 
-def test_an_upsampling_that_is_learned_mixes_channels_only_later() -> None:
-    learned, fixed = BilinearUpsampling(3, 2), BilinearUpsampling(3, 2, learned=False)
-    assert learned.conv.weight.shape == (3, 3, 4, 4) and learned.conv.weight.requires_grad
-    assert fixed.conv.weight.shape == (3, 1, 4, 4) and not fixed.conv.weight.requires_grad
-    assert not learned.conv.weight[0, 1].any()
-
-
 @pytest.mark.parametrize("kind", ["resnet", "vgg"])
 def test_skips_by_hand(kind: str) -> None:
     """FCN-8s = up8(up2(up2(score32) + score16) + score8), each from the right map."""
@@ -121,20 +113,11 @@ def test_a_point_stays_where_it_is(kind: str) -> None:
     torch.testing.assert_close(columns[inner], torch.arange(side, dtype=torch.float32)[inner])
 
 
-def test_scores_start_at_zero_and_learn() -> None:
+def test_scores_start_at_zero_and_the_last_upsampling_stays_bilinear() -> None:
     model = small().train()
-    x, labels = torch.randn(2, 3, 65, 65), torch.randint(0, 4, (2, 65, 65))
-    assert not model(x).any()
-    optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
-    losses = []
-    for _ in range(4):
-        loss = F.cross_entropy(model(x), labels)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-    assert all(later < earlier for earlier, later in pairwise(losses))
-    assert torch.equal(model.last_upsampling.conv.weight, small().last_upsampling.conv.weight)
+    assert not model(torch.randn(1, 3, 65, 65)).any()
+    assert all(upsampling.conv.weight.requires_grad for upsampling in model.upsamplings)
+    assert not model.last_upsampling.conv.weight.requires_grad and len(model.upsamplings) == 2
 
 
 def test_a_coarser_nets_weights_fit_a_finer_one() -> None:
@@ -156,6 +139,7 @@ def test_vgg16_computes_what_torchvisions_does() -> None:
     with torch.device("meta"):
         ours = VGG16()
     ours.to_empty(device="cpu")
+    assert sum(p.numel() for p in ours.parameters()) == 134_260_544  # VGG16's 138,357,544 less its last layer
     load_imagenet_weights(ours.eval(), theirs.state_dict())
     x = torch.randn(1, 3, 224, 224)
     with torch.inference_mode():
@@ -165,13 +149,6 @@ def test_vgg16_computes_what_torchvisions_does() -> None:
         ours.fc6.padding = (0, 0)
         assert ours(x).high.shape == (1, 4096, 1, 1)
         torch.testing.assert_close(ours(x).high.flatten(1), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_vgg16_is_the_published_size() -> None:
-    with torch.device("meta"):
-        model = FCN(21)
-    assert sum(p.numel() for p in model.backbone.parameters()) == 134_260_544  # VGG16's 138,357,544 less its last layer
-    assert [score.in_channels for score in model.scores] == [4096, 512, 256]
 
 
 def test_vgg16_weights_of_another_network_are_refused() -> None:

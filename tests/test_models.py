@@ -46,25 +46,27 @@ def test_dilations_of_the_papers_network(depth: int) -> None:
     assert set(rates(thirty_two)) == {1} and len(strided(thirty_two)) == 3
 
 
-def test_dilations_with_the_stride_first() -> None:
-    """torchvision's: its first dilated unit keeps the rate before it; multi-grid multiplies what is there."""
-    sixteen = meta_resnet(50, 16, (1, 1, 1), stride_unit="first")
-    assert rates(sixteen, "layer4") == [1, 2, 2] and strided(sixteen) == ["layer2.0.conv2", "layer3.0.conv2"]
-    eight = meta_resnet(50, 8, (1, 1, 1), stride_unit="first")
-    assert rates(eight, "layer3") == [1, 2, 2, 2, 2, 2] and rates(eight, "layer4") == [2, 4, 4]
-    assert rates(meta_resnet(50, 16, stride_unit="first"), "layer4") == [1, 4, 8]
-    jfzhang95 = meta_resnet(50, 8, stride_unit="first", dilate_first_unit=True)
-    assert rates(jfzhang95, "layer3") == [2] * 6 and rates(jfzhang95, "layer4") == [4, 8, 16]
+@pytest.mark.parametrize(
+    ("arguments", "settings", "layer3", "layer4"),
+    [
+        # torchvision's: its first dilated unit keeps the rate before it; multi-grid multiplies what is there
+        ((50, 16, (1, 1, 1)), {"stride_unit": "first"}, [1] * 6, [1, 2, 2]),
+        ((50, 8, (1, 1, 1)), {"stride_unit": "first"}, [1, 2, 2, 2, 2, 2], [2, 4, 4]),
+        ((50, 16), {"stride_unit": "first"}, [1] * 6, [1, 4, 8]),
+        ((50, 8), {"stride_unit": "first", "dilate_first_unit": True}, [2] * 6, [4, 8, 16]),
+        # both 3x3 convolutions of a basic unit; after a removed stride, the second one already has the next rate
+        ((34, 16), {}, [1] * 11 + [2], [2, 2, 4, 4, 8, 8]),
+        ((18, 16), {}, [1, 1, 1, 2], [2] * 4),
+        ((18, 8), {}, [2, 2, 2, 4], [4] * 4),
+        ((18, 16, (1, 1)), {"stride_unit": "first"}, [1] * 4, [1, 2, 2, 2]),
+    ],
+)
+def test_dilations(arguments: tuple, settings: dict[str, object], layer3: list[int], layer4: list[int]) -> None:
+    network = meta_resnet(*arguments, **settings)
+    assert (rates(network, "layer3"), rates(network, "layer4")) == (layer3, layer4)
 
 
-def test_dilations_of_basic_units_and_of_mobilenet() -> None:
-    """Both 3x3 convolutions of a unit; after a removed stride, the second one already has the next rate."""
-    last = meta_resnet(34, 16)
-    assert rates(last, "layer4") == [2, 2, 4, 4, 8, 8] and rates(last, "layer3") == [1] * 11 + [2]
-    assert strided(last) == ["layer1.2.conv1", "layer2.3.conv1"]
-    assert rates(meta_resnet(18, 16), "layer4") == [2, 2, 2, 2]
-    assert rates(meta_resnet(18, 8), "layer3") == [2, 2, 2, 4] and rates(meta_resnet(18, 8), "layer4") == [4] * 4
-    assert rates(meta_resnet(18, 16, (1, 1), stride_unit="first"), "layer4") == [1, 2, 2, 2]
+def test_dilations_of_mobilenet() -> None:
     assert rates(MobileNetV2(16)) == [1] * 15 + [2] * 3 and rates(MobileNetV2(8)) == [1] * 8 + [2] * 7 + [4] * 3
 
 
@@ -259,16 +261,6 @@ def test_dropout_follows_the_projection() -> None:
 # --- U-Net
 
 
-def test_levels_of_a_u_net_are_the_papers() -> None:
-    with torch.device("meta"):
-        model = UNet(2)
-    assert model.backbone.channels == (64, 128, 256, 512, 1024)
-    assert [(up.in_channels, up.out_channels) for up in model.up] == [(1024, 512), (512, 256), (256, 128), (128, 64)]
-    assert [convs[0][0].in_channels for convs in model.expanding] == [1024, 512, 256, 128]
-    convs = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
-    assert len(convs) == 18 and model.output_stride == 16
-
-
 def test_two_levels_of_a_u_net_by_hand() -> None:
     """Skip first, then the upsampled map, each level from the map of its own size."""
     model = UNet(3, width=4, depth=2).eval()
@@ -280,3 +272,7 @@ def test_two_levels_of_a_u_net_by_hand() -> None:
         for up, convs, skip in zip(model.up, model.expanding, (b, a), strict=True):
             y = convs(torch.cat((skip, F.conv_transpose2d(y, up.weight, up.bias, stride=2)), 1))
         torch.testing.assert_close(model(x), F.conv2d(y, model.classifier.weight, model.classifier.bias))
+    with torch.device("meta"):
+        paper = UNet(2)
+    assert paper.backbone.channels == (64, 128, 256, 512, 1024) and paper.output_stride == 16
+    assert sum(isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3) for m in paper.modules()) == 18
