@@ -1,4 +1,4 @@
-"""The Mult-Adds column of v3+ Table 3, and the counter itself."""
+"""The Mult-Adds columns of v3+ Tables 3 and 5, and the counter itself."""
 
 from functools import cache
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from seglib.models import DeepLabV3, DeepLabV3Plus, ResNet
+from seglib.models import DeepLabV3, DeepLabV3Plus, HeadVariant, ResNet
 from seglib.studies.cost import mult_adds, multi_scale_mult_adds, parameter_count
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
@@ -47,6 +47,20 @@ def test_table_3_multi_scale(output_stride: int, decoder: bool, billions: float,
     count = multi_scale_mult_adds(paper_network(output_stride, decoder), 513, SCALES)
     assert count / 1e9 == pytest.approx(billions, rel=0.004)
     assert 2 * count / 1e9 == pytest.approx(flipped, rel=0.004)
+
+
+@pytest.mark.parametrize(
+    ("output_stride", "decoder", "separable", "billions"),
+    [
+        *((16, False, False, 68.00), (8, False, False, 240.85), (16, True, False, 89.76)),
+        *((8, True, False, 262.59), (16, True, True, 54.17), (8, True, True, 177.10)),
+    ],
+)
+def test_table_5(output_stride: int, decoder: bool, separable: bool, billions: float) -> None:
+    variant = HeadVariant(separable="paper" if separable else "none")
+    with torch.device("meta"):
+        model = (DeepLabV3Plus if decoder else DeepLabV3)(21, "xception65", output_stride, variant=variant).eval()
+    assert mult_adds(model, 513, 513) / 1e9 == pytest.approx(billions, rel=0.003)
 
 
 def test_each_kind_of_convolution_by_hand() -> None:

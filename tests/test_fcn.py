@@ -1,7 +1,5 @@
 """FCN: aligned transposed convolutions, the skips, and VGG16's fully connected layers as convolutions."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +13,6 @@ from seglib.models import (
     VGG16,
     BilinearUpsampling,
     Features,
-    MobileNetV2,
     ResNet,
     bilinear_kernel,
     convolutional_vgg16,
@@ -160,22 +157,3 @@ def test_vgg16_weights_of_another_network_are_refused() -> None:
         other |= {f"{name}.weight": torch.zeros(256, 32 * 49), f"{name}.bias": torch.zeros(256)}
     with pytest.raises(ValueError, match=r"mine\.pth do not fit VGG16: 1 of another shape: fc7\.weight"):
         load_imagenet_weights(VGG16(width=4), other, "mine.pth")
-
-
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
-        (lambda: small(4), r"stride = 4; expected one of \(32, 16, 8\)"),
-        (lambda: FCN(4, "vgg19"), "backbone = 'vgg19'; expected one of .*vgg16"),
-        (lambda: FCN(4, ResNet(18, 16, width=8)), "output_stride is 16; expected 32"),
-        (
-            lambda: FCN(4, MobileNetV2(32, width_mult=0.25)),
-            r"MobileNetV2 offers no map at strides \[16, 8\]; expected a VGG16 or a ResNet",
-        ),
-        (lambda: small().set_output_stride(16), r"output_stride = 16; expected one of \(32,\)"),
-        (lambda: BilinearUpsampling(3, 3), "factor = 3; expected an even number"),
-    ],
-)
-def test_wrong_settings_are_named(build: Callable[[], object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        build()

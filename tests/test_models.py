@@ -1,8 +1,9 @@
-"""Dilations, sizes, settings and errors of the networks; the head computed a second time by hand."""
+"""Dilations, sizes, settings, errors and export of the networks; the head computed a second time by hand."""
 
 from collections.abc import Callable
 from itertools import accumulate
 from operator import mul
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,20 @@ from networks import CLASSES, NETWORKS, meta_resnet, norm_relu, randomise_norms,
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglib.models import ASPP, DeepLabV3, DeepLabV3Plus, HeadVariant, MobileNetV2, ResNet, UNet, atrous_plan
+from seglib.models import (
+    ASPP,
+    FCN,
+    VGG16,
+    BilinearUpsampling,
+    DeepLabV3,
+    DeepLabV3Plus,
+    HeadVariant,
+    MobileNetV2,
+    ResNet,
+    UNet,
+    Xception,
+    atrous_plan,
+)  # fmt: skip
 
 
 def small(head: type[DeepLabV3] = DeepLabV3Plus, output_stride: int = 16, **settings: object) -> DeepLabV3:
@@ -170,6 +184,19 @@ def test_a_batch_of_one_cannot_train_image_pooling(head: type[DeepLabV3]) -> Non
             "decoder_conv3 = True takes a map at stride 8; MobileNetV2 offers none",
         ),
         (lambda: UNet(2, width=4, depth=2).set_output_stride(16), r"output_stride = 16; expected one of \(4,\)"),
+        (lambda: Xception(50), r"depth = 50; expected one of \(41, 65, 71\)"),
+        # cascades
+        (lambda: ResNet(18, cascade_blocks=4), r"cascade_blocks = 4; expected one of \(0, 1, 2, 3\)"),
+        (lambda: DeepLabV3(4, "mobilenet_v2", cascade_blocks=1), "only a ResNet has a block 4 to copy"),
+        (lambda: DeepLabV3(4, ResNet(18, width=8), cascade_blocks=2), "cascade_blocks = 2; .* its own blocks: leave"),
+        (lambda: DeepLabV3Plus(4, ResNet(18, width=8, cascade_blocks=1)), "the decoder refines ASPP's output"),
+        # FCN
+        (lambda: FCN(4, ResNet(18, 32, width=8), 4), r"stride = 4; expected one of \(32, 16, 8\)"),
+        (lambda: FCN(4, "vgg19"), "backbone = 'vgg19'; expected one of .*vgg16"),
+        (lambda: FCN(4, ResNet(18, 16, width=8)), "output_stride is 16; expected 32"),
+        (lambda: FCN(4, MobileNetV2(32, 0.25)), r"MobileNetV2 offers no map at strides \[16, 8\]; expected a VGG16"),
+        (lambda: FCN(4, VGG16(width=4)).set_output_stride(16), r"output_stride = 16; expected one of \(32,\)"),
+        (lambda: BilinearUpsampling(3, 3), "factor = 3; expected an even number"),
     ],
 )
 def test_wrong_settings_are_named(build: Callable[[], object], message: str) -> None:
@@ -276,3 +303,43 @@ def test_two_levels_of_a_u_net_by_hand() -> None:
         paper = UNet(2)
     assert paper.backbone.channels == (64, 128, 256, 512, 1024) and paper.output_stride == 16
     assert sum(isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3) for m in paper.modules()) == 18
+
+
+# --- export
+
+
+def random_network(name: str) -> nn.Module:
+    """Makes a network whose layers all matter: an FCN's scores would start at zero."""
+    model = NETWORKS[name][0]().eval()
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.out_channels == CLASSES:
+            nn.init.normal_(module.weight, std=0.1)
+    return randomise_norms(model)
+
+
+def logits(model: nn.Module, images: Tensor) -> Tensor:
+    with torch.inference_mode():
+        return model(images)
+
+
+def test_exported_program_computes_the_same_without_copies() -> None:
+    """A copy into an empty tensor, as ASPP's image level once was, becomes an ONNX file that cannot be run."""
+    model, images = random_network("deeplabv3plus"), torch.randn(1, 3, 65, 97)
+    program = torch.export.export(model, (images,)).run_decompositions()
+    torch.testing.assert_close(logits(program.module(), images), logits(model, images))
+    operations = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+    assert "aten.cat.default" in operations
+    assert not {name for name in operations if "copy" in name or "empty" in name}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_onnx_file_computes_the_same(name: str, tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    model, images = random_network(name), torch.randn(1, 3, 65, 97)
+    torch.onnx.export(model, (images,), dynamo=True, verbose=False).save(tmp_path / "model.onnx")
+    session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    expected = logits(model, images)
+    assert expected.std() > 0.001
+    torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-4, atol=1e-4)
