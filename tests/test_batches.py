@@ -54,13 +54,6 @@ def test_each_epoch_shows_every_sample_at_most_once_in_full_batches(length: int,
         assert batches != list(EpochBatches(length, batch_size, 4 * per_epoch, seed=2))
 
 
-def test_what_an_epoch_drops_is_seen_in_others() -> None:
-    counts = np.zeros(10, dtype=int)
-    for batch in EpochBatches(10, 4, 2000, seed=0):
-        counts[[index for _, index in batch]] += 1
-    assert counts.sum() == 8000 and counts.min() > 720 and counts.max() < 880
-
-
 def test_the_order_shares_no_randomness_with_a_sample() -> None:
     """NumPy pads a key with zeros: (seed, epoch) is the generator of sample (seed, epoch, 0)."""
     assert np.array_equal(sample_rng(4, 2, 0).permutation(30), np.random.default_rng((4, 2)).permutation(30))

@@ -135,15 +135,15 @@ def test_every_weight_learns(name: str) -> None:
     """At every output stride. An FCN's scores start at zero, so that only a second step reaches what is before them."""
     model = NETWORKS[name][0]().train()
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
-    for output_stride in (8, 16, 32) if name == "deeplabv3plus" else (model.output_stride,) * 2:
+    for step, output_stride in enumerate((8, 16, 32) if name == "deeplabv3plus" else (model.output_stride,) * 2):
         model.set_output_stride(output_stride)
         optimiser.zero_grad()
         F.cross_entropy(model(torch.randn(2, 3, 65, 65)), torch.randint(0, CLASSES, (2, 65, 65))).backward()
         optimiser.step()
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            assert parameter.grad.isfinite().all()
-            assert parameter.grad.any() or not name.endswith("weight"), name
+        for key, parameter in model.named_parameters():
+            if parameter.requires_grad and (step or not name.startswith("fcn")):
+                assert parameter.grad.isfinite().all()
+                assert parameter.grad.any() or not key.endswith("weight"), key
 
 
 @pytest.mark.parametrize("head", [DeepLabV3, DeepLabV3Plus])
