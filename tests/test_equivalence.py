@@ -149,17 +149,6 @@ def test_imagenet_weights_of_another_network() -> None:
             load_imagenet_weights(backbone, weights)
 
 
-@pytest.mark.parametrize("depth", [18, 50])
-@torch.inference_mode()
-def test_dilating_the_first_unit_changes_what_the_weights_compute(depth: int) -> None:
-    """With the rule the strided network's outputs are a subset of the dilated one's; `test_backbones` shows that."""
-    strided = randomise_norms(ResNet(depth, 32, PLAIN[depth], width=16, stride_unit="first")).eval()
-    wrong = ResNet(depth, 16, PLAIN[depth], width=16, stride_unit="first", dilate_first_unit=True).eval()
-    wrong.load_state_dict(strided.state_dict())
-    x = torch.randn(1, 3, 97, 129)
-    assert relative_error(wrong(x).high[..., ::2, ::2], strided(x).high) > 0.05
-
-
 @torch.inference_mode()
 def test_the_published_mobilenet_needs_the_rule(seglib_data: Path) -> None:
     """With trained weights: the rule keeps the features, the block's own rate in its first unit does not."""

@@ -78,9 +78,6 @@ def test_dilations_of_the_papers_network(depth: int) -> None:
 def test_dilations(arguments: tuple, settings: dict[str, object], layer3: list[int], layer4: list[int]) -> None:
     network = meta_resnet(*arguments, **settings)
     assert (rates(network, "layer3"), rates(network, "layer4")) == (layer3, layer4)
-
-
-def test_dilations_of_mobilenet() -> None:
     assert rates(MobileNetV2(16)) == [1] * 15 + [2] * 3 and rates(MobileNetV2(8)) == [1] * 8 + [2] * 7 + [4] * 3
 
 
@@ -99,13 +96,10 @@ def test_set_output_stride_equals_a_new_network(head: type[DeepLabV3], start: in
 
 
 def test_atrous_rates_follow_the_output_stride() -> None:
-    model = small()
     for output_stride, expected in ((8, (12, 24, 36)), (32, (3, 6, 9)), (16, (6, 12, 18))):
-        model.set_output_stride(output_stride)
-        for network in (model, small(output_stride=output_stride)):
-            assert network.aspp.atrous_rates == expected
-            for branch, rate in zip(network.aspp.atrous, expected, strict=True):
-                assert branch[0].dilation == branch[0].padding == (rate, rate)
+        aspp = small(output_stride=output_stride).aspp
+        assert aspp.atrous_rates == expected
+        assert [branch[0].dilation for branch in aspp.atrous] == [(rate, rate) for rate in expected]
     given_at_8 = small(output_stride=8, atrous_rates=(2, 4, 6, 8))
     given_at_8.set_output_stride(16)
     assert given_at_8.aspp.atrous_rates == (1, 2, 3, 4)
@@ -231,6 +225,8 @@ def test_aspp_by_hand(atrous_rates: tuple[int, ...], image_pooling: bool, order:
     expected = norm_relu(F.conv2d(torch.cat(branches, 1), aspp.project[0].weight), aspp.project[1])
     with torch.inference_mode():
         torch.testing.assert_close(aspp(x), expected)
+    aspp.dropout.train().p = 1.0
+    assert not aspp(x).any(), "dropout comes last"
 
 
 @pytest.mark.parametrize("order", ["aspp_first", "low_first"])
@@ -274,15 +270,6 @@ def test_aspp_keeps_the_memory_format(memory_format: torch.memory_format) -> Non
     aspp.project.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     aspp(torch.randn(2, 6, 5, 7).to(memory_format=memory_format))
     assert seen[0].is_contiguous(memory_format=memory_format)
-
-
-def test_dropout_follows_the_projection() -> None:
-    aspp = ASPP(6, (), 400, image_pooling=False, variant=HeadVariant(aspp_dropout=0.5))
-    nn.init.ones_(aspp.project[1].bias)
-    nn.init.zeros_(aspp.project[1].weight)
-    output = aspp(torch.randn(2, 6, 4, 4))
-    assert set(output.unique().tolist()) == {0.0, 2.0}
-    assert (output == 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
 
 
 # --- U-Net
