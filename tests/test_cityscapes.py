@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cityscapesscripts.helpers.labels import labels as official
+from PIL import Image
 from trees import save
 
 from seglib.data import (
@@ -23,6 +24,7 @@ KINDS = [
     *(("fine", split) for split in ("train", "val", "test")),
     *(("coarse", split) for split in ("train", "val", "train_extra")),
 ]
+LABELS = {row.id: row for row in official}
 TRAINED = {row.trainId: row for row in official if 0 <= row.trainId < 255}
 
 
@@ -165,11 +167,12 @@ def test_train_ids_in_place_of_ids(root: Path) -> None:
 
 
 def check_instances(data: CityscapesSegmentation, index: int) -> np.ndarray:
-    """An instance's class is its label. Returns the label."""
+    """An instance's class is its label, and one that has instances. Returns the ids of all pixels."""
     label, instances = data.read(index)[1], data.read_instances(index)
     ids = np.where(instances >= 1000, instances // 1000, instances)
-    assert instances.max() >= 24000 and np.array_equal(train_ids_to_ids(label)[label != 255], ids[label != 255])
-    return label
+    assert np.array_equal(train_ids_to_ids(label)[label != 255], ids[label != 255])
+    assert all(LABELS[kind].hasInstances for kind in np.unique(ids[instances >= 1000]))
+    return ids
 
 
 def test_toy_streets(root: Path, tmp_path: Path) -> None:
@@ -177,7 +180,12 @@ def test_toy_streets(root: Path, tmp_path: Path) -> None:
     assert (len(train), len(val), train.seed) == (48, 12, 2)
     assert train.classes == CITYSCAPES_CLASSES and isinstance(train, CityscapesSegmentation)
     assert train.names[0] == "aldermoor_000000_000019" and {n.split("_")[0] for n in val.names} == {"brackenau"}
-    assert check_instances(val, 1).shape == (256, 512)
+    for data in (train, val):
+        ids = np.stack([check_instances(data, index) for index in range(len(data))])
+        assert ids.shape[1:] == (256, 512) and {*np.unique(ids)} == {row.id for row in official if row.id >= 0}
+    label = val.files[1][1]
+    colours = np.array(Image.open(label.with_name(label.name.replace("labelIds", "color"))))
+    assert all((colours[ids[1] == row.id] == (*row.color, 255)).all() for row in official)
     assert len(ToyCityscapes("val", root=root)) == 3
     with pytest.raises(FileNotFoundError, match=r"no such folder; `python -m tools\.toy_data cityscapes .*absent`"):
         ToyCityscapes("train", root=tmp_path / "absent")
@@ -188,5 +196,5 @@ def test_toy_streets(root: Path, tmp_path: Path) -> None:
 def test_real_frames(seglib_data: Path) -> None:
     if not (seglib_data / "cityscapes" / "leftImg8bit" / "train").is_dir():
         pytest.skip("SEGLIB_DATA holds no cityscapes/leftImg8bit/train")
-    label = check_instances(CityscapesSegmentation(seglib_data / "cityscapes", "train"), 0)
-    assert label.shape == (1024, 2048) and 0.02 < (label == 255).mean() < 0.3
+    data = CityscapesSegmentation(seglib_data / "cityscapes", "train")
+    assert check_instances(data, 0).shape == (1024, 2048) and 0.02 < (data.read(0)[1] == 255).mean() < 0.3

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cityscapesscripts.helpers.labels import labels as official
 from PIL import Image
 
-from seglib.data import TOY_VOC_CLASSES, ToyVOC, voc_palette
+from seglib.data import TOY_VOC_CLASSES, ToyCityscapes, ToyVOC, voc_palette
+from seglib.data.cityscapes import TRAIN_IDS
 from seglib.data.images import read_rgb
 from tools.toy_data import (
     generate_toy_cityscapes,
@@ -28,7 +28,6 @@ README = (DATA / "README.md").read_text()
 VOC = DATA / "toy_voc" / "VOCdevkit" / "VOC2012"
 CITIES = DATA / "toy_cityscapes"
 BOAT, TENT, KITE, FISH = range(3, 7)
-Frames = list[tuple[Path, dict[str, np.ndarray]]]
 
 
 def names(split: str) -> list[str]:
@@ -78,11 +77,12 @@ def test_the_last_pictures_are_painted_too(part: str, year: int, index: int) -> 
     assert np.abs(image - scene.image).mean() < 8, "what JPEG loses"
 
 
-def test_the_last_street_is_painted_too(streets: dict[str, Frames]) -> None:
-    scene, (_, arrays) = toy_cityscapes_scene("train", 47), streets["train"][-1]
-    assert np.array_equal(scene.label_ids, arrays["labelIds"])
-    assert np.array_equal(scene.instance_ids, arrays["instanceIds"])
-    assert np.abs(scene.image.astype(int) - arrays["image"]).max() <= 1
+def test_the_last_street_is_painted_too() -> None:
+    scene, data = toy_cityscapes_scene("train", 47), ToyCityscapes("train")
+    image, label = data.read(47)
+    assert np.array_equal(TRAIN_IDS[scene.label_ids], label)
+    assert np.array_equal(scene.instance_ids, data.read_instances(47))
+    assert np.abs(scene.image.astype(int) - image).max() <= 1
 
 
 def test_scenes_are_a_function_of_the_generator() -> None:
@@ -166,46 +166,3 @@ def test_the_reader_serves_the_bundled_set(tmp_path: Path) -> None:
     assert np.array_equal(label, mask("SegmentationClassAug", "2008_000006"))
     with pytest.raises(FileNotFoundError, match=r"python -m tools\.toy_data voc"):
         ToyVOC("train", root=tmp_path / "nothing")
-
-
-# --- the bundled files: toy_cityscapes
-
-
-@pytest.fixture(scope="module")
-def streets() -> dict[str, Frames]:
-    found: dict[str, Frames] = {"train": [], "val": []}
-    for split, frames in found.items():
-        for path in sorted((CITIES / "leftImg8bit" / split).rglob("*.png")):
-            stem = path.name.removesuffix("_leftImg8bit.png")
-            folder = CITIES / "gtFine" / split / path.parent.name
-            kinds = ("labelIds", "instanceIds", "color")
-            arrays = {kind: np.array(Image.open(folder / f"{stem}_gtFine_{kind}.png")) for kind in kinds}
-            frames.append((path, arrays | {"image": np.array(Image.open(path))}))
-    return found
-
-
-def test_cityscapes_layout(streets: dict[str, Frames]) -> None:
-    cities = {split: {path.parent.name for path, _ in found} for split, found in streets.items()}
-    assert len(cities["train"]) == 3 and len(cities["val"]) == 1 and not cities["train"] & cities["val"]
-    for found, count in zip(streets.values(), (48, 12), strict=True):
-        assert len(found) == count and {arrays["image"].shape for _, arrays in found} == {(256, 512, 3)}
-        present = set().union(*(np.unique(arrays["labelIds"]).tolist() for _, arrays in found))
-        assert present == {row.id for row in official if row.id >= 0}, "both splits hold every id"
-
-
-def test_cityscapes_instances_and_colours_follow_the_official_rules(streets: dict[str, Frames]) -> None:
-    with_instances = {row.id for row in official if row.hasInstances}
-    groups = set()
-    for _, arrays in streets["train"] + streets["val"]:
-        label_ids, instance_ids = arrays["labelIds"].astype(int), arrays["instanceIds"].astype(int)
-        single = instance_ids >= 1000
-        assert np.array_equal(np.where(single, instance_ids // 1000, instance_ids), label_ids)
-        assert set(np.unique(label_ids[single]).tolist()) <= with_instances
-        groups |= set(np.unique(label_ids[~single]).tolist()) & with_instances
-        for label_id in np.unique(label_ids[single]):
-            numbers = np.unique(instance_ids[single & (label_ids == label_id)]) - 1000 * label_id
-            assert numbers.tolist() == list(range(len(numbers)))
-    assert groups >= {24, 26, 33}, "crowds, far rows of cars, bicycle racks"
-    for _, arrays in streets["val"]:
-        for row in official:
-            assert (arrays["color"][arrays["labelIds"] == row.id] == (*row.color, 255)).all()
