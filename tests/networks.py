@@ -31,6 +31,16 @@ def meta_resnet(*arguments: object, **settings: object) -> ResNet:
         return ResNet(*arguments, **settings)
 
 
+def rates(network: nn.Module, prefix: str = "") -> list[int]:
+    """Lists the dilations of the 3x3 convolutions whose names have the prefix."""
+    return [dilation for name, _, dilation in network.dilations() if name.startswith(prefix)]
+
+
+def strided(network: nn.Module) -> list[str]:
+    """Lists the names of the 3x3 convolutions with a stride of 2."""
+    return [name for name, stride, _ in network.dilations() if stride == 2]
+
+
 def randomise_norms(model: nn.Module) -> nn.Module:
     """Draws scale, shift and statistics of every batch norm, so that a norm that is forgotten shows."""
     for module in model.modules():

@@ -1,14 +1,18 @@
-"""The contract of every backbone (`Features`): taps, last map, alignment, output strides."""
+"""Backbones: the contract of all (`Features`), v3's cascades, pre-activation units, and aligned Xception."""
 
 from collections.abc import Callable
+from functools import cache
 from itertools import permutations
 
 import pytest
 import torch
+from networks import meta_resnet, norm, norm_relu, randomise_norms, rates, strided
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from seglib.models import VGG16, MobileNetV2, ResNet, Xception
+from seglib.models import VGG16, DeepLabV3, MobileNetV2, ResNet, Xception, build_model
 from seglib.models.backbones import build_backbone
+from seglib.recipe import Recipe
 
 BACKBONES: dict[str, Callable[[int], nn.Module]] = {
     "resnet18": lambda stride: ResNet(18, stride, width=8),
@@ -42,7 +46,6 @@ def test_maps_are_what_was_asked_for_and_do_not_depend_on_it(name: str, output_s
         single: dict[int, Tensor] = {}
         for stride, channels in backbone.tap_channels.items():
             ([single[stride]], same_high) = backbone(x, taps=(stride,))
-            # Beyond the output stride nothing strides any more.
             assert single[stride].shape == (1, channels, *size(min(stride, output_stride)))
             assert torch.equal(same_high, high)
         for number in range(2, 1 + len(single)):
@@ -50,6 +53,10 @@ def test_maps_are_what_was_asked_for_and_do_not_depend_on_it(name: str, output_s
                 features = backbone(x, taps=order)
                 assert torch.equal(features.high, high) and len(features.taps) == number
                 assert all(torch.equal(tap, single[s]) for tap, s in zip(features.taps, order, strict=True))
+        for wrong in (2, 32, *({8, 16} - {*single})):
+            offered = r"\(4,\)" if name in ONE_TAP else r"\(4, 8, 16\)"
+            with pytest.raises(ValueError, match=rf"taps = \(4, {wrong}\); \w+ offers maps at strides {offered}$"):
+                backbone(x, taps=(4, wrong))
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -67,17 +74,20 @@ def test_cell_centred_says_for_which_pixels_a_value_stands(name: str) -> None:
             assert torch.allclose(a.flip(3), b, rtol=1e-3, atol=1e-3 * float(a.abs().max())) == fits
 
 
+@pytest.mark.parametrize("size", [(97, 129), (96, 80)])
 @pytest.mark.parametrize("name", [name for name in BACKBONES if name != "vgg16"])
-def test_removing_strides_keeps_the_weights_valid(name: str) -> None:
-    """Outputs of the strided network are a subset of the dilated network's."""
-    backbone = BACKBONES[name](32).eval()
-    x = torch.randn(1, 3, 97, 129)
+def test_removing_strides_keeps_the_weights_valid(name: str, size: tuple[int, int]) -> None:
+    """Outputs of the strided network are a subset of the dilated network's: the same weights on a denser grid."""
+    backbone = randomise_norms(BACKBONES[name](32)).eval()
+    x = torch.randn(1, 3, *size)
     with torch.inference_mode():
-        coarse = backbone(x).high
+        (low,), coarse = backbone(x, taps=(4,))
         for output_stride, step in ((16, 2), (8, 4)):
             backbone.set_output_stride(output_stride)
-            error = (backbone(x).high[..., ::step, ::step] - coarse).abs().max()
-            assert error < 1e-4 * coarse.abs().max()
+            (same_low,), dense = backbone(x, taps=(4,))
+            assert dense.shape[2] > coarse.shape[2]
+            torch.testing.assert_close(same_low, low)
+            assert (dense[..., ::step, ::step] - coarse).abs().max() < 1e-4 * coarse.abs().max()
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -89,49 +99,183 @@ def test_output_strides_that_are_not_offered_are_refused(name: str) -> None:
             backbone.set_output_stride(wrong)
     assert before == [(m.stride, m.dilation, m.padding) for m in backbone.modules() if isinstance(m, nn.Conv2d)]
     backbone.set_output_stride(32)
-    if name != "vgg16":
-        backbone.set_output_stride(8)
-        assert backbone.output_stride == 8 and backbone(torch.randn(1, 3, 64, 64)).high.shape[2:] == (8, 8)
 
 
 def test_backbones_by_name() -> None:
     with torch.device("meta"):
-        for name, kind, high in (
-            ("resnet34", ResNet, 512),
-            ("resnet50", ResNet, 2048),
-            ("mobilenet_v2", MobileNetV2, 320),
-            ("xception65", Xception, 2048),
-        ):
-            backbone = build_backbone(name, 8)
-            assert type(backbone) is kind and (backbone.output_stride, backbone.high_channels) == (8, high)
-        assert build_backbone("resnet50").tap_channels == {4: 256, 8: 512, 16: 1024}
-        assert build_backbone("xception71").tap_channels == {4: 256}
+        for name, kind, high in (("resnet34", ResNet, 512), ("mobilenet_v2", MobileNetV2, 320), ("vgg16", VGG16, 4096)):
+            backbone = build_backbone(name, 32)
+            assert type(backbone) is kind and (backbone.output_stride, backbone.high_channels) == (32, high)
+        assert build_backbone("resnet50", 8).tap_channels == {4: 256, 8: 512, 16: 1024}
+        assert build_backbone("xception71", 8).tap_channels == {4: 256}
         assert build_backbone("vgg16", 32, width=8).high_channels == 512
         resnet = build_backbone("resnet50", 64, multi_grid=(1, 2, 1), stem="3x3", stride_unit="first", cascade_blocks=1)
-        assert (resnet.multi_grid, resnet.stride_unit, resnet.cascade_blocks) == ((1, 2, 1), "first", 1)
-        for build, message in [
-            (lambda: build_backbone("resnet7"), r"backbone = 'resnet7'; expected one of .*'vgg16'"),
-            (lambda: build_backbone("vgg16", 16), "output_stride = 16; vgg16 has 32"),
-            (lambda: build_backbone("mobilenet_v2", cascade_blocks=1), "cascade_blocks = 1; only a ResNet"),
-        ]:
-            with pytest.raises(ValueError, match=message):
-                build()
+    assert (resnet.multi_grid, resnet.stride_unit, resnet.cascade_blocks) == ((1, 2, 1), "first", 1)
 
 
 @pytest.mark.parametrize(
-    ("build", "unit"),
+    ("name", "unit"),
     [
-        (lambda: ResNet(50, width=8), "layer1.1"),
-        (lambda: ResNet(50, width=8, stride_unit="first"), "layer1"),
-        (lambda: Xception(65, width_mult=0.05), "blocks.1.convs.1"),
-        (lambda: Xception(71, width_mult=0.05), "blocks.2.convs.1"),
-        (lambda: MobileNetV2(width_mult=0.25), "features.3"),
-        (lambda: VGG16(width=4), "features.9"),
+        *(("resnet50", "layer1.1"), ("resnet50, stride first", "layer1"), ("mobilenet_v2", "features.3")),
+        *(("xception41", "blocks.1.convs.1"), ("xception71", "blocks.2.convs.1"), ("vgg16", "features.9")),
     ],
 )
-def test_the_tap_at_stride_4_is_the_map_before_the_next_stride(build: Callable[[], nn.Module], unit: str) -> None:
-    backbone, maps = build().eval(), []
+def test_the_tap_at_stride_4_is_the_map_before_the_next_stride(name: str, unit: str) -> None:
+    backbone, maps = BACKBONES[name](32).eval(), []
     backbone.get_submodule(unit).register_forward_hook(lambda module, inputs, output: maps.append(output.clone()))
     with torch.inference_mode():
         features = backbone(torch.randn(1, 3, 65, 65), taps=(4,))
     assert torch.equal(features.taps[0], maps[0])
+
+
+# --- cascades and pre-activation
+
+
+def cascade(cascade_blocks: int = 3, output_stride: int = 16) -> DeepLabV3:
+    return DeepLabV3(4, ResNet(18, output_stride, width=8, cascade_blocks=cascade_blocks))
+
+
+@pytest.mark.parametrize("multi_grid", [(1, 1, 1), (1, 2, 1), (1, 2, 4)])
+@pytest.mark.parametrize(
+    ("output_stride", "base"),
+    [
+        *((8, (4, 8, 16, 32)), (16, (2, 4, 8, 16)), (32, (1, 2, 4, 8))),
+        *((64, (1, 1, 2, 4)), (128, (1, 1, 1, 2)), (256, (1, 1, 1, 1))),
+    ],
+)
+def test_base_rates_double_from_block_to_block(
+    output_stride: int, base: tuple[int, ...], multi_grid: tuple[int, ...]
+) -> None:
+    """v3 Figure 3(b) at 16; multi-grid multiplies the base rate in block 4 and in every block after it."""
+    network = meta_resnet(50, output_stride, multi_grid, cascade_blocks=3)
+    for block, rate in zip((4, 5, 6, 7), base, strict=True):
+        assert rates(network, f"layer{block}") == [rate * grid for grid in multi_grid]
+    assert {*rates(network, "layer2")} == {1}
+    assert {*rates(network, "layer3")} == ({2} if output_stride == 8 else {1})
+
+
+@pytest.mark.parametrize("cascade_blocks", [0, 1, 2, 3])
+def test_every_block_but_the_last_strides(cascade_blocks: int) -> None:
+    deepest = 32 * 2**cascade_blocks
+    network = meta_resnet(50, deepest, (1, 1, 1), cascade_blocks=cascade_blocks)
+    assert [name.split(".")[0] for name in strided(network)] == [f"layer{n}" for n in range(1, 4 + cascade_blocks)]
+    assert {*rates(network)} == {1}
+    with pytest.raises(ValueError, match=rf"output_stride = {2 * deepest}; expected one of"):
+        network.set_output_stride(2 * deepest)
+
+
+def test_an_added_block_is_a_copy_of_block_4() -> None:
+    network = meta_resnet(50, cascade_blocks=2)
+    shapes = [{n: p.shape for n, p in getattr(network, f"layer{b}").named_parameters()} for b in (4, 5, 6)]
+    own = {n for n in shapes[0] if "downsample" not in n}
+    assert shapes[1] == shapes[2] and {*shapes[1]} == own and network.high_channels == 2048
+    assert [n for n in own if shapes[0][n] != shapes[1][n]] == ["0.conv1.weight"]
+    first = meta_resnet(50, 16, (1, 1, 1), stride_unit="first", cascade_blocks=2)
+    starts = [rates(first, f"layer{block}") for block in (4, 5, 6)]
+    assert starts == [[1, 2, 2], [2, 4, 4], [4, 8, 8]], "each with the rate before it"
+
+
+def test_the_cascade_has_no_aspp() -> None:
+    """v3 section 3.2: the classifier follows the last block."""
+    model = cascade(1).eval()
+    assert model.aspp is None and model.classifier.in_channels == 64
+    x = torch.randn(1, 3, 65, 65)
+    with torch.inference_mode():
+        expected = F.conv2d(model.backbone(x).high, model.classifier.weight, model.classifier.bias)
+        torch.testing.assert_close(model(x, upsample=False), expected)
+    cascade(1).train()(x[:, :, :33, :33])  # no image pooling: a batch of one trains
+
+
+def test_by_name_and_by_recipe() -> None:
+    with torch.device("meta"):
+        model = DeepLabV3(21, "resnet50", 16, cascade_blocks=3)
+        recipe = Recipe(model="deeplabv3", backbone="resnet50")
+        built = build_model(recipe.replace(cascade_blocks=3, multi_grid=(1, 2, 1), output_stride=256), 21)
+        block_4 = build_model(recipe.replace(aspp=False), 21)
+        pre_activation = build_model(Recipe(backbone="resnet50", pre_activation=True), 21).backbone
+    assert rates(model.backbone, "layer7") == [16, 32, 64]
+    assert built.backbone.cascade_blocks == 3 and built.output_stride == 256 and built.aspp is None
+    assert block_4.aspp is None and not any("aspp" in name for name, _ in block_4.named_modules())
+    block_4.set_output_stride(8)
+    assert block_4.output_stride == 8, "the first column of v3 Table 2"
+    assert pre_activation.final_norm is not None and pre_activation.dilations() == meta_resnet(50).dilations()
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.parametrize("stem", ["7x7", "3x3"])
+def test_pre_activation_by_hand(depth: int, stem: str) -> None:
+    """He et al. 2016: norm, ReLU, convolution, three times; what is added was not activated, nor is the sum."""
+    network = ResNet(depth, 16, width=8, pre_activation=True, stem=stem).eval()
+    randomise_norms(network)
+    for unit in (network.layer1[0], network.layer1[1], network.layer4[0]):
+        x = torch.randn(1, unit.conv1.in_channels, 9, 9)
+        y = unit.conv2(norm_relu(unit.conv1(norm_relu(x, unit.bn1)), unit.bn2))
+        if depth == 50:
+            y = unit.conv3(norm_relu(y, unit.bn3))
+        shortcut = x[..., :: unit.stride, :: unit.stride]
+        if unit.downsample is not None:
+            shortcut = F.conv2d(norm_relu(x, unit.bn1), unit.downsample[0].weight, stride=unit.stride)
+        with torch.inference_mode():
+            torch.testing.assert_close(unit(x), y + shortcut)
+    maps: list[torch.Tensor] = []
+    network.layer4[-1].register_forward_hook(lambda unit, inputs, output: maps.append(output.clone()))
+    with torch.inference_mode():
+        high = network(torch.randn(1, 3, 65, 65)).high
+        assert maps[0].min() < 0
+        torch.testing.assert_close(high, norm_relu(maps[0], network.final_norm))
+
+
+# --- Xception
+
+
+@cache
+def meta_xception(depth: int = 65, output_stride: int = 16) -> Xception:
+    with torch.device("meta"):
+        return Xception(depth, output_stride)
+
+
+def rates_of_modules(network: Xception) -> list[list[int]]:
+    return [[conv.depthwise.dilation[0] for conv in module.convs] for module in network.blocks]
+
+
+@pytest.mark.parametrize(("depth", "entry", "middle"), [(41, 3, 8), (65, 3, 16), (71, 5, 16)])
+def test_modules_and_rates_are_the_papers_codes(depth: int, entry: int, middle: int) -> None:
+    """A module that loses its stride keeps the rate before it, its third convolution too; no multi-grid."""
+    assert 3 * len(meta_xception(depth).blocks) + 2 == depth, "the root has two convolutions"
+    assert rates_of_modules(meta_xception(depth, 16)) == [[1] * 3] * (entry + middle + 1) + [[2] * 3]
+    assert rates_of_modules(meta_xception(depth, 8)) == [[1] * 3] * entry + [[2] * 3] * (middle + 1) + [[4] * 3]
+    modules = (0, 2, 4, 21) if depth == 71 else (0, 1, 2, 3 + middle)
+    assert strided(meta_xception(depth, 32))[1:] == [f"blocks.{index}.convs.2.depthwise" for index in modules]
+
+
+def test_separable_convolutions_by_hand() -> None:
+    """Norm after both halves everywhere; ReLU after both in the last module, in front of both elsewhere."""
+    network = Xception(41, 8, width_mult=0.05).eval()
+    randomise_norms(network)
+    assert {module.eps for module in network.modules() if isinstance(module, nn.BatchNorm2d)} == {1e-3}
+    for module, last in ((network.blocks[4], False), (network.blocks[-1], True)):
+        for conv in module.convs:
+            x = torch.randn(1, conv.depthwise.in_channels, 11, 11)
+            rate = conv.depthwise.dilation[0]
+            y = x if last else x.relu()
+            y = F.conv2d(y, conv.depthwise.weight, padding=rate, dilation=rate, groups=x.shape[1])
+            y = norm(y, conv.depthwise_norm)
+            y = norm(F.conv2d(y.relu() if last else y, conv.pointwise.weight), conv.pointwise_norm)
+            with torch.inference_mode():
+                torch.testing.assert_close(conv(x), y.relu() if last else y)
+
+
+def test_shortcuts() -> None:
+    """1x1 convolution and norm where the channels or the size change, the input itself in the middle, none at last."""
+    network = randomise_norms(Xception(41, 16, width_mult=0.05)).eval()
+    assert [m.shortcut and type(m.shortcut) for m in network.blocks] == [
+        *[nn.Sequential] * 3, *[nn.Identity] * 8, nn.Sequential, None
+    ]  # fmt: skip
+    for index in (0, 4, -1):
+        module = network.blocks[index]
+        x = torch.randn(1, module.convs[0].depthwise.in_channels, 9, 9)
+        with torch.inference_mode():
+            y = module.convs[2](module.convs[1](module.convs[0](x)))
+            if index == 0:
+                y = y + norm(F.conv2d(x, module.shortcut[0].weight, stride=2), module.shortcut[1])
+            torch.testing.assert_close(module(x), y + x if index == 4 else y)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cityscapesscripts.helpers.labels import labels as official
-from cityscapesscripts.preparation.json2labelImg import createLabelImage
 from PIL import Image
+from trees import save
 
 from seglib.data import (
     CITYSCAPES_CLASSES,
@@ -24,18 +24,14 @@ KINDS = [
     *(("fine", split) for split in ("train", "val", "test")),
     *(("coarse", split) for split in ("train", "val", "train_extra")),
 ]
-LOGIN = "log in at https://www.cityscapes-dataset.com"
+LABELS = {row.id: row for row in official}
+TRAINED = {row.trainId: row for row in official if 0 <= row.trainId < 255}
 
 
 def label_ids(frame: int = 0) -> np.ndarray:
     ids = np.tile(np.arange(34, dtype=np.uint8), (SIZE[0], 1))
     ids[0, 0] = 7 + frame  # tells which frame it is
     return ids
-
-
-def save(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
 
 
 @pytest.fixture
@@ -47,25 +43,16 @@ def root(tmp_path: Path) -> Path:
             image = np.full((*SIZE, 3), (10 * number, 80, 200), np.uint8)
             save(tmp_path / "leftImg8bit" / split / f"{frame}_leftImg8bit.png", image)
             ids = label_ids(number) if split != "test" else np.zeros(SIZE, np.uint8)
-            save(tmp_path / gt / split / f"{frame}_{gt}_labelIds.png", ids)
             instances = ids.astype(np.uint16)
             instances[:, 26] = 26003
-            save(tmp_path / gt / split / f"{frame}_{gt}_instanceIds.png", instances)
-            save(tmp_path / gt / split / f"{frame}_{gt}_color.png", np.zeros((*SIZE, 4), np.uint8))
+            files = {"labelIds": ids, "instanceIds": instances, "color": np.zeros((*SIZE, 4), np.uint8)}
+            for kind, array in files.items():
+                save(tmp_path / gt / split / f"{frame}_{gt}_{kind}.png", array)
     return tmp_path
 
 
-def label_path(root: Path, frame: int = 0, split: str = "train") -> Path:
-    return root / "gtFine" / split / f"{FRAMES[frame]}_gtFine_labelIds.png"
-
-
-def test_class_names_and_colours_are_the_published_ones() -> None:
-    trained = {row.trainId: row for row in official if 0 <= row.trainId < 255}
-    assert list(CITYSCAPES_CLASSES) == [trained[k].name for k in range(19)]
-    palette = cityscapes_palette()
-    assert palette.shape == (256, 3) and palette.dtype == np.uint8
-    assert palette[:19].tolist() == [list(trained[k].color) for k in range(19)]
-    assert not palette[19:].any()
+def label_path(root: Path, split: str = "train", kind: str = "labelIds") -> Path:
+    return root / "gtFine" / split / f"{FRAMES[0]}_gtFine_{kind}.png"
 
 
 @pytest.mark.parametrize(("quality", "split"), KINDS)
@@ -81,35 +68,16 @@ def test_frames_are_found_by_city_and_name(root: Path, quality: str, split: str)
         assert (label == 255).all(), "dummy annotations: nothing can be scored"
 
 
-def test_ids_become_the_official_train_ids_and_come_back(root: Path) -> None:
+def test_ids_become_the_official_train_ids_with_their_names_and_colours(root: Path) -> None:
     data = CityscapesSegmentation(root, "train")
     expected = {row.id: row.trainId for row in official if row.id >= 0}
     label = data.read(0)[1]
     assert label[1].tolist() == [expected[k] for k in range(34)]
     assert [int(data.read(k)[1][0, 0]) for k in range(3)] == [expected[9], expected[7], expected[8]]
-    trained = [row.id for row in official if 0 <= row.trainId < 255]
+    palette, trained = cityscapes_palette(), [row.id for row in TRAINED.values()]
+    assert list(CITYSCAPES_CLASSES) == [TRAINED[k].name for k in range(19)]
+    assert palette[:19].tolist() == [list(TRAINED[k].color) for k in range(19)] and not palette[19:].any()
     assert train_ids_to_ids(label)[1].tolist() == [k if k in trained else 0 for k in range(34)]
-
-
-def test_labels_equal_the_files_that_the_official_script_writes(tmp_path: Path) -> None:
-    """From one polygon file the package draws both ids and trainIds; the ids read here are the trainIds."""
-    from cityscapesscripts.helpers.annotation import Annotation, CsPoly, Point
-
-    annotation = Annotation()
-    annotation.imgWidth, annotation.imgHeight = 68, 32
-    for number, row in enumerate(row for row in official if row.id > 0):
-        thing = CsPoly()
-        left, top = 2 * number, number % 7
-        thing.label = row.name
-        thing.polygon = [Point(left, top), Point(left + 9, top), Point(left + 9, 31), Point(left, 31)]
-        annotation.objects.append(thing)
-    images = {kind: np.array(createLabelImage(annotation, kind)) for kind in ("ids", "trainIds")}
-    frame = "ulm/ulm_000000_000019"
-    save(tmp_path / "leftImg8bit" / "train" / f"{frame}_leftImg8bit.png", np.zeros((32, 68, 3), np.uint8))
-    save(tmp_path / "gtFine" / "train" / f"{frame}_gtFine_labelIds.png", images["ids"])
-    label = CityscapesSegmentation(tmp_path).read(0)[1]
-    assert len(np.unique(label)) == 20
-    assert np.array_equal(label, images["trainIds"])
 
 
 @pytest.mark.parametrize(
@@ -128,7 +96,7 @@ def test_instances(root: Path, content: np.ndarray | bytes | None, message: str)
     assert instances.dtype == np.int32 and instances.shape == SIZE
     assert (instances[:, 26] == 26003).all() and instances[0, 0] == 7
     assert data.subset([2]).read_instances(0)[0, 0] == 8
-    path = label_path(root, 0, "val").with_name("ulm_000000_000019_gtFine_instanceIds.png")
+    path = label_path(root, "val", "instanceIds")
     path.unlink()
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -150,47 +118,36 @@ def test_instances(root: Path, content: np.ndarray | bytes | None, message: str)
 def test_missing_folder_says_where_it_comes_from(
     root: Path, folder: str, quality: str, split: str, packages: str
 ) -> None:
+    login = "log in at https://www.cityscapes-dataset.com"
     shutil.rmtree(root / folder / split)
-    with pytest.raises(FileNotFoundError, match=rf"{folder}.{split}: no such folder; .*{LOGIN}.*{packages}"):
+    with pytest.raises(FileNotFoundError, match=rf"{folder}.{split}: no such folder; .*{login}.*{packages}"):
         CityscapesSegmentation(root, split, quality)
     (root / folder / split).mkdir()
-    message = rf"{split}: holds no CITY folder.*{LOGIN}" if folder == "leftImg8bit" else "no annotation"
-    with pytest.raises(FileNotFoundError, match=message):
+    empty = rf"{split}: holds no CITY folder.*{login}" if folder == "leftImg8bit" else "aachen: lacks 3 of the 3 files"
+    with pytest.raises(FileNotFoundError, match=empty):
         CityscapesSegmentation(root, split, quality)
 
 
-@pytest.mark.parametrize(
-    ("quality", "split", "message"),
-    [
+def test_unknown_split_and_quality(root: Path) -> None:
+    for quality, split, message in (
         ("fine", "trainval", r"split: expected one of \('train', 'val', 'test'\) .*'fine', found 'trainval'"),
-        ("fine", "train_extra", "with quality 'fine', found 'train_extra'"),
         ("coarse", "test", r"\('train', 'val', 'train_extra'\) with quality 'coarse', found 'test'"),
         ("medium", "train", r"quality: expected one of \('fine', 'coarse'\), found 'medium'"),
-    ],
-)
-def test_unknown_split_and_quality(root: Path, quality: str, split: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        CityscapesSegmentation(root, split, quality)
+    ):
+        with pytest.raises(ValueError, match=message):
+            CityscapesSegmentation(root, split, quality)
 
 
-def test_image_without_annotation(root: Path) -> None:
-    label_path(root).unlink()
-    with pytest.raises(FileNotFoundError, match=r"ulm_000000_000019_leftImg8bit\.png: no annotation .*_labelIds\.png$"):
+def test_an_image_needs_its_annotation_and_other_files_are_no_samples(root: Path) -> None:
+    label_path(root).rename(label_path(root, kind="labelTrainIds"))
+    missing = r"train.ulm: lacks 1 of the 3 .*: ulm_000000_000019_gtFine_labelIds\.png; labelTrainIds files are not"
+    with pytest.raises(FileNotFoundError, match=missing):
         CityscapesSegmentation(root)
-    save(label_path(root).with_name("ulm_000000_000019_gtFine_labelTrainIds.png"), np.zeros(SIZE, np.uint8))
-    with pytest.raises(FileNotFoundError, match=r"_labelTrainIds\.png is there, but holds trainIds"):
-        CityscapesSegmentation(root)
-    shutil.rmtree(label_path(root).parent)
-    with pytest.raises(FileNotFoundError, match=r"ulm_000000_000019_leftImg8bit\.png: no annotation"):
-        CityscapesSegmentation(root)
-
-
-def test_annotations_without_image_and_other_files_are_no_samples(root: Path) -> None:
-    (root / "leftImg8bit" / "train" / "ulm" / "ulm_000001_000019_leftImg8bit.png").unlink()
-    (root / "leftImg8bit" / "train" / "ulm" / "._ulm_000000_000019_leftImg8bit.png").write_bytes(b"of macOS")
-    (root / "leftImg8bit" / "train" / "ulm" / "Thumbs.db").write_bytes(b"of Windows")
-    (root / "leftImg8bit" / "train" / "license.txt").write_text("read me")
-    assert CityscapesSegmentation(root).names == ["aachen_000000_000019", "ulm_000000_000019"]
+    folder = root / "leftImg8bit" / "train"
+    (folder / "ulm" / "ulm_000000_000019_leftImg8bit.png").unlink()
+    for name in ("ulm/._ulm_000000_000019_leftImg8bit.png", "ulm/Thumbs.db", "license.txt"):
+        (folder / name).write_bytes(b"of another program")
+    assert CityscapesSegmentation(root).names == ["aachen_000000_000019", "ulm_000001_000019"]
 
 
 def test_train_ids_in_place_of_ids(root: Path) -> None:
@@ -201,28 +158,34 @@ def test_train_ids_in_place_of_ids(root: Path) -> None:
         save(label_path(root), ids)
         with pytest.raises(ValueError, match=rf"_labelIds\.png: holds the values {message}"):
             data.read(1)
-    path = label_path(root).with_name("ulm_000000_000019_gtFine_labelTrainIds.png")
-    save(path, np.zeros(SIZE, np.uint8))
+    path = save(label_path(root, kind="labelTrainIds"), np.zeros(SIZE, np.uint8))
     with pytest.raises(ValueError, match=r"labelTrainIds\.png: trainIds; expected ids"):
         data.read_label(path)
 
 
-# --- the toy streets and the real ones -------------------------------------------------------------------------------
+# --- the toy streets and the real ones
 
 
-def test_toy_streets() -> None:
+def check_instances(data: CityscapesSegmentation, index: int) -> np.ndarray:
+    """An instance's class is its label, and one that has instances. Returns the ids of all pixels."""
+    label, instances = data.read(index)[1], data.read_instances(index)
+    ids = np.where(instances >= 1000, instances // 1000, instances)
+    assert np.array_equal(train_ids_to_ids(label)[label != 255], ids[label != 255])
+    assert all(LABELS[kind].hasInstances for kind in np.unique(ids[instances >= 1000]))
+    return ids
+
+
+def test_toy_streets(root: Path, tmp_path: Path) -> None:
     train, val = ToyCityscapes("train", seed=2), ToyCityscapes("val")
     assert (len(train), len(val), train.seed) == (48, 12, 2)
     assert train.classes == CITYSCAPES_CLASSES and isinstance(train, CityscapesSegmentation)
     assert train.names[0] == "aldermoor_000000_000019" and {n.split("_")[0] for n in val.names} == {"brackenau"}
-    image, label = val.read(1)
-    instances = val.read_instances(1)
-    assert image.shape == (256, 512, 3) and instances.max() >= 24000
-    ids = np.where(instances >= 1000, instances // 1000, instances)
-    assert np.array_equal(np.where(label == 255, ids, train_ids_to_ids(label)), ids), "an instance's class is its label"
-
-
-def test_toy_streets_elsewhere(root: Path, tmp_path: Path) -> None:
+    for data in (train, val):
+        ids = np.stack([check_instances(data, index) for index in range(len(data))])
+        assert ids.shape[1:] == (256, 512) and {*np.unique(ids)} == {row.id for row in official if row.id >= 0}
+    label = val.files[1][1]
+    colours = np.array(Image.open(label.with_name(label.name.replace("labelIds", "color"))))
+    assert all((colours[ids[1] == row.id] == (*row.color, 255)).all() for row in official)
     assert len(ToyCityscapes("val", root=root)) == 3
     with pytest.raises(FileNotFoundError, match=r"no such folder; `python -m tools\.toy_data cityscapes .*absent`"):
         ToyCityscapes("train", root=tmp_path / "absent")
@@ -234,10 +197,4 @@ def test_real_frames(seglib_data: Path) -> None:
     if not (seglib_data / "cityscapes" / "leftImg8bit" / "train").is_dir():
         pytest.skip("SEGLIB_DATA holds no cityscapes/leftImg8bit/train")
     data = CityscapesSegmentation(seglib_data / "cityscapes", "train")
-    image, label = data.read(0)
-    assert image.shape == (1024, 2048, 3) and label.shape == (1024, 2048)
-    instances = data.read_instances(0)
-    ids = np.where(instances >= 1000, instances // 1000, instances)
-    back = train_ids_to_ids(label)
-    assert np.array_equal(back[label != 255], ids[label != 255])
-    assert 0.02 < (label == 255).mean() < 0.3
+    assert check_instances(data, 0).shape == (1024, 2048) and 0.02 < (data.read(0)[1] == 255).mean() < 0.3

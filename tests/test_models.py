@@ -1,25 +1,32 @@
-"""Dilations, sizes, settings and errors of the networks; the head computed a second time by hand."""
+"""Dilations, sizes, settings, errors and export of the networks; the head computed a second time by hand."""
 
+from collections.abc import Callable
 from itertools import accumulate
 from operator import mul
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import CLASSES, NETWORKS, meta_resnet, norm_relu, randomise_norms
+from networks import CLASSES, NETWORKS, meta_resnet, norm_relu, randomise_norms, rates, strided
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglib.models import ASPP, DeepLabV3, DeepLabV3Plus, HeadVariant, MobileNetV2, ResNet, UNet, atrous_plan
-
-
-def rates(network: nn.Module, prefix: str) -> list[int]:
-    return [dilation for name, _, dilation in network.dilations() if name.startswith(prefix)]
-
-
-def strided(network: nn.Module) -> list[str]:
-    return [name for name, stride, _ in network.dilations() if stride == 2]
+from seglib.models import (
+    ASPP,
+    FCN,
+    VGG16,
+    BilinearUpsampling,
+    DeepLabV3,
+    DeepLabV3Plus,
+    HeadVariant,
+    MobileNetV2,
+    ResNet,
+    UNet,
+    Xception,
+    atrous_plan,
+)  # fmt: skip
 
 
 def small(head: type[DeepLabV3] = DeepLabV3Plus, output_stride: int = 16, **settings: object) -> DeepLabV3:
@@ -31,7 +38,7 @@ def test_atrous_plan_keeps_the_distance_between_taps(strides: list[int], stem: i
     """Stride so far times rate is what the strides by themselves would have reached, before and after every unit."""
     nominal = list(accumulate([stem, *strides], mul))
     if nominal[-1] < output_stride:
-        with pytest.raises(ValueError, match="the units' strides reach"):
+        with pytest.raises(ValueError, match=f"output_stride = {output_stride}; expected one of"):
             atrous_plan(strides, output_stride, stem)
         return
     plan = atrous_plan(strides, output_stride, stem)
@@ -44,51 +51,34 @@ def test_atrous_plan_keeps_the_distance_between_taps(strides: list[int], stem: i
 
 @pytest.mark.parametrize("depth", [50, 101, 152])
 def test_dilations_of_the_papers_network(depth: int) -> None:
-    sixteen = meta_resnet(depth, 16)
-    assert rates(sixteen, "layer4") == [2, 4, 8]
-    assert set(rates(sixteen, "layer3")) == {1}
+    sixteen, eight = meta_resnet(depth, 16), meta_resnet(depth, 8)
+    assert rates(sixteen, "layer4") == [2, 4, 8] and set(rates(sixteen, "layer3")) == {1}
     assert strided(sixteen) == ["layer1.2.conv2", f"layer2.{len(sixteen.layer2) - 1}.conv2"]
-    eight = meta_resnet(depth, 8)
-    assert rates(eight, "layer4") == [4, 8, 16]
-    assert rates(eight, "layer3") == [2] * len(eight.layer3)
+    assert rates(eight, "layer4") == [4, 8, 16] and rates(eight, "layer3") == [2] * len(eight.layer3)
     assert set(rates(eight, "layer2")) == {1}
     thirty_two = meta_resnet(depth, 32, multi_grid=(1, 1, 1))
-    assert {dilation for *_, dilation in thirty_two.dilations()} == {1}
-    assert len(strided(thirty_two)) == 3
+    assert set(rates(thirty_two)) == {1} and len(strided(thirty_two)) == 3
 
 
-def test_dilations_with_the_stride_first() -> None:
-    """torchvision's: its first dilated unit keeps the rate before it; multi-grid multiplies what is there."""
-    plain = (1, 1, 1)
-    sixteen = meta_resnet(50, 16, plain, stride_unit="first")
-    assert rates(sixteen, "layer4") == [1, 2, 2]
-    assert strided(sixteen) == ["layer2.0.conv2", "layer3.0.conv2"]
-    eight = meta_resnet(50, 8, plain, stride_unit="first")
-    assert rates(eight, "layer3") == [1, 2, 2, 2, 2, 2]
-    assert rates(eight, "layer4") == [2, 4, 4]
-    assert rates(meta_resnet(50, 16, stride_unit="first"), "layer4") == [1, 4, 8]
-    jfzhang95 = meta_resnet(50, 8, stride_unit="first", dilate_first_unit=True)
-    assert rates(jfzhang95, "layer3") == [2] * 6
-    assert rates(jfzhang95, "layer4") == [4, 8, 16]
-
-
-def test_dilations_of_basic_units() -> None:
-    """Both 3x3 convolutions of a unit; after a removed stride, the second one already has the next rate."""
-    last = meta_resnet(34, 16)
-    assert rates(last, "layer4") == [2, 2, 4, 4, 8, 8]
-    assert rates(last, "layer3") == [1] * 11 + [2]
-    assert strided(last) == ["layer1.2.conv1", "layer2.3.conv1"]
-    assert rates(meta_resnet(18, 16), "layer4") == [2, 2, 2, 2]
-    assert rates(meta_resnet(18, 8), "layer3") == [2, 2, 2, 4]
-    assert rates(meta_resnet(18, 8), "layer4") == [4, 4, 4, 4]
-    assert rates(meta_resnet(18, 16, (1, 1), stride_unit="first"), "layer4") == [1, 2, 2, 2]
-
-
-def test_dilations_of_mobilenet() -> None:
-    sixteen = [dilation for *_, dilation in MobileNetV2(16).dilations()]
-    assert sixteen == [1] * 15 + [2, 2, 2]
-    eight = [dilation for *_, dilation in MobileNetV2(8).dilations()]
-    assert eight == [1] * 8 + [2] * 7 + [4, 4, 4]
+@pytest.mark.parametrize(
+    ("arguments", "settings", "layer3", "layer4"),
+    [
+        # torchvision's: its first dilated unit keeps the rate before it; multi-grid multiplies what is there
+        ((50, 16, (1, 1, 1)), {"stride_unit": "first"}, [1] * 6, [1, 2, 2]),
+        ((50, 8, (1, 1, 1)), {"stride_unit": "first"}, [1, 2, 2, 2, 2, 2], [2, 4, 4]),
+        ((50, 16), {"stride_unit": "first"}, [1] * 6, [1, 4, 8]),
+        ((50, 8), {"stride_unit": "first", "dilate_first_unit": True}, [2] * 6, [4, 8, 16]),
+        # both 3x3 convolutions of a basic unit; after a removed stride, the second one already has the next rate
+        ((34, 16), {}, [1] * 11 + [2], [2, 2, 4, 4, 8, 8]),
+        ((18, 16), {}, [1, 1, 1, 2], [2] * 4),
+        ((18, 8), {}, [2, 2, 2, 4], [4] * 4),
+        ((18, 16, (1, 1)), {"stride_unit": "first"}, [1] * 4, [1, 2, 2, 2]),
+    ],
+)
+def test_dilations(arguments: tuple, settings: dict[str, object], layer3: list[int], layer4: list[int]) -> None:
+    network = meta_resnet(*arguments, **settings)
+    assert (rates(network, "layer3"), rates(network, "layer4")) == (layer3, layer4)
+    assert rates(MobileNetV2(16)) == [1] * 15 + [2] * 3 and rates(MobileNetV2(8)) == [1] * 8 + [2] * 7 + [4] * 3
 
 
 @pytest.mark.parametrize("head", [DeepLabV3, DeepLabV3Plus])
@@ -100,24 +90,16 @@ def test_set_output_stride_equals_a_new_network(head: type[DeepLabV3], start: in
     assert all(torch.equal(value, before[name]) for name, value in moved.state_dict().items())
     fresh.load_state_dict(before)
     assert moved.output_stride == fresh.output_stride == end
-    assert [(m.stride, m.dilation, m.padding) for m in moved.modules() if isinstance(m, nn.Conv2d)] == [
-        (m.stride, m.dilation, m.padding) for m in fresh.modules() if isinstance(m, nn.Conv2d)
-    ]
     x = torch.randn(2, 3, 65, 49)
     with torch.inference_mode():
         assert torch.equal(moved(x), fresh(x))
 
 
 def test_atrous_rates_follow_the_output_stride() -> None:
-    assert small(output_stride=8).aspp.atrous_rates == (12, 24, 36)
-    assert small(output_stride=32).aspp.atrous_rates == (3, 6, 9)
-    model = small()
-    assert [branch[0].dilation for branch in model.aspp.atrous] == [(6, 6), (12, 12), (18, 18)]
     for output_stride, expected in ((8, (12, 24, 36)), (32, (3, 6, 9)), (16, (6, 12, 18))):
-        model.set_output_stride(output_stride)
-        assert model.aspp.atrous_rates == expected
-        assert [branch[0].dilation[0] for branch in model.aspp.atrous] == list(expected)
-        assert [branch[0].padding[0] for branch in model.aspp.atrous] == list(expected)
+        aspp = small(output_stride=output_stride).aspp
+        assert aspp.atrous_rates == expected
+        assert [branch[0].dilation for branch in aspp.atrous] == [(rate, rate) for rate in expected]
     given_at_8 = small(output_stride=8, atrous_rates=(2, 4, 6, 8))
     given_at_8.set_output_stride(16)
     assert given_at_8.aspp.atrous_rates == (1, 2, 3, 4)
@@ -144,28 +126,18 @@ def test_any_size_comes_out_as_it_went_in(name: str, size: tuple[int, int]) -> N
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_weight_learns(name: str) -> None:
-    """An FCN's scores start at zero, so that only a second step reaches what comes before them."""
+    """At every output stride. An FCN's scores start at zero, so that only a second step reaches what is before them."""
     model = NETWORKS[name][0]().train()
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
-    for _ in range(2):
+    for step, output_stride in enumerate((8, 16, 32) if name == "deeplabv3plus" else (model.output_stride,) * 2):
+        model.set_output_stride(output_stride)
         optimiser.zero_grad()
         F.cross_entropy(model(torch.randn(2, 3, 65, 65)), torch.randint(0, CLASSES, (2, 65, 65))).backward()
         optimiser.step()
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            assert parameter.grad.isfinite().all()
-            assert parameter.grad.any() or not name.endswith("weight"), name
-
-
-def test_every_rate_trains() -> None:
-    """One step at each output stride reaches every parameter."""
-    model = small(DeepLabV3Plus).train()
-    for output_stride in (8, 16, 32):
-        model.set_output_stride(output_stride)
-        model.zero_grad()
-        F.cross_entropy(model(torch.randn(2, 3, 65, 65)), torch.randint(0, 4, (2, 65, 65))).backward()
-        assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
-        assert all(p.grad.abs().sum() > 0 for name, p in model.named_parameters() if name.endswith("weight"))
+        for key, parameter in model.named_parameters():
+            if parameter.requires_grad and (step or not name.startswith("fcn")):
+                assert parameter.grad.isfinite().all()
+                assert parameter.grad.any() or not key.endswith("weight"), key
 
 
 @pytest.mark.parametrize("head", [DeepLabV3, DeepLabV3Plus])
@@ -182,41 +154,48 @@ def test_a_batch_of_one_cannot_train_image_pooling(head: type[DeepLabV3]) -> Non
     frozen(x)
 
 
-def test_wrong_settings_are_named() -> None:
-    for build, message in [
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
         (lambda: ResNet(20), r"depth = 20; expected one of \(18, 34, 50, 101, 152\)"),
         (lambda: ResNet(18, 4), r"output_stride = 4; expected one of \(8, 16, 32\)"),
         (lambda: ResNet(18, stem="5x5"), "stem = '5x5'"),
         (lambda: ResNet(18, stride_unit="middle"), "stride_unit = 'middle'"),
-        (lambda: ResNet(18, width=0), "width = 0"),
         (lambda: ResNet(18, dilate_first_unit=True), 'expected stride_unit="first"'),
         (lambda: ResNet(18, multi_grid=(1, 2, 4)), r"multi_grid = \(1, 2, 4\); expected 2 factors"),
-        (lambda: meta_resnet(50, multi_grid=(1, 2)), r"multi_grid = \(1, 2\); expected 3 factors"),
         (lambda: meta_resnet(50, multi_grid=(1, 0, 1)), "expected 3 factors of at least 1"),
         (lambda: small(atrous_rates=(6, 0)), r"atrous_rates = \(6, 0\); expected 2 rates of at least 1"),
-        (lambda: DeepLabV3(0), "num_classes = 0"),
-        (lambda: DeepLabV3(4, "vgg16"), "output_stride = 16; vgg16 has 32"),
-        (lambda: DeepLabV3(4, ResNet(18, 16, width=8), output_stride=8), "built with 16"),
+        (lambda: DeepLabV3(4, "vgg16"), r"vgg16's output_stride = 16; expected one of \(32,\)"),
+        (lambda: DeepLabV3(4, ResNet(18, 16, width=8), output_stride=8), "built with 16 and its own blocks: leave"),
         *(
             (lambda name=name: HeadVariant(**{name: "yes"}), f"{name} = 'yes'; expected one of")
             for name in ("separable", "post_aspp", "aspp_order", "decoder_order", "decoder_kernel")
         ),
+        (lambda: HeadVariant(decoder_depth=0), "decoder_depth = 0; expected at least 1"),
         (lambda: HeadVariant(decoder_dropout=(0.5,)), r"decoder_dropout = \(0.5,\); expected \(\) or 2 values"),
         (
             lambda: DeepLabV3Plus(4, MobileNetV2(16, 0.25), variant=HeadVariant(decoder_conv3=True)),
-            r"MobileNetV2 offers maps at strides \[4\]; the decoder also takes \[8\]",
+            "decoder_conv3 = True takes a map at stride 8; MobileNetV2 offers none",
         ),
-        (lambda: UNet(0), "num_classes = 0"),
-        (lambda: UNet(2, width=0), "width = 0"),
-        (lambda: UNet(2, width=4, depth=0), "depth = 0"),
         (lambda: UNet(2, width=4, depth=2).set_output_stride(16), r"output_stride = 16; expected one of \(4,\)"),
-        (lambda: HeadVariant(decoder_depth=0), "decoder_depth = 0"),
-        (lambda: HeadVariant(aspp_dropout=1.0), "aspp_dropout = 1.0"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            build()
-    with pytest.raises(TypeError, match=r"backbone Conv2d lacks \['tap_channels'"):
-        DeepLabV3(4, nn.Conv2d(3, 4, 1))
+        (lambda: Xception(50), r"depth = 50; expected one of \(41, 65, 71\)"),
+        # cascades
+        (lambda: ResNet(18, cascade_blocks=4), r"cascade_blocks = 4; expected one of \(0, 1, 2, 3\)"),
+        (lambda: DeepLabV3(4, "mobilenet_v2", cascade_blocks=1), "only a ResNet has a block 4 to copy"),
+        (lambda: DeepLabV3(4, ResNet(18, width=8), cascade_blocks=2), "cascade_blocks = 2; .* its own blocks: leave"),
+        (lambda: DeepLabV3Plus(4, ResNet(18, width=8, cascade_blocks=1)), "the decoder refines ASPP's output"),
+        # FCN
+        (lambda: FCN(4, ResNet(18, 32, width=8), 4), r"stride = 4; expected one of \(32, 16, 8\)"),
+        (lambda: FCN(4, "vgg19"), "backbone = 'vgg19'; expected one of .*vgg16"),
+        (lambda: FCN(4, ResNet(18, 16, width=8)), "output_stride is 16; expected 32"),
+        (lambda: FCN(4, MobileNetV2(32, 0.25)), r"MobileNetV2 offers no map at strides \[16, 8\]; expected a VGG16"),
+        (lambda: FCN(4, VGG16(width=4)).set_output_stride(16), r"output_stride = 16; expected one of \(32,\)"),
+        (lambda: BilinearUpsampling(3, 3), "factor = 3; expected an even number"),
+    ],
+)
+def test_wrong_settings_are_named(build: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build()
 
 
 def test_heads_start_as_the_papers() -> None:
@@ -246,6 +225,8 @@ def test_aspp_by_hand(atrous_rates: tuple[int, ...], image_pooling: bool, order:
     expected = norm_relu(F.conv2d(torch.cat(branches, 1), aspp.project[0].weight), aspp.project[1])
     with torch.inference_mode():
         torch.testing.assert_close(aspp(x), expected)
+    aspp.dropout.train().p = 1.0
+    assert not aspp(x).any(), "dropout comes last"
 
 
 @pytest.mark.parametrize("order", ["aspp_first", "low_first"])
@@ -291,26 +272,7 @@ def test_aspp_keeps_the_memory_format(memory_format: torch.memory_format) -> Non
     assert seen[0].is_contiguous(memory_format=memory_format)
 
 
-def test_dropout_follows_the_projection() -> None:
-    aspp = ASPP(6, (), 400, image_pooling=False, variant=HeadVariant(aspp_dropout=0.5))
-    nn.init.ones_(aspp.project[1].bias)
-    nn.init.zeros_(aspp.project[1].weight)
-    output = aspp(torch.randn(2, 6, 4, 4))
-    assert set(output.unique().tolist()) == {0.0, 2.0}
-    assert (output == 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
-
-
 # --- U-Net
-
-
-def test_levels_of_a_u_net_are_the_papers() -> None:
-    with torch.device("meta"):
-        model = UNet(2)
-    assert model.backbone.channels == (64, 128, 256, 512, 1024)
-    assert [(up.in_channels, up.out_channels) for up in model.up] == [(1024, 512), (512, 256), (256, 128), (128, 64)]
-    assert [convs[0][0].in_channels for convs in model.expanding] == [1024, 512, 256, 128]
-    convs = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
-    assert len(convs) == 18 and model.output_stride == 16
 
 
 def test_two_levels_of_a_u_net_by_hand() -> None:
@@ -324,3 +286,47 @@ def test_two_levels_of_a_u_net_by_hand() -> None:
         for up, convs, skip in zip(model.up, model.expanding, (b, a), strict=True):
             y = convs(torch.cat((skip, F.conv_transpose2d(y, up.weight, up.bias, stride=2)), 1))
         torch.testing.assert_close(model(x), F.conv2d(y, model.classifier.weight, model.classifier.bias))
+    with torch.device("meta"):
+        paper = UNet(2)
+    assert paper.backbone.channels == (64, 128, 256, 512, 1024) and paper.output_stride == 16
+    assert sum(isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3) for m in paper.modules()) == 18
+
+
+# --- export
+
+
+def random_network(name: str) -> nn.Module:
+    """Makes a network whose layers all matter: an FCN's scores would start at zero."""
+    model = NETWORKS[name][0]().eval()
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.out_channels == CLASSES:
+            nn.init.normal_(module.weight, std=0.1)
+    return randomise_norms(model)
+
+
+def logits(model: nn.Module, images: Tensor) -> Tensor:
+    with torch.inference_mode():
+        return model(images)
+
+
+def test_exported_program_computes_the_same_without_copies() -> None:
+    """A copy into an empty tensor, as ASPP's image level once was, becomes an ONNX file that cannot be run."""
+    model, images = random_network("deeplabv3plus"), torch.randn(1, 3, 65, 97)
+    program = torch.export.export(model, (images,)).run_decompositions()
+    torch.testing.assert_close(logits(program.module(), images), logits(model, images))
+    operations = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+    assert "aten.cat.default" in operations
+    assert not {name for name in operations if "copy" in name or "empty" in name}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_onnx_file_computes_the_same(name: str, tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    model, images = random_network(name), torch.randn(1, 3, 65, 97)
+    torch.onnx.export(model, (images,), dynamo=True, verbose=False).save(tmp_path / "model.onnx")
+    session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    expected = logits(model, images)
+    assert expected.std() > 0.001
+    torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-4, atol=1e-4)

@@ -65,6 +65,8 @@ def hard_pixel_cross_entropy(logits: Tensor, labels: Tensor, keep: float = 1.0, 
     Returns:
         The mean over the kept pixels; void pixels are never among them, nor counted in their number. All-void: 0.
     """
+    if not 0 < keep <= 1:
+        raise ValueError(f"keep = {keep}; expected 0 < keep <= 1")
     check_sizes(logits, labels)
     losses = pixel_cross_entropy(logits, labels, ignore_index)[labels != ignore_index]  # (valid,)
     if losses.numel() == 0:

@@ -41,6 +41,8 @@ def combined(
 
     Its smoothing is the report's. Arguments and errors are those of `cross_entropy`.
     """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha = {alpha}; expected 0 <= alpha <= 1")
     pixelwise = cross_entropy(logits, labels, ignore_index, class_weights, smoothing=smoothing, smoothed="report")
     return alpha * pixelwise + (1 - alpha) * dice(logits, labels, ignore_index=ignore_index)
 

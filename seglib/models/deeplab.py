@@ -44,6 +44,8 @@ class HeadVariant:
         check_choice("aspp_order", self.aspp_order, ("pool_last", "pool_first"))
         check_choice("decoder_order", self.decoder_order, ("aspp_first", "low_first"))
         check_choice("decoder_kernel", self.decoder_kernel, (1, 3))
+        if self.decoder_depth < 1:
+            raise ValueError(f"decoder_depth = {self.decoder_depth}; expected at least 1")
         if len(self.decoder_dropout) not in (0, self.decoder_depth):
             raise ValueError(f"decoder_dropout = {self.decoder_dropout!r}; expected () or {self.decoder_depth} values")
 

@@ -28,7 +28,8 @@ class Backbone(nn.Module):
     """A network that turns images (B, 3, H, W) of any size into `Features`: `backbone(images, taps=(4,))`.
 
     Attributes:
-        tap_channels: stride -> channels, of the maps that it offers as taps.
+        tap_channels: stride -> channels, of the maps that it offers as taps. The map of tap s is at stride
+            min(s, output_stride): beyond the output stride nothing strides any more.
         high_channels: channels of the last map.
         output_stride: input size over size of the last map; `set_output_stride` changes it, weights stay.
         cell_centred: a map's value stands for the middle of its cell; False, as strided convolutions with padding
@@ -39,6 +40,12 @@ class Backbone(nn.Module):
     high_channels: int
     output_stride: int
     cell_centred = False
+
+    def collect(self, found: Mapping[int, Tensor], taps: Sequence[int], high: Tensor) -> Features:
+        """Returns the maps of the taps, found by stride, with the last map. Raises ValueError if one is not offered."""
+        if not {*taps} <= {*self.tap_channels}:
+            raise ValueError(f"taps = {(*taps,)}; {type(self).__name__} offers maps at strides {(*self.tap_channels,)}")
+        return Features([found[stride] for stride in taps], high)
 
     def dilations(self) -> list[tuple[str, int, int]]:
         """Lists (name, stride, dilation) of every 3x3 convolution, in order."""

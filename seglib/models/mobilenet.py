@@ -41,8 +41,7 @@ class MobileNetV2(Backbone):
     def forward(self, images: Tensor, taps: Sequence[int] = ()) -> Features:
         low = self.features[: LOW_UNIT + 1](images)  # (B, 24, H/4, W/4)
         high = self.features[LOW_UNIT + 1 :](low)  # (B, 320, H/OS, W/OS)
-        found = {4: low}
-        return Features([found[stride] for stride in taps], high)
+        return self.collect({4: low}, taps, high)
 
 
 def find_depthwise(layers: nn.Sequential) -> nn.Conv2d:

@@ -262,7 +262,7 @@ class ResNet(Backbone):
                 x = found[stride] = block(x)
         if self.final_norm is not None:
             x = self.relu(self.final_norm(x))
-        return Features([found[stride] for stride in taps], x)  # high (B, C, H/OS, W/OS)
+        return self.collect(found, taps, x)  # high (B, C, H/OS, W/OS)
 
     def _blocks(self) -> list[nn.Sequential]:
         return [self.get_submodule(f"layer{block}") for block in range(1, 5 + self.cascade_blocks)]

@@ -61,7 +61,7 @@ class VGG16(Backbone):
                 found[stride] = x
         x = self.dropout(self.relu(self.fc6(x)))
         x = self.dropout(self.relu(self.fc7(x)))
-        return Features([found[stride] for stride in taps], x)  # high (B, 64 * width, H/32, W/32)
+        return self.collect(found, taps, x)  # high (B, 64 * width, H/32, W/32)
 
 
 def convolutional_vgg16(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

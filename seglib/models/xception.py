@@ -148,4 +148,4 @@ class Xception(Backbone):
                 found[4] = inner  # (B, 256, H/4, W/4)
             x = module.finish(x, inner)
             del inner
-        return Features([found[stride] for stride in taps], x)  # high (B, 2048, H/OS, W/OS)
+        return self.collect(found, taps, x)  # high (B, 2048, H/OS, W/OS)
