@@ -17,7 +17,7 @@ from seglib.data.base import SegmentationDataset
 from seglib.data.images import read_rgb
 from seglib.data.transforms import IMAGENET, Normalisation
 from seglib.metrics import ConfusionMatrix, update_trimap
-from seglib.metrics.cityscapes_labels import train_ids_to_ids
+from seglib.metrics.cityscapes_labels import train_ids_to_ids  # for submissions to Cityscapes' benchmark
 from seglib.recipe import Recipe
 
 BATCH_PIXELS = 8 * 513 * 513  # eight images of VOC, or one of 1024 x 2048, which a GPU of 8 GB has room for
@@ -27,8 +27,8 @@ BATCH_PIXELS = 8 * 513 * 513  # eight images of VOC, or one of 1024 x 2048, whic
 class Scoring:
     """The way in which a trained network predicts; the probabilities of all views are averaged (v3 Table 6).
 
-    The scaled side is (side - 1) * scale + 1, so that 513 becomes 512 * scale + 1. The papers' code evaluates VOC
-    padded to 513, and a network that was trained on padded images with align_corners=True needs it.
+    The scaled side is (side - 1) * scale + 1, so that 513 becomes 512 * scale + 1. Set pad_to=513,
+    as the papers' code does, for networks that were trained on padded images with align_corners=True.
     """
 
     scales: tuple[float, ...] = (1.0,)  # of the input
@@ -58,14 +58,11 @@ ONE_VIEW = Scoring()
 def predict(
     model: nn.Module, images: Tensor, normalisation: Normalisation = IMAGENET, scoring: Scoring = ONE_VIEW
 ) -> Tensor:
-    """Computes class probabilities.
+    """Computes class probabilities, (B, K, H, W) float32, which sum to 1 over K.
 
     Args:
         model: runs in evaluation mode, and is left in the mode and at the output stride that it came with.
         images: (B, 3, H, W) uint8 RGB on the model's device.
-
-    Returns:
-        (B, K, H, W) float32, summing to 1 over K.
 
     Raises:
         ValueError: if images are larger than `pad_to`, or the model does not offer the output stride.

@@ -44,8 +44,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     scale_range: tuple[float, float] = (0.5, 2.0)  # smallest and largest random scale
     squash: Size | None = None  # resize to this size, in place of random scale and crop
     flip: Share = 0.5  # probability of a mirror image
-    augmentation: Literal["geometric", "photometric", "occlusion"] = "geometric"  # each does what the one before does
-    normalisation: Literal["imagenet", "unit"] = "imagenet"  # mean and deviation, or RGB / 127.5 - 1; as the weights
+    augmentation: Literal["geometric", "photometric", "occlusion"] = "geometric"  # each adds to the one before it
+    normalisation: Literal["imagenet", "unit"] = (
+        "imagenet"  # mean and deviation, or RGB / 127.5 - 1; as the weights ask
+    )
 
     # --- network
     model: Literal["deeplabv3plus", "deeplabv3", "fcn32s", "fcn16s", "fcn8s", "unet"] = "deeplabv3plus"
@@ -54,7 +56,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
         "xception71", "vgg16",
     ] = "resnet101"  # fmt: skip  # vgg16 only for an FCN; a U-Net has none
     width: Positive = 64  # channels of the first block of a ResNet, VGG16 or U-Net
-    stem: Literal["7x7", "3x3"] = "7x7"  # of a ResNet, as `stride_unit` to `cascade_blocks` are
+    stem: Literal["7x7", "3x3"] = "7x7"  # this field, and those down to `cascade_blocks`, apply only to ResNets
     stride_unit: Literal["last", "first"] = "last"  # "first" with torchvision's weights
     multi_grid: tuple[Positive, ...] | None = None  # rate factors of block 4's units; None is (1, 2, 4)
     pre_activation: bool = False  # batch norm and ReLU in front of the convolutions
@@ -68,7 +70,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     decoder_depth: Positive = 2  # convolutions in the decoder (v3+ Table 2)
     decoder_kernel: Literal[1, 3] = 3  # their side
     decoder_width: Positive | None = None  # their channels; None is `channels`
-    decoder_conv3: bool = False  # so many at stride 8 too, on the ResNet's block 2 (v3+ Table 2)
+    decoder_conv3: bool = False  # a second such stack at stride 8, joined with the ResNet's block 2 (v3+ Table 2)
     separable: Literal["none", "paper", "plain"] = "none"  # 3x3 convolutions of ASPP and decoder
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.1  # probability after ASPP
     norm: Literal["batch", "group"] = "batch"  # group norm: arXiv 1803.08494
@@ -98,7 +100,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     milestones: tuple[Count, ...] = ()  # "step": the iterations at which lr is multiplied by gamma
     gamma: float = 0.1
     decay_steps: Positive | None = None  # length of the schedule; None is `iterations`
-    warm_up: Count = 0  # iterations from 0 to the schedule
+    warm_up: Count = 0  # iterations over which lr rises from 0 to the schedule's value
     backbone_lr_factor: float = 1.0  # times lr
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     momentum: float = 0.9  # beta 1 of adam and adamw
@@ -157,7 +159,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
 
     @property
     def name(self) -> str:
-        """Data set, model and a hash of `changes()`. A new field with a default leaves it as it is."""
+        """Data set, model and a hash of `changes()`. A new field renames no existing run."""
         return f"{self.data}-{self.model}-{_digest(self.changes())}"
 
     @property

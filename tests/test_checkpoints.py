@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from seglib.data import VOCSegmentation
 from seglib.data.transforms import UNIT
 from seglib.models import DeepLabV3, DeepLabV3Plus, HeadVariant, MobileNetV2
-from seglib.predict import evaluate
+from seglib.predict import Scoring, evaluate
 from seglib.zoo import load_checkpoint
 from seglib.zoo.checkpoints import LAYOUTS
 
@@ -159,7 +159,7 @@ def test_the_published_model_scores_what_it_should(seglib_data: Path) -> None:
     if len(photographs) != 224:
         pytest.skip(f"{seglib_data}: {len(photographs)} photographs in val; the known score is that of 224")
     model = load_checkpoint(weights, "tf-mobilenet")
-    scores = evaluate(model, photographs, UNIT, pad_to=513).compute()
+    scores = evaluate(model, photographs, UNIT, Scoring(pad_to=513)).compute()
     nine = [float(scores.iou[photographs.classes.index(name)]) for name in NINE]
     assert float(scores.pixel_accuracy) == pytest.approx(0.9438, abs=1e-3)
     assert sum(nine) / 9 == pytest.approx(0.6827, abs=1e-3)

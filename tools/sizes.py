@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# In this order nobody meets a name that an earlier file or PyTorch does not explain.
+# In this order an earlier file, PyTorch or a comment at the import explains each name.
 READING_PATH = {
     "recipe.py": "every setting of a run",
     "data/base.py": "files in, arrays out",
@@ -17,6 +17,7 @@ READING_PATH = {
     "data/batches.py": "which samples make which batch",
     "models/layers.py": "strides that become dilations; convolutions",
     "models/resnet.py": "residual units, output stride, multi-grid, cascade",
+    "models/backbones.py": "backbones by name",
     "models/deeplab.py": "ASPP, DeepLabv3, DeepLabv3+",
     "models/build.py": "from a recipe to a network with its weights",
     "losses/pixel.py": "cross-entropy and its kin",

@@ -1,4 +1,4 @@
-"""Which samples make which batch: a function of seed and iteration, so that a run can stop anywhere and resume."""
+"""The samples of each batch: a function of seed and iteration, so that a run can stop anywhere and resume."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -11,12 +11,7 @@ from seglib.files import some
 
 
 def open_image(path: Path) -> Image.Image:
-    """Opens and decodes an image file.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, cut off, or no image.
-    """
+    """Opens and decodes an image file. Raises FileNotFoundError; ValueError if it is damaged, cut off, or no image."""
     try:
         with Image.open(path) as image:
             image.load()

@@ -23,7 +23,7 @@ def cross_entropy(
         denominator: what the weighted sum is divided by. "weights": the sum of the valid pixels' weights, so that a
             common factor of all weights changes nothing (PyTorch); "pixels": the number of valid pixels, so that a
             crop full of rare classes also weighs more than others (the TF code).
-        smoothing: share s of the target that leaves the labelled class.
+        smoothing: share s of the target that is spread evenly over all K classes.
         smoothed: "pytorch": target 1 - s + s/K for the labelled class and s/K for each other, which sum to 1.
             "report": 1 - s and s/K, which sum to 1 - s/K: the rule of a course report on DeepLabv3+.
 
@@ -59,11 +59,8 @@ def focal(
 def hard_pixel_cross_entropy(logits: Tensor, labels: Tensor, keep: float = 1.0, ignore_index: int = 255) -> Tensor:
     """Cross-entropy of only the hardest pixels (the TF code's `top_k_percent_pixels`).
 
-    `keep` is the share of the batch's valid pixels, by descending loss, that are kept; at least one pixel. The others
-    are the arguments of `cross_entropy`.
-
-    Returns:
-        The mean over the kept pixels; void pixels are never among them, nor counted in their number. All-void: 0.
+    `keep` is the share of the batch's valid pixels, by descending loss, over which the mean is taken; at least one
+    pixel. The others are the arguments of `cross_entropy`.
     """
     if not 0 < keep <= 1:
         raise ValueError(f"keep = {keep}; expected 0 < keep <= 1")

@@ -28,27 +28,19 @@ class Scores:
     A class that has neither a labelled nor a predicted pixel is absent: nan in every per-class array and left out of
     every mean. A class that is predicted but never labelled has IoU 0, which counts. Without any pixel all is nan.
 
-    Per class, numpy arrays of shape (K,), FCN section 5:
-      iou       n_ii / (t_i + p_i - n_ii), the paper's "IU"
-      accuracy  n_ii / t_i, the recall of a class; nan for a class without a labelled pixel
-      dice      2 n_ii / (t_i + p_i), the F1 of a class (not in FCN)
-
-    Over all classes, floats:
-      miou            the mean of iou, "mean IU"
-      pixel_accuracy  sum_i n_ii / sum_i t_i, "pixel accuracy"
-      mean_accuracy   the mean of accuracy, "mean accuracy"
-      fwiou           sum_i t_i iou_i / sum_i t_i, "frequency weighted IU"
-      mean_dice       the mean of dice
+    Names in quotes are those of FCN, section 5.
     """
 
-    iou: np.ndarray
-    accuracy: np.ndarray
-    dice: np.ndarray
-    miou: float
-    pixel_accuracy: float
-    mean_accuracy: float
-    fwiou: float
-    mean_dice: float
+    # per class, (K,)
+    iou: np.ndarray  # n_ii / (t_i + p_i - n_ii), "IU"
+    accuracy: np.ndarray  # n_ii / t_i, the recall; nan for a class without a labelled pixel
+    dice: np.ndarray  # 2 n_ii / (t_i + p_i), the F1 (not in FCN)
+    # over all classes
+    miou: float  # the mean of iou, "mean IU"
+    pixel_accuracy: float  # sum_i n_ii / sum_i t_i, "pixel accuracy"
+    mean_accuracy: float  # the mean of accuracy, "mean accuracy"
+    fwiou: float  # sum_i t_i iou_i / sum_i t_i, "frequency weighted IU"
+    mean_dice: float  # the mean of dice
 
     def mean_iou_over(self, classes: Iterable[int]) -> float:
         """The mean IoU over a subset of the class indices; absent classes are left out, nan if all are absent."""

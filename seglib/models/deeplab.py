@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglib.models.backbones import build_backbone
+from seglib.models.backbones import build_backbone  # makes a Backbone by its name
 from seglib.models.layers import (
     Backbone,
     Features,

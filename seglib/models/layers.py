@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from seglib.files import some
+from seglib.files import some  # joins the first names for a message
 
 OUTPUT_STRIDES = (8, 16, 32, 64, 128, 256)  # a cascade has those above 32
 
@@ -53,7 +53,7 @@ class Backbone(nn.Module):
 
 
 class AtrousStep(NamedTuple):
-    """How one unit runs: its stride, the rate up to its strided convolution, and the rate after that convolution."""
+    """One unit's stride, its rate up to the strided convolution, and its rate after that convolution."""
 
     stride: int
     rate: int

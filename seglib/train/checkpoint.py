@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seglib.data.open import CLASSES
+from seglib.data.open import CLASSES  # a recipe's `data` -> class names, function that makes the palette
 from seglib.files import load_tensors, read_state_dict, write_atomic
 from seglib.models.build import build_model
 from seglib.models.layers import load_exactly
 from seglib.recipe import Recipe, training_changes
 from seglib.train import distributed
 
-# The entries of a run's checkpoint; `Trainer._save` says what each is.
+# What a run cannot be resumed without; `Trainer._save` writes it.
 STATE = {"recipe", "iteration", "seconds", "model", "optimizer", "scaler", "generators", "log", "losses"}
 
 
@@ -34,10 +34,7 @@ def previous_path(path: Path) -> Path:
 
 
 def load_state(path: Path, recipe: Recipe) -> tuple[dict[str, Any], Path] | None:
-    """Reads the newest readable checkpoint of a recipe's run.
-
-    Returns:
-        The state and its file: `path`, or its predecessor where `path` is damaged or missing; None without either.
+    """Reads the newest readable checkpoint of a recipe's run, `path` or its predecessor; None without either.
 
     Raises:
         ValueError: if no file can be read (names each), or it is something else's state or that of another recipe
@@ -61,7 +58,7 @@ def load_state(path: Path, recipe: Recipe) -> tuple[dict[str, Any], Path] | None
 
 def _check_state(state: Any, recipe: Recipe, path: Path) -> None:
     if lacking := STATE - set(state if isinstance(state, dict) else ()):
-        raise ValueError(f"{path}: expected the checkpoint of a run, which holds {sorted(lacking)} too")
+        raise ValueError(f"{path}: not a run's checkpoint: it lacks {sorted(lacking)}")
     stored, mine = training_changes(state["recipe"]), training_changes(recipe.changes())
     if stored != mine:
         fields = [name for name in sorted({*stored, *mine}) if stored.get(name) != mine.get(name)]
@@ -70,7 +67,7 @@ def _check_state(state: Any, recipe: Recipe, path: Path) -> None:
 
 
 def load_run(path: str | Path) -> tuple[nn.Module, Recipe]:
-    """Loads the network of a run as it is evaluated, at its evaluation's output stride, and the recipe of the run.
+    """Loads the network of a run at its evaluation's output stride, and its recipe; statistics are the training's.
 
     `path` is the run's checkpoint.pt. A run with patience ends with its best weights: they are in best.pt beside it.
 

@@ -1,4 +1,4 @@
-"""What training minimises, and how: learning rate, loss, optimiser and its parameter groups, modes of batch norm."""
+"""The loss, and how it is minimised: learning rate, optimiser and its parameter groups, modes of batch norm."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from seglib.data import SegmentationDataset
 from seglib.data.transforms import Normalisation
 from seglib.losses.pixel import valid_total
 from seglib.recipe import Recipe
-from seglib.train import distributed
+from seglib.train import distributed  # sums and shares over processes; in one process, nothing
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 SUMS_OVER_PIXELS = ("cross_entropy", "upsampled_cross_entropy", "focal")
@@ -37,8 +37,8 @@ def poly(iteration: int, iterations: int, lr: float, power: float = 0.9, end_lr:
 def learning_rate(recipe: Recipe, iteration: int) -> float:
     """Computes the learning rate of a 0-based step: a pure function, so that a resumed run cannot restart a schedule.
 
-    "cosine" is half a cosine from lr to end_lr (arXiv 1608.03983, eq. 5, without restarts). Warming up scales what the
-    schedule gives for the same step, so that it shifts no later step.
+    "cosine" is half a cosine from lr to end_lr (arXiv 1608.03983, eq. 5, without restarts). Warm-up multiplies
+    the schedule's value; it does not delay the schedule.
     """
     steps = recipe.decay_steps or recipe.iterations
     rate = recipe.lr  # of "constant"
@@ -134,7 +134,7 @@ def share_loss(loss: Loss, divisor: Callable[[Tensor], Tensor] | None) -> Loss:
         if divisor is not None:
             return loss(logits, labels) * (divisor(labels) / divisor(all_labels))
         all_logits = distributed.gather(logits)
-        all_logits[distributed.rank()] = logits  # only the own logits carry a gradient
+        all_logits[distributed.rank()] = logits  # only its own logits carry a gradient
         whole = loss(torch.cat(all_logits), all_labels)
         return whole - whole.detach() * (1 - 1 / distributed.world_size())  # the whole gradient, a share of the value
 

@@ -23,7 +23,7 @@ from seglib.models.layers import load_exactly
 from seglib.predict import Scoring, evaluate
 from seglib.recipe import Recipe
 from seglib.train import checkpoint as checkpoints
-from seglib.train import distributed, optim, results  # results: what result.json holds
+from seglib.train import distributed, optim, results  # results: result.json, and the code it was measured with
 
 LOG_EVERY = 10  # iterations whose mean loss is one row of the history
 SCORES = ("miou", "pixel_accuracy", "iou")  # of a row of the history
@@ -104,7 +104,7 @@ class Trainer:
             self._generators = checkpoints.generator_states(self._cuda_devices)
         if not distributed.is_main():  # each process needs its own dropout masks
             self._generators = checkpoints.fresh_generator_states(recipe.seed, 0, self._cuda_devices)
-        if recipe.eval_output_stride:  # refused now, if it must be, not when the training is over
+        if recipe.eval_output_stride:  # fail now, not after the training, if it is not offered
             self.model.set_output_stride(recipe.eval_output_stride)
             self.model.set_output_stride(recipe.output_stride)
         self.model.to(self.device, memory_format=torch.channels_last)
@@ -132,16 +132,16 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether the last iteration is reached, or the recipe's patience is at its end."""
+        """True after the last iteration, or when the recipe's patience has run out."""
         out_of_patience = bool(self.recipe.patience) and self._scores_since_best >= self.recipe.patience
         return self.iteration == self.recipe.iterations or out_of_patience
 
     def fit(self, until: int | None = None) -> "Trainer":
         """Trains to the recipe's last iteration, or only to `until`, and leaves a checkpoint there.
 
-        At the recipe's end, or when its patience is, the val list is scored and result.json written; a folder whose run
-        differs from the recipe only in its scoring is scored anew. With patience the model then has the weights of the
-        best score, which best.pt holds.
+        After the last iteration, or when patience runs out, the val list is scored and result.json written; a folder
+        whose run differs from the recipe only in its scoring is scored anew. With patience the model then has the
+        weights of the best score, which best.pt holds.
 
         Raises:
             FloatingPointError: if the loss is no longer finite; the last checkpoint is from before that.
@@ -246,9 +246,7 @@ class Trainer:
     ) -> ConfusionMatrix:
         """Scores the model as it is now on the recipe's val list, by the recipe's evaluation protocol.
 
-        Args:
-            progress: draw a progress bar; None does as the trainer does.
-            trimap: as of `seglib.predict.evaluate`; empty matrices.
+        `trimap`, of empty matrices, is that of `seglib.predict.evaluate`; `progress` None does as the trainer does.
         """
         mine = range(distributed.rank(), len(self.val_set), distributed.world_size())
         matrix = evaluate(
@@ -302,7 +300,7 @@ class Trainer:
         scores = self.evaluate(progress=False).compute().to_dict()
         self.log.append({"iteration": self.iteration} | {name: scores[name] for name in SCORES})
         if self.recipe.patience and self._scores_since_best == 0 and distributed.is_main():
-            # a run that is killed before its next checkpoint comes by here again and writes the same
+            # a run that is killed before its next checkpoint passes here again and writes the same
             write_atomic(self.best, lambda file: torch.save(self.model.state_dict(), file))
 
     def _save(self, seconds: float) -> None:
@@ -333,7 +331,7 @@ class Trainer:
             raise ValueError(f"{path}: the optimiser's state does not fit this version's ({error})") from error
         self.scaler.load_state_dict(state["scaler"])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
-        self.log, self._losses = list(state["log"]), [torch.tensor(loss) for loss in state["losses"]]
+        self.log, self._losses = list(state["log"]), [torch.tensor(x, device=self.device) for x in state["losses"]]
         self.code = state.get("code", {}) | self.code
         self._generators = checkpoints.unpack_generators(state, self.recipe, self._cuda_devices)
         self._interrupted = False
