@@ -74,9 +74,7 @@ class SegmentationDataset(Dataset):
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Reads a sample as it is on the disk: image (H, W, 3) uint8 RGB, label (H, W) uint8 indices with 255 = void.
 
-        Raises:
-            FileNotFoundError: if a file is missing.
-            ValueError: if a file cannot be decoded, the label's size is not the image's, or a label value is no class.
+        Raises FileNotFoundError; ValueError if a file cannot be decoded, sizes differ, or a label value is no class.
         """
         image_path, label_path = self.files[index]
         image, label = self.read_image(image_path), self.read_label(label_path)

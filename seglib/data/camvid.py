@@ -39,9 +39,7 @@ class CamVid(SegmentationDataset):
         split: "train", "val" or "test".
         transform, seed: as in `SegmentationDataset`.
 
-    Raises:
-        FileNotFoundError: if a folder is missing or empty, or an image has no label.
-        ValueError: if the split is unknown, or two images have one name.
+    Raises FileNotFoundError if something is missing, ValueError for an unknown split or two images of one name.
     """
 
     def __init__(

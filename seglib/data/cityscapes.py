@@ -90,9 +90,7 @@ class CityscapesSegmentation(SegmentationDataset):
     def read_instances(self, index: int) -> np.ndarray:
         """Reads (H, W) int32 instanceIds of a sample: id * 1000 + number for a single object, else the plain id.
 
-        Raises:
-            FileNotFoundError: if there is no instanceIds file beside the labelIds.
-            ValueError: if it cannot be decoded, or holds something else.
+        Raises FileNotFoundError if there is no such file beside the labelIds, ValueError if it holds something else.
         """
         label = self.files[index][1]
         path = label.with_name(label.name.replace("_labelIds.png", "_instanceIds.png"))

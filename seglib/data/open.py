@@ -41,7 +41,6 @@ def build_dataset(
     Raises:
         FileNotFoundError: if there is no data_root and SEGLIB_DATA is not set, or files are missing.
         ValueError: if the data set does not have the split.
-        OSError: if packed_root cannot be written.
     """
     transform = build_transform(recipe) if train else None
     images = recipe.train_split if split == "fold" else split

@@ -46,8 +46,7 @@ class VOCSegmentation(SegmentationDataset):
 
     Raises:
         FileNotFoundError: if a folder, a list, an image or a label is missing.
-        ValueError: if the split is unknown, a count is not the official one, or trainaug overlaps val or lacks some of
-            train.
+        ValueError: if the split is unknown, a count is not the official one, or trainaug has val's or lacks train's.
     """
 
     def __init__(

@@ -145,8 +145,7 @@ class Trainer:
 
         Raises:
             FloatingPointError: if the loss is no longer finite; the last checkpoint is from before that.
-            OSError: if a checkpoint cannot be written (the last good one is kept), or a sample cannot be read.
-            ValueError: if a sample is damaged.
+            OSError, ValueError: if a sample cannot be read, or a checkpoint not be written; the last good one is kept.
             torch.OutOfMemoryError: if the GPU's memory is too small; says which settings need less.
         """
         if self._interrupted and (stored := checkpoints.load_state(self.checkpoint, self.recipe)):
