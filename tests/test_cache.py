@@ -1,18 +1,14 @@
 """The packed cache: bit for bit the data set it was made from, whatever happens while it is made."""
 
-import ctypes
 import errno
-import faulthandler
 import functools
 import itertools
 import json
-import mmap
 import multiprocessing
 import os
 import pickle
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -93,9 +89,6 @@ def touch(path: Path, later_ns: int) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + later_ns))
 
 
-# --- the same samples ------------------------------------------------------------------------------------------------
-
-
 def test_packed_is_the_data_set(source: SegmentationDataset, folder: Path) -> None:
     assert pack(source, folder) == folder
     check_finished(folder, source)
@@ -130,8 +123,15 @@ def test_views_are_read_only_and_samples_the_callers_own(
     check_finished(folder, source)
 
 
-def test_window_equals_resizing_all_and_cropping() -> None:
+def test_window_equals_resizing_all_and_cropping_and_reads_only_its_rows() -> None:
     """By the same kernel, bit for bit: enlarged, shrunk, along one axis only, not at all."""
+    read: list[slice] = []
+
+    class Rows(np.ndarray):
+        def __getitem__(self, rows: slice) -> np.ndarray:
+            read.append(rows)
+            return np.asarray(self)[rows]
+
     rng = np.random.default_rng(0)
     for number in range(100):
         height, width = (int(side) for side in rng.integers(1, 90, 2))
@@ -145,47 +145,10 @@ def test_window_equals_resizing_all_and_cropping() -> None:
         pixels = torch.from_numpy(image)[None].permute(0, 3, 1, 2)
         whole = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
         expected = whole[top : top + extent[0], left : left + extent[1]]
-        assert np.array_equal(resample_image(image, size, (top, left), extent), expected), (image.shape, size)
-
-
-def crop_within(folder: Path, scale: float, rows: slice) -> None:
-    """Takes a crop of 128 where every page of the mapped files outside of `rows` is out of bounds."""
-    faulthandler.disable()  # a crash is what the test expects
-    torch.set_num_threads(1)  # OpenMP's threads do not survive the fork
-    packed, libc = PackedDataset(folder, RandomScaleCrop(128, (scale, scale))), ctypes.CDLL(None)
-    read = packed.read
-
-    def read_guarded(index: int) -> tuple[np.ndarray, np.ndarray]:
-        views = read(index)
-        for view in views:
-            assert isinstance(view.base, np.memmap)
-            start, end = view.ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE, view.ctypes.data + view.nbytes
-            before = view[rows.start :].ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE
-            after = -(-view[rows.stop :].ctypes.data // mmap.PAGESIZE) * mmap.PAGESIZE
-            for first, last in ((start, before), (after, end)):
-                assert libc.mprotect(ctypes.c_void_p(first), ctypes.c_size_t(max(0, last - first)), 0) == 0
-        return views
-
-    packed.read = read_guarded
-    assert packed[0][0].shape == (128, 128, 3)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="mprotect of a mapped file, as Linux has it")
-@pytest.mark.parametrize("scale", [0.75, 2.0])
-def test_crop_reads_only_its_rows(tmp_path: Path, scale: float) -> None:
-    """With the rows that the crop must read the process lives; with half of them it does not."""
-    (tmp_path / "source").mkdir()
-    dataset = SegmentationDataset([write_sample(tmp_path / "source", 0, (1024, 1024))], CLASSES, voc_palette())
-    folder = pack(dataset, tmp_path / "cache")
-    side = int(1024 * scale)
-    top = int(np.random.default_rng((0, 0, 0)).random(3)[1] * (side - 128 + 1))
-    reach = 1 + max(1, 1 / scale)  # the antialiasing filter's half width, and rounding
-    first, end = int(top / scale - reach - 2), int((top + 128) / scale + reach + 3)
-    assert exit_code(crop_within, folder, scale, slice(first, end)) == 0
-    assert -exit_code(crop_within, folder, scale, slice(first, (first + end) // 2)) in (signal.SIGSEGV, signal.SIGBUS)
-
-
-# --- made once, and again where it has to be -------------------------------------------------------------------------
+        read.clear()
+        assert np.array_equal(resample_image(image.view(Rows), size, (top, left), extent), expected), size
+        scale, (rows,) = height / size[0], read
+        assert rows.stop - rows.start <= extent[0] * scale + 2 * max(1, scale) + 4, "only the rows it needs"
 
 
 @pytest.mark.parametrize("part", [0, 1], ids=["image", "label"])
@@ -245,9 +208,6 @@ def test_folder_of_something_else_is_left_alone(source: SegmentationDataset, fol
     with pytest.raises(FileExistsError, match=r"s0-.*\.npy: holds what another data set reads from the same file"):
         pack(NoisyMasks(source, 3), folder)
     check_finished(folder, source)
-
-
-# --- damage and full disks -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", [0, 1], ids=["image", "label"])
@@ -316,9 +276,6 @@ def test_bad_sample_is_named_and_the_rest_is_kept(
     source.files[0][0].unlink()
     with pytest.raises(FileNotFoundError, match=r"s0\.png: no such file, though the data set lists it"):
         pack(source, folder)
-
-
-# --- processes that die, and several at once -------------------------------------------------------------------------
 
 
 def exit_code(function: Callable, *arguments: object) -> int:
@@ -413,9 +370,6 @@ def test_file_that_another_process_tidied_up(
 
     monkeypatch.setattr(cache.np, "save", finish_meanwhile)
     check_finished(pack(source, folder), source)
-
-
-# --- training --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def street() -> Arrays:
 
 def test_street_of_special_cases(tmp_path: Path) -> None:
     """Frames add up, and the same instanceId in two frames is two instances."""
-    label, prediction, instances = street()
+    label, _, instances = street()
     result = check(tmp_path, [street()])
     assert 0 < result.iiou["person"] < result.iou["person"], "the crowd counts for the IoU only"
     assert result.category_iiou["human"] > result.iiou["rider"], "a rider taken for a person is human"
@@ -205,9 +205,6 @@ def test_instances_that_cross_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     assert whole.category_instances == pytest.approx(cut.category_instances, rel=1e-12)
 
 
-# --- arrays that are wrong -------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("which", "value", "message"),
     [
@@ -231,17 +228,13 @@ def test_impossible_values(which: int, value: int, message: str) -> None:
 def test_wrong_shapes_and_types() -> None:
     label, prediction, instances = street()
     scores = StreetScores()
-    with pytest.raises(
-        ValueError, match=r"prediction_ids: expected the shape of label_ids, \(24, 32\), found \(24, 31\)"
-    ):
+    shape = r"prediction_ids: expected the shape of label_ids, \(24, 32\), found \(24, 31\)"
+    with pytest.raises(ValueError, match=shape):
         scores.update(label, prediction[:, 1:], instances)
     with pytest.raises(TypeError, match="instance_ids: expected integers, found float64"):
         scores.update(label, prediction, instances.astype(float))
     scores.update(*(np.zeros((0, 5), np.uint8),) * 3)
     assert not scores.matrix.any()
-
-
-# --- trainIds --------------------------------------------------------------------------------------------------------
 
 
 def test_predictions_left_as_train_ids_are_noticed(tmp_path: Path) -> None:
@@ -258,9 +251,6 @@ def test_predictions_left_as_train_ids_are_noticed(tmp_path: Path) -> None:
         assert not scores.suspects_train_ids
         scores.update(label, make(label), instances)
         assert not scores.suspects_train_ids, "ids"
-
-
-# --- files that are wrong --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -290,25 +280,22 @@ def test_predictions_are_found_as_the_script_finds_them(
 
 def test_missing_and_double_files(folders: tuple[Path, Path], tmp_path: Path) -> None:
     gt, predictions = folders
-    with pytest.raises(FileNotFoundError, match="nowhere: expected a folder, found nothing"):
-        find_frames(gt, tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match=r"expected files CITY_NUMBER_NUMBER_gtFine_labelIds\.png, found none"):
-        find_frames(predictions, predictions)
+
+    def refused(error: type[Exception], message: str, gt: Path = gt, predictions: Path = predictions) -> None:
+        with pytest.raises(error, match=message):
+            find_frames(gt, predictions)
+
+    refused(FileNotFoundError, "nowhere: expected a folder, found nothing", predictions=tmp_path / "nowhere")
+    refused(FileNotFoundError, r"expected files CITY_NUMBER_NUMBER_gtFine_labelIds\.png, found none", gt=predictions)
     (predictions / "town_000001_000019_again.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"expected one prediction town_000001_000019\*\.png, found .*_again.*_result"):
-        find_frames(gt, predictions)
+    refused(ValueError, r"expected one prediction town_000001_000019\*\.png, found .*_again.*_result")
     (predictions / "town_000001_000019_again.png").unlink()
     (predictions / "town_000001_000019_result.png").unlink()
-    with pytest.raises(
-        FileNotFoundError, match=r"expected a prediction town_000001_000019\*\.png for .*000001.*found none"
-    ):
-        find_frames(gt, predictions)
+    refused(FileNotFoundError, r"expected a prediction town_000001_000019\*\.png for .*000001.*found none")
     (gt / "town_000000_000019_gtFine_instanceIds.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"town_000000_000019_gtFine_instanceIds\.png: no such file"):
-        find_frames(gt, predictions)
+    refused(FileNotFoundError, r"town_000000_000019_gtFine_instanceIds\.png: no such file")
     (gt / "a_labelIds.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"a_labelIds\.png: expected a name such as"):
-        find_frames(gt, predictions)
+    refused(ValueError, r"a_labelIds\.png: expected a name such as")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -363,9 +350,6 @@ def test_images_of_other_kinds_are_read_as_by_the_script(
         image.save(path, **options)
         assert Image.open(path).mode == mode
     assert_equal(score_folders(gt, predictions), official_scores(find_frames(gt, predictions)))
-
-
-# --- the command -----------------------------------------------------------------------------------------------------
 
 
 def test_command_prints_the_tables_and_writes_json(

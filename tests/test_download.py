@@ -298,9 +298,6 @@ def test_killed_unpacking_leaves_nothing_that_looks_complete(
     check_tree(tmp_path)
 
 
-# --- archives and disks ----------------------------------------------------------------------------------------------
-
-
 def entry(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
     info = tarfile.TarInfo(f"{VOC.source}/{name}")
     info.type, info.linkname, info.size = kind, target, 5 if kind == tarfile.REGTYPE else 0
