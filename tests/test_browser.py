@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -125,18 +126,15 @@ class Visit:
         return [str(o["text"]) for o in self.outputs if o.get("name") == "stderr"] + errors
 
 
-@dataclass
-class Lab:
-    project: Path
-    url: str = ""
-    token: str = ""
-
-
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """`make lab` on a copy of the notebooks, so that saving changes nothing."""
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """`make lab` on a copy of the notebooks, so that saving changes nothing; its folder, address and token."""
     folder = tmp_path_factory.mktemp("lab")
-    lab, log, runtime = Lab(folder / "project"), folder / "server.log", folder / "runtime"
+    lab, log, runtime = (
+        SimpleNamespace(project=folder / "project", url="", token=""),
+        folder / "server.log",
+        folder / "runtime",
+    )
     shutil.copytree(ROOT / "notebooks", lab.project / "notebooks", ignore=shutil.ignore_patterns(".ipynb_*"))
     for name in ("Makefile", "README.md", "data", "seglib"):
         (lab.project / name).symlink_to(ROOT / name)
@@ -200,7 +198,7 @@ def explore(page: Any) -> list[bool]:
     return redrawn
 
 
-def visit(lab: Lab, browser: Any, name: str) -> Visit:
+def visit(lab: SimpleNamespace, browser: Any, name: str) -> Visit:
     """Opens notebook `name`, runs all its cells and looks at them."""
     seen = Visit()
 
@@ -245,7 +243,7 @@ def visit(lab: Lab, browser: Any, name: str) -> Visit:
     return seen
 
 
-def test_faults_are_seen(lab: Lab, browser: Any) -> None:
+def test_faults_are_seen(lab: SimpleNamespace, browser: Any) -> None:
     """The check itself, on a notebook with a fault of each kind."""
     script = (
         "<script>console.error('planted in the console')</script><script>throw Error('planted in the page')</script>"
@@ -282,7 +280,7 @@ def test_faults_are_seen(lab: Lab, browser: Any) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs_in_a_browser(lab: Lab, browser: Any, path: Path) -> None:
+def test_notebook_runs_in_a_browser(lab: SimpleNamespace, browser: Any, path: Path) -> None:
     if path.stem not in QUICK and os.environ.get("SEGLIB_BROWSER_ALL") != "1":
         pytest.skip("takes minutes: set SEGLIB_BROWSER_ALL=1 to run every notebook in a browser")
     seen = visit(lab, browser, path.stem)

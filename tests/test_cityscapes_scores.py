@@ -261,9 +261,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "gt", tmp_path / "predictions"
 
 
-def test_predictions_are_found_as_the_script_finds_them(
-    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_predictions_are_found(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """In any folder, with anything after the frame's number."""
     gt, predictions = folders
     (predictions / "deep" / "er").mkdir(parents=True)
@@ -337,9 +335,7 @@ def test_files_with_a_wrong_content(folders: tuple[Path, Path], workers: int) ->
         ("L", {"format": "BMP"}),
     ],
 )
-def test_images_of_other_kinds_are_read_as_by_the_script(
-    folders: tuple[Path, Path], mode: str, options: dict[str, object]
-) -> None:
+def test_images_of_other_kinds(folders: tuple[Path, Path], mode: str, options: dict[str, object]) -> None:
     gt, predictions = folders
     for path in predictions.iterdir():
         ids = np.array(Image.open(path))
@@ -352,9 +348,7 @@ def test_images_of_other_kinds_are_read_as_by_the_script(
     assert_equal(score_folders(gt, predictions), official_scores(find_frames(gt, predictions)))
 
 
-def test_command_prints_the_tables_and_writes_json(
-    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_command(folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     output = tmp_path / "scores.json"
     score_cityscapes(*folders, output=output, workers=2)
     scores = score_folders(*folders)

@@ -184,9 +184,7 @@ def test_set_up_cell_from_an_empty_folder_keeps_what_the_runtime_ships(tmp_path:
     assert [path.name for path in runtime.content.iterdir()] == [NAME]
 
 
-def test_elsewhere_the_set_up_cell_only_imports(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_outside_colab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(subprocess, "Popen", lambda *args, **kwargs: pytest.fail(f"ran {args}"))
     path = list(sys.path)

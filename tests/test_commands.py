@@ -127,9 +127,7 @@ OPTIONS = "--scales 0.5 --flip False --output-stride 16 --window 64 80 --overlap
         (OPTIONS, Scoring((0.5,), False, 16, (64, 80), 0.5, 200), UNIT),
     ],
 )
-def test_a_run_predicts_as_its_recipe_says_unless_told_otherwise(
-    runs: dict[str, Path], tmp_path: Path, options: str, scoring: Scoring, normalisation: object
-) -> None:
+def test_predict(runs: dict, tmp_path: Path, options: str, scoring: Scoring, normalisation: object) -> None:
     data = ToyVOC("val")
     mask = predict(runs["voc"], data.files[0][0], tmp_path / "new" / "masks", *options.split())
     model, image = load_run(runs["voc"])[0], data.read(0)[0]

@@ -68,9 +68,7 @@ def spoil(data: Path, name: str, fault: str) -> str:
     ("fault", "workers"),
     [(f, 0) for f in ("wrong value", "other size", "truncated", "no image", "gone")] + [("truncated", 1), ("gone", 1)],
 )
-def test_bad_sample_stops_the_run_with_the_data_sets_own_message(
-    data: Path, tmp_path: Path, fault: str, workers: int
-) -> None:
+def test_bad_sample_stops_the_run(data: Path, tmp_path: Path, fault: str, workers: int) -> None:
     run = make_trainer(SMALL, tmp_path / "run", data, num_workers=workers)
     expected = spoil(data, TRAIN[7], fault)
     kind = FileNotFoundError if fault == "gone" else ValueError
@@ -96,9 +94,7 @@ def test_bad_sample_of_the_val_list_keeps_the_trained_weights(data: Path, tmp_pa
 
 
 @pytest.mark.parametrize(("workers", "same_process"), [(0, False), (1, True)])
-def test_run_resumes_when_the_image_is_mended(
-    data: Path, tmp_path: Path, whole: Tensor, workers: int, same_process: bool
-) -> None:
+def test_mended_sample(data: Path, tmp_path: Path, whole: Tensor, workers: int, same_process: bool) -> None:
     options = {"num_workers": workers, "checkpoint_seconds": 0.0}
     run = make_trainer(SMALL, tmp_path / "run", data, **options)
     run.fit(until=2)
@@ -145,9 +141,7 @@ NAN = r"run: the loss is nan at iteration 7; expected a finite number\. The last
     ("fault", "kind", "message"),
     [(out_of_memory, torch.cuda.OutOfMemoryError, MEMORY), (nan_loss, FloatingPointError, NAN)],
 )
-def test_fault_of_a_step_is_one_message_and_the_run_resumes(
-    data: Path, tmp_path: Path, whole: Tensor, fault: Callable, kind: type[Exception], message: str
-) -> None:
+def test_fault_of_a_step(data: Path, tmp_path: Path, whole: Tensor, fault: Callable, kind: type, message: str) -> None:
     run = make_trainer(SMALL, tmp_path / "run", data, checkpoint_seconds=0.0)
     faulty_at(run, 6, fault)
     with pytest.raises(kind, match=message) as raised:
@@ -215,9 +209,7 @@ def flipped(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, emptied, flipped, Path.unlink])
-def test_damaged_checkpoint_falls_back_to_its_predecessor(
-    data: Path, stopped: Path, whole: Tensor, damage: Callable[[Path], None]
-) -> None:
+def test_damaged_checkpoint(data: Path, stopped: Path, whole: Tensor, damage: Callable) -> None:
     damage(stopped / "checkpoint.pt")
     run = make_trainer(SMALL, stopped, data)
     assert run.iteration == 5
@@ -286,9 +278,7 @@ def test_code_in_a_checkpoint_is_not_executed(data: Path, stopped: Path, tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["zipped", "legacy", "pickle", b"", bytes(range(256)) * 9, b"PK\x03\x04" + bytes(200)])
-def test_code_in_a_weights_file_is_not_executed_and_damage_is_named(
-    data: Path, tmp_path: Path, kind: str | bytes
-) -> None:
+def test_code_and_damage_in_a_weights_file(data: Path, tmp_path: Path, kind: str | bytes) -> None:
     path = tmp_path / "weights.pth"
     state = {"conv1.weight": Bomb(tmp_path / "executed")}
     message = r"weights\.pth: .*found code \(\w+\.mkdir\), which was not executed"
@@ -345,9 +335,7 @@ def limit() -> Iterator[Callable[..., None]]:
 
 
 @pytest.mark.parametrize("same_process", [True, False])
-def test_full_disk_keeps_the_last_checkpoint_and_the_run_resumes(
-    data: Path, tmp_path: Path, limit: Callable[..., None], whole: Tensor, same_process: bool
-) -> None:
+def test_full_disk(data: Path, tmp_path: Path, limit: Callable, whole: Tensor, same_process: bool) -> None:
     run = make_trainer(SMALL, tmp_path / "run", data, checkpoint_seconds=0.0).fit(until=5)
     before = {path.name: path.read_bytes() for path in run.run_dir.iterdir()}
     limit(2**16)
@@ -362,9 +350,7 @@ def test_full_disk_keeps_the_last_checkpoint_and_the_run_resumes(
     assert (run.run_dir / "result.json").exists()
 
 
-def test_full_disk_at_the_result_keeps_the_weights(
-    data: Path, tmp_path: Path, limit: Callable[..., None], whole: Tensor
-) -> None:
+def test_full_disk_at_the_result(data: Path, tmp_path: Path, limit: Callable, whole: Tensor) -> None:
     run = make_trainer(SMALL, tmp_path / "run", data)
     evaluate = run.evaluate
     run.evaluate = lambda **options: (evaluate(**options), limit(0))[0]

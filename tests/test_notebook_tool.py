@@ -124,9 +124,7 @@ def test_slow_cell_is_stopped(tmp_path: Path) -> None:
     assert time.monotonic() - begun < 30
 
 
-def test_kernel_that_does_not_start_is_tried_once_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_failing_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     starts = []
 
     async def hang_and_fail(self: tool.AsyncKernelManager, **kwargs: object) -> None:

@@ -31,9 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("batch", [6, 7])
 @pytest.mark.parametrize("momentum", [0.1, None])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_ghost_batch_norm_is_batch_norm_group_by_group(
-    batch: int, momentum: float | None, memory_format: torch.memory_format
-) -> None:
+def test_ghost_batch_norm(batch: int, momentum: float | None, memory_format: object) -> None:
     plain = randomise_norms(nn.BatchNorm2d(5, eps=1e-3, momentum=momentum))
     ghost = GhostBatchNorm2d.like(copy.deepcopy(plain), group_size=3)
     assert {k: v.shape for k, v in ghost.state_dict().items()} == {k: v.shape for k, v in plain.state_dict().items()}
@@ -152,11 +150,8 @@ def test_norms_refuse_what_does_not_go_with_them() -> None:
         model(x)
     assert model.eval()(x).isfinite().all()
     assert build_model(SMALL.replace(bn_batch=1, image_pooling=False), 9)(x).isfinite().all()
-    with torch.device("meta"):
-        with pytest.raises(ValueError, match="FCN: expected batch norm to replace, found none"):
-            build_model(recipe.replace(model="fcn8s", backbone="vgg16", output_stride=32), 9)
-        with pytest.raises(ValueError, match="decoder_conv3 = True takes a map at stride 8; MobileNetV2"):
-            build_model(SMALL.replace(decoder_conv3=True, backbone="mobilenet_v2"), 9)
+    with pytest.raises(ValueError, match="FCN: expected batch norm to replace, found none"), torch.device("meta"):
+        build_model(recipe.replace(model="fcn8s", backbone="vgg16", output_stride=32), 9)
 
 
 @pytest.mark.parametrize(("side", "small"), [(33, 3), (33, 9), (32, 8), (7, 7), (5, 8)])

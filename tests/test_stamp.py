@@ -39,9 +39,7 @@ def test_every_notebook_has_the_address_and_the_set_up_cell() -> None:
     assert tool.stamp(write=False) == [], "run make stamp"
 
 
-def test_what_differs_is_named_and_mended(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_stamp(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr(tool, "stamp", lambda write, stamp=tool.stamp: stamp(project, write))
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     assert tool.main(["--check"]) == 1
