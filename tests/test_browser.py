@@ -4,6 +4,7 @@ Needs make, Chromium and playwright (`pip install -e '.[browser]'`). The longer 
 """
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -70,8 +72,6 @@ PICTURES = """async () => {
     }
     return seen;
 }"""
-
-
 # What the kernel says outside of cells: errors in the functions that widgets call.
 LISTEN = f"""() => {{
     window.said = [];
@@ -91,8 +91,6 @@ DIGEST = """async picture => {
     return new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)).join();
 }"""
 REDRAW_SECONDS = 60  # one second, on a loaded machine many
-
-
 PNG = base64.b64decode(  # grey, 2x2
     "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAAAAABX3VL4AAAADklEQVR4nGNsYGBiYAAAApIAhPd8o1gAAAAASUVORK5CYII="
 )
@@ -100,7 +98,7 @@ PNG = base64.b64decode(  # grey, 2x2
 
 @dataclass
 class Visit:
-    """What was seen of one notebook: outputs, pictures in view, widths of progress bars, explorers, what went wrong.
+    """What was seen of one notebook: outputs, pictures in view, widths of progress bars, what went wrong.
 
     redrawn: whether the picture changed, for each control of each explorer that was moved.
     """
@@ -112,9 +110,6 @@ class Visit:
     said: list[str] = field(default_factory=list)
     console: list[str] = field(default_factory=list)
 
-    def of_type(self, kind: str) -> list[dict[str, Any]]:
-        return [output for output in self.outputs if output["output_type"] == kind]
-
     def with_data(self, kind: str) -> list[dict[str, Any]]:
         return [output for output in self.outputs if any(name.startswith(kind) for name in output.get("data", {}))]
 
@@ -125,84 +120,55 @@ class Visit:
         return [output for output in widgets if "%|" in "".join(output["data"].get("text/plain", ""))]
 
     @property
-    def errors(self) -> list[str]:
-        return [f"{output['ename']}: {output['evalue']}" for output in self.of_type("error")]
-
-    @property
-    def stderr(self) -> list[str]:
-        return [str(output["text"]) for output in self.of_type("stream") if output["name"] == "stderr"]
-
-
-class Lab:
-    """`make lab` on a copy of the notebooks, so that saving changes nothing, and a browser in front of it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.project = folder / "project"
-        shutil.copytree(ROOT / "notebooks", self.project / "notebooks", ignore=shutil.ignore_patterns(".ipynb_*"))
-        for name in ("Makefile", "README.md", "data", "seglib"):
-            (self.project / name).symlink_to(ROOT / name)
-        self.log = folder / "server.log"
-        self.runtime = folder / "runtime"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        settings = {"CONFIG_DIR": "config", "DATA_DIR": "data", "RUNTIME_DIR": "runtime"}
-        environment = {name: value for name, value in os.environ.items() if name not in ("SEGLIB_DATA", "MPLBACKEND")}
-        environment |= {f"JUPYTER_{name}": str(folder / value) for name, value in settings.items()}
-        environment |= {
-            "JUPYTERLAB_SETTINGS_DIR": str(folder / "lab"),
-            "JUPYTERLAB_WORKSPACES_DIR": str(folder / "lab"),
-        }
-        environment |= {"IPYTHONDIR": str(folder / "ipython")}
-        # -o: this environment is taken as it is, and nothing is installed.
-        command = ["make", "lab", f"VENV={sys.prefix}", "-o", f"{sys.prefix}/installed"]
-        options = f"--no-browser --port={port} --expose-app-in-browser"
-        with self.log.open("w") as log:
-            self.server = subprocess.Popen(
-                [*command, f"LAB_ARGS={options}"],
-                cwd=self.project,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def address(self) -> tuple[str, str]:
-        """The server's address and its token, as it writes them down once it listens.
-
-        Raises:
-            RuntimeError: it ended, or it does not listen after START_SECONDS.
-        """
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end and self.server.poll() is None:
-            for info in self.runtime.glob("jpserver-*.json"):
-                try:
-                    server = json.loads(info.read_text())
-                except json.JSONDecodeError:  # it is being written
-                    continue
-                return server["url"], server["token"]
-            time.sleep(0.5)
-        raise RuntimeError(f"make lab does not come up:\n{self.log.read_text()[-2000:]}")
-
-    def stop(self) -> None:
-        if self.server.poll() is None:
-            os.killpg(self.server.pid, signal.SIGTERM)
-            try:
-                self.server.wait(60)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.server.pid, signal.SIGKILL)
-                self.server.wait()
+    def faults(self) -> list[str]:
+        """Errors and what was printed on stderr, in the cells' order."""
+        errors = [f"{o['ename']}: {o['evalue']}" for o in self.outputs if o["output_type"] == "error"]
+        return [str(o["text"]) for o in self.outputs if o.get("name") == "stderr"] + errors
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    lab = Lab(tmp_path_factory.mktemp("lab"))
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """`make lab` on a copy of the notebooks, so that saving changes nothing; its folder, address and token."""
+    folder = tmp_path_factory.mktemp("lab")
+    lab, log, runtime = (
+        SimpleNamespace(project=folder / "project", url="", token=""),
+        folder / "server.log",
+        folder / "runtime",
+    )
+    shutil.copytree(ROOT / "notebooks", lab.project / "notebooks", ignore=shutil.ignore_patterns(".ipynb_*"))
+    for name in ("Makefile", "README.md", "data", "seglib"):
+        (lab.project / name).symlink_to(ROOT / name)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if name not in ("SEGLIB_DATA", "MPLBACKEND")}
+    own = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+    environment |= {name: str(folder / name.lower()) for name in (*own, "IPYTHONDIR")}
+    environment["JUPYTER_RUNTIME_DIR"] = str(runtime)
+    # -o: this environment is taken as it is, and nothing is installed.
+    command = ["make", "lab", f"VENV={sys.prefix}", "-o", f"{sys.prefix}/installed"]
+    command += [f"LAB_ARGS=--no-browser --port={port} --expose-app-in-browser"]
+    with log.open("w") as out:
+        options = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": subprocess.STDOUT, "start_new_session": True}
+        server = subprocess.Popen(command, cwd=lab.project, env=environment, **options)
+    end = time.monotonic() + START_SECONDS
     try:
-        lab.url, lab.token = lab.address()
+        while not lab.url:  # the server writes its address and its token down once it listens
+            assert time.monotonic() < end and server.poll() is None, f"make lab: {log.read_text()[-2000:]}"
+            time.sleep(0.5)
+            for info in runtime.glob("jpserver-*.json"):
+                with contextlib.suppress(json.JSONDecodeError):  # it is being written
+                    found = json.loads(info.read_text())
+                    lab.url, lab.token = found["url"], found["token"]
         yield lab
     finally:
-        lab.stop()
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGTERM)
+            try:
+                server.wait(60)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)
+                server.wait()
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +198,7 @@ def explore(page: Any) -> list[bool]:
     return redrawn
 
 
-def visit(lab: Lab, browser: Any, name: str) -> Visit:
+def visit(lab: SimpleNamespace, browser: Any, name: str) -> Visit:
     """Opens notebook `name`, runs all its cells and looks at them."""
     seen = Visit()
 
@@ -277,7 +243,7 @@ def visit(lab: Lab, browser: Any, name: str) -> Visit:
     return seen
 
 
-def test_faults_are_seen(lab: Lab, browser: Any) -> None:
+def test_faults_are_seen(lab: SimpleNamespace, browser: Any) -> None:
     """The check itself, on a notebook with a fault of each kind."""
     script = (
         "<script>console.error('planted in the console')</script><script>throw Error('planted in the page')</script>"
@@ -303,8 +269,7 @@ def test_faults_are_seen(lab: Lab, browser: Any) -> None:
     nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(nb, lab.project / "notebooks" / "faults.ipynb")
     seen = visit(lab, browser, "faults")
-    assert seen.errors == ["ValueError: planted in a cell"]
-    assert seen.stderr == ["planted on stderr\n"]
+    assert seen.faults == ["planted on stderr\n", "ValueError: planted in a cell"]
     assert "planted in the console" in "".join(seen.console)
     assert "planted in the page" in "".join(seen.console)
     assert "asks another host for https://example.org/a.png" in seen.console
@@ -315,17 +280,14 @@ def test_faults_are_seen(lab: Lab, browser: Any) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs_in_a_browser(lab: Lab, browser: Any, path: Path) -> None:
+def test_notebook_runs_in_a_browser(lab: SimpleNamespace, browser: Any, path: Path) -> None:
     if path.stem not in QUICK and os.environ.get("SEGLIB_BROWSER_ALL") != "1":
         pytest.skip("takes minutes: set SEGLIB_BROWSER_ALL=1 to run every notebook in a browser")
     seen = visit(lab, browser, path.stem)
-    assert seen.errors == []
-    assert seen.stderr == []
-    assert seen.console == []
+    assert seen.faults == seen.console == seen.said == []
     assert seen.pictures == len(seen.with_data("image/")) > 0
     if seen.bars:
         assert len(seen.progress) >= 2, "a bar that grows"
-    assert seen.said == []
     assert all(seen.redrawn)
     if "xplorer(" in path.read_text(encoding="utf-8"):
         assert seen.redrawn, "an explorer whose controls move"

@@ -15,10 +15,8 @@ import zipfile
 from importlib import metadata
 from pathlib import Path
 
-import nbformat
 import pytest
 import torch
-from nbformat.v4 import new_notebook
 from packaging.requirements import Requirement
 
 from seglib.files import run_folder
@@ -27,10 +25,10 @@ from tools import stamp
 ROOT = Path(__file__).resolve().parent.parent
 REPOSITORY = stamp.repository()
 NAME = REPOSITORY.split("/")[1]
+CELL = stamp.setup_cell(REPOSITORY)  # tests/test_stamp.py has all notebooks hold it
 KEPT = {"torch": "2.11.0+cu128", "torchvision": "0.26.0+cu128", "numpy": "2.1.0"}  # what the runtime ships
 NEWER = {"torch": "2.14.0", "torchvision": "0.29.0", "numpy": "2.4.0"}  # what the index offers
 MISSING = "pandas"  # one that the course itself imports
-
 SOURCES = {
     "torch": """
 __version__ = "2.11.0+cu128"
@@ -56,9 +54,6 @@ for _ in range(times):
 import pandas, seglib
 print(json.dumps({"cwd": os.getcwd(), "seglib": seglib.__file__, "device": names["device"], "pandas": pandas.__file__}))
 """
-
-
-# --- stand-ins -------------------------------------------------------------------------------------------------------
 
 
 def stub_wheel(folder: Path, name: str, version: str, requires: tuple[str, ...] = ()) -> Path:
@@ -93,45 +88,32 @@ def repacked_wheel(folder: Path, name: str) -> Path:
     return path
 
 
-def lowest(requirement: Requirement) -> str:
-    """The oldest version that a range `>=x` accepts."""
-    return next(part.version for part in requirement.specifier if part.operator == ">=")
-
-
 class Runtime:
     """A fresh environment as a hosted runtime ships it, a folder of wheels as index, and the project's repository."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         self.index, self.content, self.origin = folder / "index", folder / "content", folder / "origin"
-        for made in (self.index, self.content, self.origin):
+        environment, shipped = folder / "env", folder / "shipped"
+        for made in (self.index, self.content, self.origin, shipped):
             made.mkdir()
-        self._make_environment()
-        self._make_origin()
-
-    def _make_environment(self) -> None:
-        environment = self.folder / "env"
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
         self.python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         where = [self.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
         self.site = Path(subprocess.run(where, capture_output=True, text=True, check=True).stdout.strip())
-        shipped = self.folder / "shipped"
-        shipped.mkdir()
         needed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
         asks = {MISSING: ("torch", "numpy>=1.26")}
         wheels = [repacked_wheel(shipped, "pip")]
         for requirement in map(Requirement, needed):
             name = requirement.name
-            offered = stub_wheel(self.index, name, NEWER.get(name, lowest(requirement)), asks.get(name, ()))
+            lowest = next(part.version for part in requirement.specifier if part.operator == ">=")
+            offered = stub_wheel(self.index, name, NEWER.get(name, lowest), asks.get(name, ()))
             if name != MISSING:
                 wheels.append(stub_wheel(shipped, name, KEPT[name]) if name in KEPT else offered)
         repacked_wheel(self.index, "setuptools")
         for wheel in wheels:
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(self.site)
-
-    def _make_origin(self) -> None:
-        """A repository of the files as they are now, committed or not."""
+        # The repository holds the files as they are now, committed or not.
         skip = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
         for name in ("seglib", "notebooks"):
             shutil.copytree(ROOT / name, self.origin / name, ignore=skip)
@@ -159,11 +141,11 @@ class Runtime:
             "GIT_CONFIG_VALUE_1": "never",
         }
 
-    def start(self, cell: str, times: int = 1) -> dict[str, str]:
+    def start(self, times: int) -> dict[str, str]:
         """Runs the cell `times` times in one new process, begun in the folder `content`."""
         command = [self.python, "-c", RUNTIME, str(times)]
         places = {"cwd": self.content, "env": self.environment()}
-        done = subprocess.run(command, input=cell, capture_output=True, text=True, **places)
+        done = subprocess.run(command, input=CELL, capture_output=True, text=True, **places)
         assert done.returncode == 0, done.stdout + done.stderr
         self.output = done.stdout
         return json.loads(done.stdout.splitlines()[-1])
@@ -178,21 +160,8 @@ class Runtime:
         return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in there.items()}
 
 
-@pytest.fixture
-def cell(tmp_path: Path) -> str:
-    """The first code cell of a stamped notebook; tests/test_stamp.py has all notebooks hold this one."""
-    nb = new_notebook()
-    stamp.stamp_notebook(nb, "00.ipynb", REPOSITORY)
-    nbformat.write(nb, tmp_path / "00.ipynb")
-    stored = nbformat.read(tmp_path / "00.ipynb", as_version=4)
-    return next(cell.source for cell in stored.cells if cell.cell_type == "code")
-
-
-# --- the set-up cell -------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
-def test_set_up_cell_from_an_empty_folder_keeps_what_the_runtime_ships(tmp_path: Path, cell: str) -> None:
+def test_set_up_cell_from_an_empty_folder_keeps_what_the_runtime_ships(tmp_path: Path) -> None:
     runtime = Runtime(tmp_path)
     shipped, files = runtime.versions(), runtime.files()
     assert shipped.items() >= KEPT.items()
@@ -200,7 +169,7 @@ def test_set_up_cell_from_an_empty_folder_keeps_what_the_runtime_ships(tmp_path:
 
     course = runtime.content / NAME
     for times in (2, 1):  # run twice in one runtime, then once more after a restart, which begins outside the course
-        left = runtime.start(cell, times)
+        left = runtime.start(times)
         assert Path(left["cwd"]) == course / "notebooks"
         assert Path(left["seglib"]) == course / "seglib" / "__init__.py"
         assert Path(left["pandas"]).is_relative_to(runtime.site)
@@ -215,21 +184,16 @@ def test_set_up_cell_from_an_empty_folder_keeps_what_the_runtime_ships(tmp_path:
     assert [path.name for path in runtime.content.iterdir()] == [NAME]
 
 
-def test_elsewhere_the_set_up_cell_only_imports(
-    tmp_path: Path, cell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_outside_colab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(subprocess, "Popen", lambda *args, **kwargs: pytest.fail(f"ran {args}"))
     path = list(sys.path)
     names: dict[str, object] = {}
-    exec(compile(cell, "cell", "exec"), names)
+    exec(compile(CELL, "cell", "exec"), names)
     assert isinstance(names["device"], torch.device)
     assert (Path.cwd(), sys.path) == (tmp_path, path)
     assert torch.initial_seed() == 0
     assert "Data: the bundled toy sets" in capsys.readouterr().out
-
-
-# --- the folder of a run ---------------------------------------------------------------------------------------------
 
 
 def test_run_folder_is_where_it_outlives_the_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,26 +66,19 @@ def test_make_lab_installs_once_and_again_after_a_failure_or_a_change(make: Make
 def test_make_lab_serves_the_first_notebook_and_keeps_the_token(make: Make) -> None:
     run = make("lab", "LAB_ARGS=--port=9999")
     call = make.calls().splitlines()[-1]
-    assert call.startswith("-m jupyter lab")
+    assert call.startswith("-m jupyter lab") and call.endswith("--port=9999")
     assert "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb" in call
     assert "ip=" not in call, "localhost is JupyterLab's default, and an option given twice is an error"
-    assert call.endswith("--port=9999")
     assert "token" not in call and "password" not in call
-    assert "--no-browser" in call
-    assert "No display here" in run.stdout
-    for display in ({"DISPLAY": ":0"}, {"WAYLAND_DISPLAY": "wayland-0"}):
-        make("lab", **display)
-        assert "--no-browser" not in make.calls()
-
-
-@pytest.mark.parametrize(("user", "flag"), [("0", True), ("1000", False)])
-def test_make_lab_as_root_and_as_an_ordinary_user(make: Make, user: str, flag: bool) -> None:
+    assert "--no-browser" in call and "No display here" in run.stdout
     command = make.folder / "bin" / "id"
     command.parent.mkdir()
-    command.write_text(f"#!/bin/sh\necho {user}\n")
-    command.chmod(0o755)
-    assert make("lab", PATH=f"{command.parent}:{os.environ['PATH']}").returncode == 0
-    assert ("--allow-root" in make.calls()) == flag
+    for user, display in (("0", {"DISPLAY": ":0"}), ("1000", {"WAYLAND_DISPLAY": "wayland-0"})):
+        command.write_text(f"#!/bin/sh\necho {user}\n")
+        command.chmod(0o755)
+        assert make("lab", PATH=f"{command.parent}:{os.environ['PATH']}", **display).returncode == 0
+        assert "--no-browser" not in make.calls()
+        assert ("--allow-root" in make.calls()) == (user == "0")
 
 
 def test_make_lab_for_a_small_torch(make: Make) -> None:
@@ -112,15 +105,12 @@ def test_make_says_what_is_wrong(make: Make) -> None:
     assert not (make.folder / ".venv").exists()
 
 
-def test_make_test_runs_all_three_kinds(make: Make) -> None:
+def test_make_test_runs_all_three_kinds_and_make_help_lists_every_command(make: Make) -> None:
     assert make("test").returncode == 0
     calls = make.calls().splitlines()[-3:]
     for call, begins in zip(calls, ("-m ruff check", "-m ruff format --check", "-m pytest"), strict=True):
         assert call.startswith(begins)
     assert calls[-1].endswith("notebooks tests") and "--nbval " in calls[-1] and "--nbval-lax" not in calls[-1]
-
-
-def test_make_help_lists_every_command(make: Make) -> None:
     text = make().stdout
     for target in ("lab", "test", "notebooks", "lint", "bench", "requirements", "clean"):
         assert re.search(rf"^  make {target}\s+\w", text, re.MULTILINE)

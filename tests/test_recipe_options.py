@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from networks import randomise_norms
 from small_set import SMALL, make_trainer, weights, write_small_set
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seglib.data import ToyVOC
 from seglib.data.batches import EpochBatches
-from seglib.models import ASPP, DeepLabV3Plus, HeadVariant, ResNet
+from seglib.models import DeepLabV3Plus, HeadVariant, ResNet
 from seglib.models.build import build_model
-from seglib.models.norms import GhostBatchNorm2d, group_norm_like, replace_batch_norm
+from seglib.models.norms import GhostBatchNorm2d, group_norm_like
 from seglib.recipe import Recipe
 from seglib.studies.cost import mult_adds, parameter_count
 from seglib.train import distributed
@@ -27,24 +28,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_set(tmp_path_factory.mktemp("data"))
 
 
-def unlike_others(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
-    """Its scale, shift and statistics drawn at random."""
-    for values in (norm.weight.data, norm.bias.data, norm.running_mean):
-        values.copy_(torch.randn(norm.num_features))
-    norm.running_var.copy_(torch.rand(norm.num_features) + 0.5)
-    return norm
-
-
-# --- ghost batch norm ------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("batch", [6, 7])
 @pytest.mark.parametrize("momentum", [0.1, None])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_ghost_batch_norm_is_batch_norm_group_by_group(
-    batch: int, momentum: float | None, memory_format: torch.memory_format
-) -> None:
-    plain = unlike_others(nn.BatchNorm2d(5, eps=1e-3, momentum=momentum))
+def test_ghost_batch_norm(batch: int, momentum: float | None, memory_format: object) -> None:
+    plain = randomise_norms(nn.BatchNorm2d(5, eps=1e-3, momentum=momentum))
     ghost = GhostBatchNorm2d.like(copy.deepcopy(plain), group_size=3)
     assert {k: v.shape for k, v in ghost.state_dict().items()} == {k: v.shape for k, v in plain.state_dict().items()}
     for _ in range(2):
@@ -67,7 +55,7 @@ def test_ghost_batch_norm_is_batch_norm_group_by_group(
 
 
 def test_ghost_batch_norm_evaluates_and_freezes_as_batch_norm() -> None:
-    plain = unlike_others(nn.BatchNorm2d(5)).eval()
+    plain = randomise_norms(nn.BatchNorm2d(5)).eval()
     ghost = GhostBatchNorm2d.like(plain, group_size=2)
     assert not ghost.training and "group_size=2" in repr(ghost)
     x, before = torch.randn(3, 5, 4, 6), weights(ghost)
@@ -80,7 +68,7 @@ def test_ghost_batch_norm_evaluates_and_freezes_as_batch_norm() -> None:
 
 def test_statistics_are_re_estimated_over_groups() -> None:
     batches = [torch.randint(0, 256, (4, 3, 5, 5), dtype=torch.uint8) for _ in range(3)]
-    model = nn.Sequential(unlike_others(GhostBatchNorm2d(3, group_size=2, momentum=0.3)))
+    model = nn.Sequential(randomise_norms(GhostBatchNorm2d(3, group_size=2, momentum=0.3)))
     reestimate_batch_norm(model, batches, lambda images: images.float())
     groups = torch.cat(batches).float().view(6, 2, 3, 5, 5)
     variance = groups.transpose(1, 2).flatten(2).var(dim=2).mean(dim=0)
@@ -103,18 +91,6 @@ def test_a_recipes_batch_norm_takes_groups() -> None:
     x = torch.randn(4, 3, 33, 33)
     expected = torch.cat([models[1](part) for part in x.split(2)])
     torch.testing.assert_close(models[0](x), expected, atol=1e-5, rtol=1e-5)
-
-
-def test_groups_that_have_no_variance_are_refused() -> None:
-    x = torch.randn(2, 3, 33, 33)
-    model = build_model(SMALL.replace(bn_batch=1), 9)
-    with pytest.raises(ValueError, match=r"groups of one image.*bn_batch"):
-        model(x)
-    assert model.eval()(x).isfinite().all()
-    assert build_model(SMALL.replace(bn_batch=1, image_pooling=False), 9)(x).isfinite().all()
-
-
-# --- group norm ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -162,29 +138,20 @@ def test_group_norm_sees_one_image_at_a_time() -> None:
     torch.testing.assert_close(norm(y), grouped_by_hand(y, 4), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("side", [1, 5])
-def test_image_pooling_and_single_pixels_work_with_group_norm(side: int) -> None:
-    aspp = ASPP(6, (1, 2), channels=8)
-    replace_batch_norm(aspp, lambda norm: group_norm_like(norm, 4))
-    x = torch.randn(1, 6, side, side)
-    mean = x.mean(dim=(2, 3), keepdim=True)
-    expected = F.relu(grouped_by_hand(aspp.pool[0](mean), 4))
-    torch.testing.assert_close(aspp.pool(mean), expected, atol=1e-5, rtol=1e-5)
-    assert (expected > 0).any() and aspp(x).shape == (1, 8, side, side)
-
-
-def test_group_norm_refuses_what_does_not_go_with_it() -> None:
-    recipe = SMALL.replace(norm="group")
+def test_norms_refuse_what_does_not_go_with_them() -> None:
+    x, recipe = torch.randn(2, 3, 33, 33), SMALL.replace(norm="group")
     model = build_model(recipe, 9)
     for mode in (True, False):  # one channel per group is all zeros after the image pooling, and no error of torch's
         with pytest.raises(ValueError, match=r"8 groups of one channel.*norm_groups"):
-            model.train(mode)(torch.randn(2, 3, 33, 33))
-    build_model(recipe.replace(image_pooling=False), 9)(torch.randn(2, 3, 33, 33))
+            model.train(mode)(x)
+    build_model(recipe.replace(image_pooling=False), 9)(x)
+    model = build_model(SMALL.replace(bn_batch=1), 9)
+    with pytest.raises(ValueError, match=r"groups of one image.*bn_batch"):
+        model(x)
+    assert model.eval()(x).isfinite().all()
+    assert build_model(SMALL.replace(bn_batch=1, image_pooling=False), 9)(x).isfinite().all()
     with pytest.raises(ValueError, match="FCN: expected batch norm to replace, found none"), torch.device("meta"):
         build_model(recipe.replace(model="fcn8s", backbone="vgg16", output_stride=32), 9)
-
-
-# --- the stride of the loss ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("side", "small"), [(33, 3), (33, 9), (32, 8), (7, 7), (5, 8)])
@@ -223,9 +190,6 @@ def test_processes_share_the_loss_over_small_labels(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(distributed, "gather", lambda own: [small[:2], small[2:]])
     loss = build_loss(recipe, dataset, cpu)
     torch.testing.assert_close(loss(logits[:2], labels[:2]) + loss(logits[2:], labels[2:]), whole)
-
-
-# --- the decoder -----------------------------------------------------------------------------------------------------
 
 
 # the rows of v3+ Table 2 (with 16 channels for its 256, 8 for its 128), and one more
@@ -299,17 +263,6 @@ def test_pointwise_decoders_stay_pointwise_and_drop_out() -> None:
     for stack in (model.decoder, model.conv3_decoder):
         assert {m.kernel_size for m in stack.modules() if isinstance(m, nn.Conv2d)} == {(1, 1)}
         assert [m.p for m in stack.modules() if isinstance(m, nn.Dropout)] == [0.5, 0.1]
-
-
-def test_only_a_resnet_has_a_map_for_conv3() -> None:
-    with (
-        pytest.raises(ValueError, match="decoder_conv3 = True takes a map at stride 8; MobileNetV2"),
-        torch.device("meta"),
-    ):
-        build_model(SMALL.replace(decoder_conv3=True, backbone="mobilenet_v2"), 9)
-
-
-# --- statistics at the end -------------------------------------------------------------------------------------------
 
 
 def test_statistics_are_estimated_over_crops_that_the_training_had_not(tmp_path: Path, data: Path) -> None:
