@@ -130,11 +130,8 @@ class Visit:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """`make lab` on a copy of the notebooks, so that saving changes nothing; its folder, address and token."""
     folder = tmp_path_factory.mktemp("lab")
-    lab, log, runtime = (
-        SimpleNamespace(project=folder / "project", url="", token=""),
-        folder / "server.log",
-        folder / "runtime",
-    )
+    lab = SimpleNamespace(project=folder / "project", url="", token="")
+    log, runtime = folder / "server.log", folder / "runtime"
     shutil.copytree(ROOT / "notebooks", lab.project / "notebooks", ignore=shutil.ignore_patterns(".ipynb_*"))
     for name in ("Makefile", "README.md", "data", "seglib"):
         (lab.project / name).symlink_to(ROOT / name)

@@ -153,13 +153,11 @@ def test_fault_of_a_step(data: Path, tmp_path: Path, whole: Tensor, fault: Calla
     del run.model.forward
     for again in (fresh, run):
         assert torch.equal(weights(again.fit().model), whole)
-
-
-def test_lack_of_memory_does_not_recommend_what_is_there(data: Path, tmp_path: Path) -> None:
-    run = make_trainer(SMALL.replace(loss="upsampled_cross_entropy"), tmp_path / "run", data)
-    faulty_at(run, 0, out_of_memory)
-    with pytest.raises(torch.cuda.OutOfMemoryError, match=r"Lower one of them: that is another recipe"):
-        run.fit()
+    if fault is out_of_memory:  # does not recommend what is there
+        run = make_trainer(SMALL.replace(loss="upsampled_cross_entropy"), tmp_path / "upsampled", data)
+        faulty_at(run, 0, fault)
+        with pytest.raises(kind, match=r"Lower one of them: that is another recipe"):
+            run.fit()
 
 
 def test_what_is_missing_or_impossible_is_found_before_the_training(data: Path, tmp_path: Path) -> None:
@@ -229,32 +227,24 @@ def test_only_damaged_checkpoints_is_an_error_that_names_both(data: Path, stoppe
     assert [path.read_bytes() for path in paths] == before, "nobody asked for them to be touched"
 
 
-def test_checkpoint_of_another_network_is_refused(data: Path, stopped: Path) -> None:
+def test_checkpoint_of_something_else_is_refused(data: Path, stopped: Path) -> None:
     path = stopped / "checkpoint.pt"
     state = torch.load(path, weights_only=True)
     model = dict(state["model"])
     model["classifier.weight"] = torch.zeros(21, *model["classifier.weight"].shape[1:])
     del model["aspp.point.0.weight"]
     torch.save({**state, "model": model}, path)
-    with pytest.raises(
-        ValueError,
-        match=r"checkpoint\.pt: the weights do not fit DeepLabV3Plus: 1 missing: aspp\.point\.0\.weight; "
-        r"1 of another shape: classifier\.weight \(21, .*expected \(9, ",
-    ):
+    missing = r"checkpoint\.pt: the weights do not fit DeepLabV3Plus: 1 missing: aspp\.point\.0\.weight; "
+    with pytest.raises(ValueError, match=missing + r"1 of another shape: classifier\.weight \(21, .*expected \(9, "):
         make_trainer(SMALL, stopped, data)
     optimizer = {**state["optimizer"], "param_groups": state["optimizer"]["param_groups"][:1]}
     torch.save({**state, "optimizer": optimizer}, path)
     with pytest.raises(ValueError, match=r"checkpoint\.pt: the optimiser's state does not fit"):
         make_trainer(SMALL, stopped, data)
-
-
-@pytest.mark.parametrize("content", [{"classifier.weight": torch.zeros(3)}, [1, 2]], ids=type)
-def test_file_that_is_no_runs_checkpoint_is_refused(data: Path, tmp_path: Path, content: object) -> None:
-    torch.save(content, tmp_path / "checkpoint.pt")
-    with pytest.raises(
-        ValueError, match=r"checkpoint\.pt: expected the checkpoint of a run.*'generators', 'iteration'"
-    ):
-        make_trainer(SMALL, tmp_path, data)
+    for content in ({"classifier.weight": torch.zeros(3)}, [1, 2]):
+        torch.save(content, path)
+        with pytest.raises(ValueError, match=r"checkpoint\.pt: expected the checkpoint of a run.*'generators', 'iter"):
+            make_trainer(SMALL, stopped, data)
 
 
 class Bomb:

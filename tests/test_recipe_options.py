@@ -57,11 +57,9 @@ def test_ghost_batch_norm(batch: int, momentum: float | None, memory_format: obj
 def test_ghost_batch_norm_evaluates_and_freezes_as_batch_norm() -> None:
     plain = randomise_norms(nn.BatchNorm2d(5)).eval()
     ghost = GhostBatchNorm2d.like(plain, group_size=2)
-    assert not ghost.training and "group_size=2" in repr(ghost)
     x, before = torch.randn(3, 5, 4, 6), weights(ghost)
-    assert torch.equal(ghost(x), plain(x))
-    model = nn.Sequential(ghost).train()
-    freeze_batch_norm(model)
+    assert not ghost.training and "group_size=2" in repr(ghost) and torch.equal(ghost(x), plain(x))
+    freeze_batch_norm(model := nn.Sequential(ghost).train())
     model(x)
     assert torch.equal(weights(ghost), before) and not ghost.weight.requires_grad
 
