@@ -61,7 +61,8 @@ def train(
             eval_every=eval_every,
         ).fit()
         if distributed.is_main():
-            print((trainer.run_dir / "result.json").read_text(encoding="utf-8"))
+            print((trainer.run_dir / "result.json").read_text(encoding="utf-8"), flush=True)
+        distributed.end()
 
 
 def predict(

@@ -243,7 +243,7 @@ def test_checkpoint_of_something_else_is_refused(data: Path, stopped: Path) -> N
         make_trainer(SMALL, stopped, data)
     for content in ({"classifier.weight": torch.zeros(3)}, [1, 2]):
         torch.save(content, path)
-        with pytest.raises(ValueError, match=r"checkpoint\.pt: expected the checkpoint of a run.*'generators', 'iter"):
+        with pytest.raises(ValueError, match=r"checkpoint\.pt: not a run's checkpoint: it lacks .*'generators', 'iter"):
             make_trainer(SMALL, stopped, data)
 
 

@@ -45,8 +45,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     environment = {**os.environ, **threads, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
     command = [sys.executable, __file__, str(folder)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    with (folder / "stderr.txt").open("w") as errors:  # a pipe would be waited for as long as an orphan holds it
+        done = subprocess.run(command, env=environment, stderr=errors, timeout=900, check=False)
+    assert done.returncode == 0, (folder / "stderr.txt").read_text()[-3000:]
     return {"folder": folder, **json.loads((folder / "report.json").read_text())}
 
 

@@ -1,7 +1,9 @@
 """The samples of each batch: a function of seed and iteration, so that a run can stop anywhere and resume."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -72,4 +74,11 @@ def make_loader(dataset: SegmentationDataset, batches: Sampler, num_workers: int
         collate_fn=to_batch,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # the workers' base seed would otherwise be drawn from the global one
+        worker_init_fn=partial(_end_with, os.getpid()),
     )
+
+
+def _end_with(parent: int, _: int) -> None:
+    # PyTorch's workers look after the parent that they see when they are ready: too late if it was killed before.
+    if os.getppid() != parent:
+        os._exit(1)
