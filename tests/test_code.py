@@ -57,3 +57,7 @@ def test_differences_are_named() -> None:
     first, second, *others = present
     assert changed_code(present, dict.fromkeys(others, "")) == sorted({present[first], present[second]})
     assert changed_code(present, present | {"0": "new"}) == []
+
+
+def test_the_table_of_labels_counts() -> None:
+    assert "cityscapes_labels.csv" in code_hashes().values()

@@ -301,3 +301,8 @@ def test_each_level_does_what_the_one_before_does() -> None:
         assert image.shape == (64, 64, 3) and (image[label == 255] == (7, 8, 9)).all()
     with pytest.raises(ValueError, match="level = 'strong'"):
         build_augmentation("strong", 33)
+
+
+def test_an_unknown_convention_is_named() -> None:
+    with pytest.raises(ValueError, match=r"normalisation = 'caffe'; expected one of \['imagenet', 'unit'\]"):
+        Normalisation.named("caffe")

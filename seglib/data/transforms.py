@@ -213,7 +213,10 @@ class Normalisation:
     @staticmethod
     def named(convention: str) -> "Normalisation":
         """Returns the convention called "imagenet" (mean and deviation) or "unit" (RGB / 127.5 - 1)."""
-        return {"imagenet": IMAGENET, "unit": UNIT}[convention]
+        known = {"imagenet": IMAGENET, "unit": UNIT}
+        if convention not in known:
+            raise ValueError(f"normalisation = {convention!r}; expected one of {[*known]}")
+        return known[convention]
 
     @property
     def fill(self) -> Colour:

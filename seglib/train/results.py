@@ -114,7 +114,9 @@ def code_hashes() -> dict[str, str]:
     """
     files = [path for part in MEASURING for path in sorted((PACKAGE / part).rglob("*.py")) or [PACKAGE / part]]
     counted = [path for path in files if path.relative_to(PACKAGE).as_posix() not in NOT_MEASURING]
-    found = (pair for path in counted for pair in definitions(path.read_text(encoding="utf-8")))
+    found = [pair for path in counted for pair in definitions(path.read_text(encoding="utf-8"))]
+    tables = [path for part in MEASURING for path in sorted((PACKAGE / part).rglob("*.csv"))]  # Cityscapes' labels
+    found += [(path.name, path.read_text(encoding="utf-8")) for path in tables]
     return {hashlib.sha256(f"{name}\n{code}".encode()).hexdigest()[:8]: name for name, code in found}
 
 
