@@ -49,9 +49,9 @@ def start_kernel(*args: object, **kwargs: object) -> RunningKernel:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     """Starts the kernel of a notebook in the environment that `make notebooks` stores outputs from."""
-    before = dict(os.environ)
+    before, wanted = dict(os.environ), kernel_environment()
     os.environ.clear()
-    os.environ.update(kernel_environment())
+    os.environ.update(wanted)
     item.output_timeout = OUTPUT_SECONDS
     try:
         with pytest.MonkeyPatch.context() as patch:

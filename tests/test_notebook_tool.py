@@ -42,7 +42,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tmp_path_factory.mktemp("nb") / "tiny.ipynb",
         new_markdown_cell("# Title", metadata={"editable": True}),
         code("import os\nimport matplotlib\nfrom IPython.display import Image, display", count=7),
-        code("os.environ.get('SEGLIB_DATA', 'bundled')", count=None),
+        code("os.environ.get('SEGLIB_DATA', 'bundled'), os.environ.get('OMP_NUM_THREADS')", count=None),
         code(f"display(Image(data=bytes.fromhex('{PNG.hex()}'), alt='One dot'))\nmatplotlib.get_backend()", count=3),
         code("import ipywidgets\ndisplay(ipywidgets.IntSlider(value=3))"),
         code("from seglib.metrics import cityscapes\ncityscapes.find_frames('a', 'b')", "nbval-raises-exception"),
@@ -51,6 +51,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEGLIB_DATA", "elsewhere")
         patch.setenv("MPLBACKEND", "Agg")
+        patch.setenv("OMP_NUM_THREADS", "1")
         assert tool.store(path) == []
     return path
 
@@ -64,7 +65,7 @@ def test_stored_notebook_is_in_normal_form_and_a_second_run_changes_nothing(exec
     title, *cells = nb.cells
     assert title.metadata == {}
     assert [cell.execution_count for cell in cells] == [1, 2, 3, 4, 5, 6]
-    assert cells[1].outputs[0].data["text/plain"] == "'bundled'"
+    assert cells[1].outputs[0].data["text/plain"] == "('bundled', '1')"
     assert base64.b64decode(cells[2].outputs[0].data["image/png"]) == PNG
     assert "inline" in cells[2].outputs[1].data["text/plain"]
     slider = cells[3].outputs[0].data
@@ -88,7 +89,7 @@ def test_tracebacks_name_no_folder_of_this_machine() -> None:
 
 
 def test_nbval_accepts_what_the_tool_stores_and_no_other_output(executed: Path) -> None:
-    """In a folder with the course's conftest: all cells pass, although SEGLIB_DATA is set; a changed number fails."""
+    """With the course's conftest, cells have the tests' environment, less SEGLIB_DATA; a wrong number fails."""
     folder = executed.parent
     (folder / "conftest.py").write_bytes((ROOT / "notebooks" / "conftest.py").read_bytes())
     nb = nbformat.read(executed, as_version=4)
@@ -98,7 +99,7 @@ def test_nbval_accepts_what_the_tool_stores_and_no_other_output(executed: Path) 
     run = subprocess.run(
         [*command, "--rootdir", str(folder), "-o", f"pythonpath={ROOT}", "wrong.ipynb"],
         cwd=folder,
-        env={**os.environ, "SEGLIB_DATA": "elsewhere", "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "SEGLIB_DATA": "elsewhere", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=120,
