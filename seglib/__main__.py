@@ -134,7 +134,7 @@ def predict(
         output_stride=output_stride or own.output_stride,
         window=window or own.window,
         overlap=overlap,
-        pad_to=pad_to,
+        pad_to=pad_to or own.pad_to,
     )
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), memory_format=torch.channels_last)
     convention = Normalisation.named(normalisation or recipe.normalisation)

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from seglib.data.base import SegmentationDataset
 from seglib.data.images import read_rgb
 from seglib.data.transforms import IMAGENET, Normalisation
+from seglib.geometry import Grid
 from seglib.metrics import ConfusionMatrix, update_trimap
 from seglib.metrics.cityscapes_labels import train_ids_to_ids  # for submissions to Cityscapes' benchmark
 from seglib.recipe import Recipe
@@ -29,6 +30,10 @@ class Scoring:
 
     The scaled side is (side - 1) * scale + 1, so that 513 becomes 512 * scale + 1. Set pad_to=513,
     as the papers' code does, for networks that were trained on padded images with align_corners=True.
+
+    The values of a map lie on pixels 0, s, 2 s and so on. Where an image ends beyond the last of them, its edge pixels
+    are repeated up to the next one, and the prediction is cut back: otherwise what lies there is predicted from the
+    value before.
     """
 
     scales: tuple[float, ...] = (1.0,)  # of the input
@@ -37,6 +42,7 @@ class Scoring:
     window: tuple[int, int] | None = None  # (height, width) of sliding windows in a scaled image; None takes it whole
     overlap: float = 1 / 3  # least share of a window's side that its neighbour sees too, 0 <= overlap < 1
     pad_to: int | None = None  # side of a square to put images into, with the mean colour at the bottom and right
+    continued: bool | None = None  # repeat edge pixels as said; None where the network's maps are sampled at their place
 
     def __post_init__(self) -> None:
         if min(self.scales, default=0) <= 0:
@@ -49,7 +55,14 @@ class Scoring:
     @classmethod
     def of(cls, recipe: Recipe) -> "Scoring":
         """Returns the scoring that a recipe names."""
-        return cls(recipe.eval_scales, recipe.eval_flip, recipe.eval_output_stride, recipe.eval_window)
+        return cls(
+            recipe.eval_scales,
+            recipe.eval_flip,
+            recipe.eval_output_stride,
+            recipe.eval_window,
+            pad_to=recipe.eval_pad_to,
+            continued=recipe.eval_continued,
+        )
 
 
 ONE_VIEW = Scoring()
@@ -150,9 +163,11 @@ def _average_views(model: nn.Module, images: Tensor, normalisation: Normalisatio
         for mirrored in (False, True) if scoring.flip else (False,):
             view = scaled.flip(-1) if mirrored else scaled
             if scoring.window is None:
-                probabilities = _resize(model(view).float(), (height, width)).softmax(dim=1)  # (B, K, H, W)
+                logits = _predict_view(model, view, scoring)
+                probabilities = _resize(logits, (height, width)).softmax(dim=1)  # (B, K, H, W)
+                del logits
             else:
-                probabilities = _average_windows(model, view, scoring.window, scoring.overlap)
+                probabilities = _average_windows(model, view, scoring)
                 probabilities = _resize(probabilities, (height, width))
             probabilities = probabilities.flip(-1) if mirrored else probabilities
             # added in place: at 1024 x 2048 and 19 classes every copy is 159 MB
@@ -162,14 +177,26 @@ def _average_views(model: nn.Module, images: Tensor, normalisation: Normalisatio
     return total.div_(views)[..., : images.shape[-2], : images.shape[-1]]
 
 
-def _average_windows(model: nn.Module, pixels: Tensor, window: tuple[int, int], overlap: float) -> Tensor:
+def _predict_view(model: nn.Module, pixels: Tensor, scoring: Scoring) -> Tensor:
+    """Predicts logits of normalised images that are continued as the scoring asks. -> (B, K, H, W) float32."""
+    height, width = pixels.shape[-2:]
+    grid: Grid | None = getattr(model, "backbone_grid", None)  # any network can be scored; ours know their grid
+    continued = scoring.continued if scoring.continued is not None else grid is not None and grid.rule == "first_pixel"
+    if continued and grid is not None:
+        beyond = (0, -(width - 1) % grid.stride, 0, -(height - 1) % grid.stride)  # up to the next s * k + 1
+        pixels = F.pad(pixels, beyond, mode="replicate")
+    return model(pixels)[..., :height, :width].float()
+
+
+def _average_windows(model: nn.Module, pixels: Tensor, scoring: Scoring) -> Tensor:
     """Averages the class probabilities of normalised images over all windows that see a pixel. -> (B, K, H, W).
 
     Besides the network's own memory for one window of every image this takes that of the result, whatever the overlap.
     Where a side is shorter than the window, it is padded with the mean colour, and the prediction is cut back.
     """
-    height, width = pixels.shape[-2:]
-    rows, columns = window_starts(height, window[0], overlap), window_starts(width, window[1], overlap)
+    (height, width), window = pixels.shape[-2:], scoring.window
+    rows = window_starts(height, window[0], scoring.overlap)
+    columns = window_starts(width, window[1], scoring.overlap)
     total: Tensor | None = None
     for top in rows:
         for left in columns:
@@ -177,7 +204,7 @@ def _average_windows(model: nn.Module, pixels: Tensor, window: tuple[int, int], 
             bottom, right = top + seen.shape[-2], left + seen.shape[-1]
             # 0 is the mean colour, now that it is subtracted
             padded = F.pad(seen, (0, window[1] - seen.shape[-1], 0, window[0] - seen.shape[-2]))
-            found = model(padded).float().softmax(dim=1)[..., : bottom - top, : right - left]
+            found = _predict_view(model, padded, scoring).softmax(dim=1)[..., : bottom - top, : right - left]
             if total is None:
                 total = found.new_zeros(*found.shape[:2], height, width)  # (B, K, H, W)
             total[..., top:bottom, left:right] += found

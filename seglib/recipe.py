@@ -12,7 +12,9 @@ from msgspec import Meta
 
 RECIPES = Path(__file__).parent / "recipes"
 # The fields that say how a trained network is scored, and not how it is trained.
-SCORING = ("eval_output_stride", "eval_scales", "eval_flip", "eval_window", "reestimate_bn")
+SCORING = (
+    "eval_output_stride", "eval_scales", "eval_flip", "eval_window", "eval_pad_to", "eval_continued", "reestimate_bn",
+)  # fmt: skip
 
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -72,6 +74,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     decoder_width: Positive | None = None  # their channels; None is `channels`
     decoder_conv3: bool = False  # a second such stack at stride 8, joined with the ResNet's block 2 (v3+ Table 2)
     separable: Literal["none", "paper", "plain"] = "none"  # 3x3 convolutions of ASPP and decoder
+    # Maps of a DeepLab are sampled where their values lie; or by their sizes, with align_corners=False ("centred", as in
+    # many public implementations) or True ("stretched", the papers' code on sizes 16 k + 1).
+    resize: Literal["aligned", "centred", "stretched"] = "aligned"
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.1  # probability after ASPP
     norm: Literal["batch", "group"] = "batch"  # group norm: arXiv 1803.08494
     norm_groups: Positive = 32  # group norm has the largest divisor of the channels that is at most this many
@@ -118,6 +123,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     eval_scales: tuple[Annotated[float, Meta(gt=0)], ...] = (1.0,)
     eval_flip: bool = False  # average with the mirror image
     eval_window: Size | None = None  # of sliding windows that overlap by a third; None predicts whole images
+    eval_pad_to: Positive | None = None  # side of a square that images are put into, on the mean colour
+    eval_continued: bool | None = None  # repeat edge pixels up to the map's next value; None if resize = "aligned"
 
     def __post_init__(self) -> None:
         for name, kind in _types().items():  # a constructor does not check types by itself

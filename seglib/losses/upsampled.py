@@ -3,9 +3,9 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from seglib.geometry import Grid
 from seglib.losses.pixel import cross_entropy_sum, valid_total
 
 CHUNK_PIXELS = 64 * 1024  # of one chunk, over the batch: a few MB of logits, which stay in the cache
@@ -14,13 +14,14 @@ CHUNK_PIXELS = 64 * 1024  # of one chunk, over the batch: a few MB of logits, wh
 def upsampled_cross_entropy(
     logits: Tensor,
     labels: Tensor,
+    grid: Grid,
     ignore_index: int = 255,
     class_weights: Tensor | None = None,
     smoothing: float = 0.0,
     smoothed: str = "pytorch",
     chunk_pixels: int = CHUNK_PIXELS,
 ) -> Tensor:
-    """`cross_entropy(F.interpolate(logits, labels' size, mode="bilinear"), labels)`, computed a band of rows at a time.
+    """`cross_entropy(grid.resize(logits, labels' size), labels)`, computed a band of rows at a time.
 
     The full-resolution logits of 16 crops of 513 x 513 with 21 classes take 0.35 GB, their softmax and gradient as much
     again each. Here value and gradient of a band are computed together and the band is dropped.
@@ -28,19 +29,23 @@ def upsampled_cross_entropy(
     Args:
         logits: (B, K, h, w) at the head's stride, `model(images, upsample=False)`.
         labels: (B, H, W), of any size.
+        grid: where the logits lie on the labels, `model.logits_grid`.
         chunk_pixels: about how many label pixels a band has; changes memory and time, not the value.
-        The others are those of `cross_entropy`. align_corners is False.
+        The others are those of `cross_entropy`.
     """
     total = valid_total(labels, ignore_index, class_weights)
     options = (ignore_index, class_weights, smoothing, smoothed)
-    return _ByBands.apply(logits, labels, total, options, max(1, chunk_pixels // (labels.shape[0] * labels.shape[2])))
+    rows = max(1, chunk_pixels // (labels.shape[0] * labels.shape[2]))
+    return _ByBands.apply(logits, labels, grid, total, options, rows)
 
 
 class _ByBands(torch.autograd.Function):
     """Forward keeps the gradient of the low-resolution logits, so that backward has only to scale it."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor, total: Tensor, options: tuple, rows: int) -> Tensor:
+    def forward(
+        ctx: Any, logits: Tensor, labels: Tensor, grid: Grid, total: Tensor, options: tuple, rows: int
+    ) -> Tensor:
         needs_gradient = ctx.needs_input_grad[0]
         # Classes last: a pixel's logits lie side by side, for interpolation and softmax alike.
         source = logits.detach().float().permute(0, 2, 3, 1).contiguous()  # (B, h, w, K)
@@ -48,10 +53,10 @@ class _ByBands(torch.autograd.Function):
         loss = source.new_zeros((), dtype=torch.float64 if source.device.type == "cpu" else torch.float32)
         for top in range(0, labels.shape[1], rows):
             band = labels[:, top : top + rows]
-            low, high, share = _source_rows(top, band.shape[1], labels.shape[1], source)
+            low, high, share = _source_rows(grid, top, band.shape[1], labels.shape[1], source)
             mixed = torch.lerp(source[:, low], source[:, high], share).requires_grad_(needs_gradient)
             with torch.set_grad_enabled(needs_gradient):
-                wide = F.interpolate(mixed.permute(0, 3, 1, 2), size=band.shape[1:], mode="bilinear")
+                wide = grid.resize_columns(mixed.permute(0, 3, 1, 2), labels.shape[2])
                 flat = wide.permute(0, 2, 3, 1).flatten(0, 2)  # (B * rows * W, K)
                 band_sum = cross_entropy_sum(flat, band.flatten(), *options)
             loss += band_sum.detach()
@@ -64,19 +69,15 @@ class _ByBands(torch.autograd.Function):
         return (loss / total).float()
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * grad_output, None, None, None, None
+        return gradient * grad_output, None, None, None, None, None
 
 
-def _source_rows(top: int, count: int, height: int, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The two source rows that each row of a band is mixed from, (count,) each, and the second one's share.
-
-    The rule of `F.interpolate(mode="bilinear", align_corners=False)`: centres on centres, the edge repeated.
-    """
+def _source_rows(grid: Grid, top: int, count: int, height: int, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The two source rows that each row of a band is mixed from, (count,) each, and the second one's share."""
     last = source.shape[1] - 1
-    centres = (torch.arange(top, top + count, dtype=torch.float64) + 0.5) * (source.shape[1] / height) - 0.5
-    centres = centres.clamp(min=0)
-    low = centres.floor().long().clamp(max=last)
-    share = (centres - low).to(source.dtype)[:, None, None]
+    places = grid.places(torch.arange(top, top + count, dtype=torch.float64), source.shape[1], height)
+    low = places.floor().long()
+    share = (places - low).to(source.dtype)[:, None, None]
     return tuple(x.to(source.device) for x in (low, (low + 1).clamp(max=last), share))

@@ -77,6 +77,7 @@ def _build_network(recipe: Recipe, num_classes: int, weights_root: Path | None) 
             decoder_kernel=recipe.decoder_kernel,
             decoder_width=recipe.decoder_width,
             decoder_conv3=recipe.decoder_conv3,
+            resize=recipe.resize,
         ),
     }
     if recipe.model == "deeplabv3plus":

@@ -1,12 +1,12 @@
 """ASPP, DeepLabv3 (arXiv 1706.05587) and DeepLabv3+ (arXiv 1802.02611)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from seglib.geometry import Grid  # where the values of a map lie
 from seglib.models.backbones import build_backbone  # makes a Backbone by its name
 from seglib.models.layers import (
     Backbone,
@@ -36,7 +36,9 @@ class HeadVariant:
     decoder_dropout: tuple[float, ...] = ()  # probability after each of them; () is none
     aspp_order: str = "pool_last"  # or "pool_first", as in the papers' code: image pooling in the concatenation
     decoder_order: str = "aspp_first"  # as in the papers' code, or "low_first", in the concatenation
-    align_corners: bool = False  # of every resize; the papers' code has True, on sizes 16 k + 1
+    # Of every map: sampled where its values lie; or "centred", `align_corners=False` whatever the backbone, as many
+    # public implementations have it; or "stretched", `align_corners=True`, as the papers' code, on sizes 16 k + 1.
+    resize: str = "aligned"
 
     def __post_init__(self) -> None:
         check_choice("separable", self.separable, ("none", "paper", "plain"))
@@ -44,6 +46,7 @@ class HeadVariant:
         check_choice("aspp_order", self.aspp_order, ("pool_last", "pool_first"))
         check_choice("decoder_order", self.decoder_order, ("aspp_first", "low_first"))
         check_choice("decoder_kernel", self.decoder_kernel, (1, 3))
+        check_choice("resize", self.resize, ("aligned", "centred", "stretched"))
         if self.decoder_depth < 1:
             raise ValueError(f"decoder_depth = {self.decoder_depth}; expected at least 1")
         if len(self.decoder_dropout) not in (0, self.decoder_depth):
@@ -214,16 +217,27 @@ class DeepLabV3(nn.Module):
 
     def forward(self, images: Tensor, upsample: bool = True) -> Tensor:
         logits = self.head(self.backbone(images, taps=self.taps))
-        return self._resize(logits, images) if upsample else logits
+        return self.logits_grid.resize(logits, images.shape[2:]) if upsample else logits
+
+    @property
+    def backbone_grid(self) -> Grid:
+        """The grid of the backbone's last map, with the rule by which the head takes it."""
+        return self._grid(self.output_stride)
+
+    @property
+    def logits_grid(self) -> Grid:
+        """The grid of the logits at the head's own stride."""
+        return self.backbone_grid
+
+    def _grid(self, stride: int) -> Grid:
+        grid = self.backbone.grid(stride)
+        return grid if self.variant.resize == "aligned" else replace(grid, rule=self.variant.resize)
 
     def head(self, features: Features) -> Tensor:
         """Computes logits at the head's own stride from a backbone's maps. -> (B, K, H/OS, W/OS)."""
         if self.aspp is None:
             return self.classifier(features.high)
         return self.classifier(self.post_aspp(self.aspp(features.high)))
-
-    def _resize(self, x: Tensor, like: Tensor) -> Tensor:
-        return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=self.variant.align_corners)
 
 
 class DeepLabV3Plus(DeepLabV3):
@@ -284,13 +298,18 @@ class DeepLabV3Plus(DeepLabV3):
 
     def head(self, features: Features) -> Tensor:
         """Computes logits at stride 4 from the backbone's maps. -> (B, K, H/4, W/4)."""
-        x = self.post_aspp(self.aspp(features.high))  # (B, channels, H/OS, W/OS)
+        x, stride = self.post_aspp(self.aspp(features.high)), self.output_stride  # (B, channels, H/OS, W/OS)
         if self.variant.decoder_conv3:
-            x = self.conv3_decoder(self._join(x, self.conv3_projection(features.taps[1])))  # (B, width, H/8, W/8)
-        return self.classifier(self.decoder(self._join(x, self.low_projection(features.taps[0]))))
+            joined = self._join(x, self.conv3_projection(features.taps[1]), stride // 8)
+            x, stride = self.conv3_decoder(joined), 8  # (B, width, H/8, W/8)
+        return self.classifier(self.decoder(self._join(x, self.low_projection(features.taps[0]), stride // 4)))
 
-    def _join(self, high: Tensor, low: Tensor) -> Tensor:
-        high = self._resize(high, low)
+    @property
+    def logits_grid(self) -> Grid:
+        return self._grid(4)
+
+    def _join(self, high: Tensor, low: Tensor, factor: int) -> Tensor:
+        high = replace(self.backbone_grid, stride=factor).resize(high, low.shape[2:])
         return torch.cat((low, high) if self.variant.decoder_order == "low_first" else (high, low), dim=1)
 
 

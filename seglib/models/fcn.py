@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seglib.geometry import Grid
 from seglib.models.backbones import RESNETS, build_backbone
 from seglib.models.layers import Backbone, check_choice
 from seglib.models.resnet import UNITS
@@ -113,6 +114,16 @@ class FCN(nn.Module):
     def set_output_stride(self, output_stride: int) -> None:
         """An FCN has no atrous convolutions: 32 is accepted, anything else raises ValueError."""
         check_choice("output_stride", output_stride, (BACKBONE_STRIDE,))
+
+    @property
+    def backbone_grid(self) -> Grid:
+        """The grid of the backbone's last map."""
+        return self.backbone.grid()
+
+    @property
+    def logits_grid(self) -> Grid:
+        """The grid of the finest scores."""
+        return self.backbone.grid(self.stride)
 
     def forward(self, images: Tensor, upsample: bool = True) -> Tensor:
         features = self.backbone(images, taps=self.taps)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from seglib.files import some  # joins the first names for a message
+from seglib.geometry import Grid
 
 OUTPUT_STRIDES = (8, 16, 32, 64, 128, 256)  # a cascade has those above 32
 
@@ -32,6 +33,8 @@ class Backbone(nn.Module):
             min(s, output_stride): beyond the output stride nothing strides any more.
         high_channels: channels of the last map.
         output_stride: input size over size of the last map; `set_output_stride` changes it, weights stay.
+        stem_stride: stride of everything before the first block. The papers' networks have 4, and strides are named
+            after them: with a stem of stride 1 every map is at a quarter of the stride that it is called by.
         cell_centred: a map's value stands for the middle of its cell; False, as strided convolutions with padding
             leave it, for the cell's first pixel.
     """
@@ -39,7 +42,17 @@ class Backbone(nn.Module):
     tap_channels: dict[int, int]
     high_channels: int
     output_stride: int
-    cell_centred = False
+    stem_stride: int = 4
+    cell_centred: bool = False
+
+    def grid(self, stride: int | None = None) -> Grid:
+        """Tells where the values of a map lie on the image.
+
+        Args:
+            stride: by which the map is called: a tap's, or the output stride, which None means.
+        """
+        real = (self.output_stride if stride is None else stride) * self.stem_stride // 4
+        return Grid(real, "cell_centre" if self.cell_centred else "first_pixel")
 
     def collect(self, found: Mapping[int, Tensor], taps: Sequence[int], high: Tensor) -> Features:
         """Returns the maps of the taps, found by stride, with the last map. Raises ValueError if one is not offered."""

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from seglib.geometry import Grid
 from seglib.models.layers import check_choice, conv_bn_relu, init_convolutions
 
 
@@ -59,6 +60,16 @@ class UNet(nn.Module):
     def set_output_stride(self, output_stride: int) -> None:
         """A U-Net has no atrous convolutions: its own 2 ** depth is accepted, anything else raises ValueError."""
         check_choice("output_stride", output_stride, (self.output_stride,))
+
+    @property
+    def backbone_grid(self) -> Grid:
+        """The grid of the contracting path's last map."""
+        return Grid(self.output_stride, "cell_centre")
+
+    @property
+    def logits_grid(self) -> Grid:
+        """The grid of the logits: every pixel has its own."""
+        return Grid(1, "cell_centre")
 
     def forward(self, images: Tensor, upsample: bool = True) -> Tensor:
         *skips, x = self.backbone(images)

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seglib import losses
 from seglib.data import SegmentationDataset
 from seglib.data.transforms import Normalisation
+from seglib.geometry import Grid
 from seglib.losses.pixel import valid_total
 from seglib.recipe import Recipe
 from seglib.train import distributed  # sums and shares over processes; in one process, nothing
@@ -78,11 +78,11 @@ def group_parameters(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     return [{"params": p, "weight_decay": decay, "lr_factor": factor} for (factor, decay), p in groups.items()]
 
 
-def build_loss(recipe: Recipe, dataset: SegmentationDataset, device: torch.device) -> Loss:
+def build_loss(recipe: Recipe, dataset: SegmentationDataset, device: torch.device, grid: Grid) -> Loss:
     """Builds the recipe's loss, (logits, labels) -> scalar; class weights come from the data set's pixels.
 
-    In one of several processes it is this process's share of the loss over the global batch. With downsample_labels it
-    compares at the head's stride.
+    In one of several processes it is this process's share of the loss over the global batch. A loss that upsamples by
+    itself, and with downsample_labels every loss, takes logits at the head's stride, which lie on `grid`.
     """
     void = dataset.ignore_index
     weights = None
@@ -91,7 +91,9 @@ def build_loss(recipe: Recipe, dataset: SegmentationDataset, device: torch.devic
     smoothing = {"smoothing": recipe.label_smoothing, "class_weights": weights, "ignore_index": void}
     known: dict[str, Loss] = {
         "cross_entropy": partial(losses.cross_entropy, smoothed=recipe.smoothed, **smoothing),
-        "upsampled_cross_entropy": partial(losses.upsampled_cross_entropy, smoothed=recipe.smoothed, **smoothing),
+        "upsampled_cross_entropy": partial(
+            losses.upsampled_cross_entropy, grid=grid, smoothed=recipe.smoothed, **smoothing
+        ),
         "focal": partial(losses.focal, gamma=recipe.focal_gamma, class_weights=weights, ignore_index=void),
         "dice": partial(losses.dice, ignore_index=void),
         "combined": partial(losses.combined, alpha=recipe.alpha, **smoothing),
@@ -105,18 +107,14 @@ def build_loss(recipe: Recipe, dataset: SegmentationDataset, device: torch.devic
             weighted = weights if recipe.loss != "focal" else None
             divisor = partial(valid_total, ignore_index=void, class_weights=weighted)
         loss = share_loss(loss, divisor)
-    return compare_at_logits_size(loss) if recipe.downsample_labels else loss
+    return compare_on_grid(loss, grid) if recipe.downsample_labels else loss
 
 
-def compare_at_logits_size(loss: Loss) -> Loss:
-    """Makes a loss that takes logits (B, K, h, w) with labels (B, H, W) of any size.
-
-    Each logit gets the label of the pixel in which its centre lies, at (i + 0.5) * H / h from the top, which is where
-    an upsampling with align_corners=False puts it.
-    """
+def compare_on_grid(loss: Loss, grid: Grid) -> Loss:
+    """Makes a loss that takes logits (B, K, h, w) with labels (B, H, W): each logit gets its own pixel's label."""
 
     def compare(logits: Tensor, labels: Tensor) -> Tensor:
-        return loss(logits, F.interpolate(labels[:, None], logits.shape[-2:], mode="nearest-exact")[:, 0])  # (B, h, w)
+        return loss(logits, grid.pick(labels, logits.shape[-2:]))  # (B, h, w)
 
     return compare
 

@@ -110,7 +110,7 @@ class Trainer:
         self.model.to(self.device, memory_format=torch.channels_last)
         self.model = distributed.synchronise_batch_norm(self.model, self.device)
         self.optimizer = optim.build_optimizer(self.model, recipe)
-        self.loss = optim.build_loss(recipe, self.train_set, self.device)
+        self.loss = optim.build_loss(recipe, self.train_set, self.device, self.model.logits_grid)
         self.autocast_dtype = _autocast_dtype(self.device) if recipe.mixed_precision else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast_dtype == torch.float16)
         if stored is not None:

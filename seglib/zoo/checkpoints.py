@@ -216,7 +216,7 @@ TORCHVISION_V3 = Layout(
     names=_name_aspp("classifier.0.")
     | _name_convolution("classifier.1.", "classifier.2.", "post_aspp.")
     | {"classifier.4.": "classifier."},
-    variant=HeadVariant(aspp_dropout=0.5, post_aspp="full"),
+    variant=HeadVariant(aspp_dropout=0.5, post_aspp="full", resize="centred"),
     output_stride=8,
     atrous_rates=FIXED_RATES,
     dropped=("aux_classifier.",),
@@ -231,7 +231,7 @@ def _describe_smp_v3(aspp: str, post_conv: str, post_norm: str, separable: bool 
         names={"encoder.": "backbone.", "segmentation_head.0.": "classifier."}
         | _name_aspp(aspp, separable)
         | _name_convolution(post_conv, post_norm, "post_aspp."),
-        variant=HeadVariant(aspp_dropout=0.5, separable=kind, post_aspp="full", align_corners=True),
+        variant=HeadVariant(aspp_dropout=0.5, separable=kind, post_aspp="full", resize="stretched"),
         output_stride=8,
         atrous_rates=FIXED_RATES,
         dilate_first_unit=True,
@@ -247,7 +247,7 @@ SMP_V3_PLUS = Layout(
     | _name_convolution("decoder.aspp.1.", "decoder.aspp.2.", "post_aspp.", separable=True)
     | _name_convolution("decoder.block2.0.", "decoder.block2.1.", "decoder.0.", separable=True),
     variant=HeadVariant(
-        aspp_dropout=0.5, separable="plain", post_aspp="separable", decoder_depth=1, align_corners=True
+        aspp_dropout=0.5, separable="plain", post_aspp="separable", decoder_depth=1, resize="stretched"
     ),
     atrous_rates=FIXED_RATES,
     dilate_first_unit=True,
@@ -265,8 +265,8 @@ def _describe_vainf(plus: bool, separable: bool) -> Layout:
     names = {f"{low if unit < 4 else high}.{unit}.": f"backbone.features.{unit}." for unit in range(18)}
     names |= _name_aspp(aspp, separable, pair) | _name_convolution(f"{conv}{pair}", norm, ours, separable)
     names |= {"classifier.project.": "low_projection.", last: "classifier."}
-    v3_plus = HeadVariant(separable=kind, decoder_depth=1, decoder_order="low_first")
-    v3 = HeadVariant(separable=kind, post_aspp="separable" if separable else "full")
+    v3_plus = HeadVariant(separable=kind, decoder_depth=1, decoder_order="low_first", resize="centred")
+    v3 = HeadVariant(separable=kind, post_aspp="separable" if separable else "full", resize="centred")
     return Layout(
         model=DeepLabV3Plus if plus else DeepLabV3,
         marker=f"{aspp}convs.1.0.{'body.0.' if separable else ''}weight",
@@ -302,7 +302,7 @@ JFZHANG95_V3_PLUS = Layout(
     | _name_convolution("decoder.last_conv.0.", "decoder.last_conv.1.", "decoder.0.")
     | _name_convolution("decoder.last_conv.4.", "decoder.last_conv.5.", "decoder.1.")
     | {"decoder.last_conv.8.": "classifier."},
-    variant=HeadVariant(aspp_dropout=0.5, decoder_dropout=(0.5, 0.1), align_corners=True),
+    variant=HeadVariant(aspp_dropout=0.5, decoder_dropout=(0.5, 0.1), resize="stretched"),
     atrous_rates=DOUBLED_RATES,
     multi_grid=(1, 2, 4),
     dilate_first_unit=True,
@@ -315,7 +315,7 @@ TF_MOBILENET = Layout(
     marker="concat_projection.weight",
     names={"features.": "backbone.features.", "logits.": "classifier."}
     | {"aspp0.": "aspp.point.0.", "image_pooling.": "aspp.pool.0.", "concat_projection.": "aspp.project.0."},
-    variant=HeadVariant(aspp_order="pool_first", align_corners=True),
+    variant=HeadVariant(aspp_order="pool_first", resize="stretched"),
     atrous_rates={8: (), 16: (), 32: ()},
     mobilenet=MobileNetV2,
     folded=("aspp.point", "aspp.pool", "aspp.project"),

@@ -1,0 +1,128 @@
+"""A map's values lie where strided convolutions left them, at every image size and in every part of the package."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from seglib.geometry import RULES, Grid
+from seglib.models import DeepLabV3, DeepLabV3Plus, HeadVariant, ResNet
+from seglib.models.backbones import build_backbone
+from seglib.predict import Scoring, predict
+from tests.networks import NETWORKS, randomise_norms
+
+# Networks of first-pixel maps beside those of tests.networks: how they are built, and the stride of their logits.
+MORE = {
+    "stride in the first units, stem of 3x3": (
+        lambda: DeepLabV3(3, ResNet(18, 8, width=4, stride_unit="first", stem="3x3"), channels=4), 8
+    ),
+    "deep cascade": (lambda: DeepLabV3(3, ResNet(18, 128, width=4, cascade_blocks=2)), 128),
+    "two decoders": (
+        lambda: DeepLabV3Plus(3, ResNet(18, width=4), channels=4, variant=HeadVariant(decoder_conv3=True)), 4
+    ),
+}  # fmt: skip
+FIRST_PIXEL = {name: made for name, made in {**NETWORKS, **MORE}.items() if "vgg" not in name and name != "unet"}
+
+
+@pytest.mark.parametrize("size", [(97, 97), (112, 113), (120, 160), (375, 500)], ids=str)
+@pytest.mark.parametrize("name", FIRST_PIXEL)
+@torch.no_grad()
+def test_every_stride_th_pixel_is_a_value_of_the_map(name: str, size: tuple[int, int]) -> None:
+    build, stride = FIRST_PIXEL[name]
+    model = randomise_norms(build()).eval()
+    for score in getattr(model, "scores", ()):  # an FCN's start at zero
+        nn.init.normal_(score.weight)
+    images = torch.randn(1, 3, *size)
+    logits, full = model(images, upsample=False), model(images)
+    assert full.shape[2:] == size and model.logits_grid == Grid(stride) and logits.std() > 0
+    torch.testing.assert_close(full[..., ::stride, ::stride], logits, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("stride", [2, 4, 16])
+@pytest.mark.parametrize("side", [97, 112, 113, 120, 1])
+def test_a_ramp_comes_back_up_to_the_last_value(side: int, stride: int) -> None:
+    ramp = torch.arange(0.0, side, stride)[None, None, None, :]
+    found = Grid(stride).resize(ramp, (1, side))[0, 0, 0]
+    torch.testing.assert_close(found, torch.arange(float(side)).clamp(max=(side - 1) // stride * stride))
+
+
+@pytest.mark.parametrize("size", [(97, 113), (112, 96), (120, 375)], ids=str)
+def test_rules_by_sizes_are_torchs_and_agree_with_the_others_where_they_can(size: tuple[int, int]) -> None:
+    x = torch.randn(2, 3, *(-(-side // 16) for side in size))
+    by = {rule: Grid(16, rule).resize(x, size) for rule in RULES}
+    torch.testing.assert_close(by["centred"], F.interpolate(x, size, mode="bilinear", align_corners=False))
+    torch.testing.assert_close(by["stretched"], F.interpolate(x, size, mode="bilinear", align_corners=True))
+    assert torch.allclose(by["first_pixel"], by["stretched"], atol=1e-5) == all(side % 16 == 1 for side in size)
+    assert torch.allclose(by["cell_centre"], by["centred"], atol=1e-5) == all(side % 16 == 0 for side in size)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("size", [(33, 49), (40, 56), (32, 16)], ids=str)
+def test_resize_is_interpolation_between_places(rule: str, size: tuple[int, int]) -> None:
+    """An independent reference: every pixel from its four values, by the definition of bilinear interpolation."""
+    grid = Grid(8, rule)
+    x = torch.randn(1, 1, *(-(-side // 8) for side in size), dtype=torch.float64)
+    places = [grid.places(torch.arange(side, dtype=torch.float64), n, side) for side, n in zip(size, x.shape[2:])]
+    weights = [(1 - (at[:, None] - torch.arange(n)).abs()).clamp(min=0) for at, n in zip(places, x.shape[2:])]
+    torch.testing.assert_close(grid.resize(x, size)[0, 0], weights[0] @ x[0, 0] @ weights[1].T)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_label_is_picked_where_the_value_lies(rule: str) -> None:
+    labels = torch.arange(40 * 41).reshape(1, 40, 41)
+    grid, size = Grid(8, rule), (5, 6)
+    for axis, (side, n) in enumerate(((40, 5), (41, 6))):
+        picked = grid.pick(labels, size)[0]
+        pixels = (picked // 41)[:, 0] if axis == 0 else (picked % 41)[0]
+        places = grid.places(torch.arange(side, dtype=torch.float64), n, side)
+        nearest = (places[pixels] - torch.arange(n)).abs()
+        assert (nearest <= (places[:, None] - torch.arange(n)).abs().min(dim=0).values + 1e-9).all()
+
+
+def pass_the_middle_tap_on(model: nn.Module) -> None:
+    """Makes every convolution a mean over channels of its middle tap, and every norm nothing."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.zeros_(module.weight)
+            height, width = module.kernel_size
+            module.weight.data[:, :, height // 2, width // 2] = 1 / module.weight.shape[1]
+        elif isinstance(module, nn.BatchNorm2d):
+            module.eps = 0.0
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2", "xception41"])
+@torch.no_grad()
+def test_a_bright_column_comes_back_in_its_place(name: str) -> None:
+    """On sides of 16 k + 1 a network of middle taps also answers a mirrored image with the mirrored map."""
+    model = DeepLabV3(1, build_backbone(name), aspp=False).eval()
+    pass_the_middle_tap_on(model)
+    for side in (129, 120, 128):
+        images = torch.zeros(1, 3, side, side)
+        images[..., 48] = 1.0
+        profile = model(images)[0, 0, 64]
+        expected = (1 - (torch.arange(side) - 48).abs() / 16).clamp(min=0)
+        torch.testing.assert_close(profile / profile.max(), expected, rtol=0, atol=1e-5)
+        if side == 129:
+            torch.testing.assert_close(model(images.flip(-1)).flip(-1), model(images))
+
+
+@torch.no_grad()
+def test_scoring_continues_images_to_the_next_value() -> None:
+    model = DeepLabV3(3, ResNet(18, 16, width=4), atrous_rates=(2,), channels=4).eval()
+    randomise_norms(model)
+    images = torch.randint(0, 256, (1, 3, 40, 50), dtype=torch.uint8)
+    wider = F.pad(images.float(), (0, 15, 0, 9), mode="replicate").to(torch.uint8)
+    whole = predict(model, wider, scoring=Scoring(continued=False))
+    torch.testing.assert_close(predict(model, images), whole[..., :40, :50])
+    assert not torch.allclose(predict(model, images, scoring=Scoring(continued=False)), whole[..., :40, :50], atol=1e-3)
+    windows = Scoring(window=(40, 50))
+    torch.testing.assert_close(predict(model, images, scoring=windows), whole[..., :40, :50])
+    model.variant = HeadVariant(resize="centred")  # a peer's: scored as the peer does
+    torch.testing.assert_close(predict(model, images), predict(model, images, scoring=Scoring(continued=False)))
+
+
+def test_a_map_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"a map of \(3, 3\) at strides \(16, 16\); an image of \(49, 50\)"):
+        Grid(16).resize(torch.zeros(1, 1, 3, 3), (49, 50))
+    with pytest.raises(ValueError, match="rule = 'corner'; expected one of"):
+        Grid(16, "corner")
