@@ -62,8 +62,10 @@ def test_resize_is_interpolation_between_places(rule: str, size: tuple[int, int]
     """An independent reference: every pixel from its four values, by the definition of bilinear interpolation."""
     grid = Grid(8, rule)
     x = torch.randn(1, 1, *(-(-side // 8) for side in size), dtype=torch.float64)
-    places = [grid.places(torch.arange(side, dtype=torch.float64), n, side) for side, n in zip(size, x.shape[2:])]
-    weights = [(1 - (at[:, None] - torch.arange(n)).abs()).clamp(min=0) for at, n in zip(places, x.shape[2:])]
+    weights = []
+    for side, n in zip(size, x.shape[2:], strict=True):
+        places = grid.places(torch.arange(side, dtype=torch.float64), n, side)
+        weights.append((1 - (places[:, None] - torch.arange(n)).abs()).clamp(min=0))  # (side, n)
     torch.testing.assert_close(grid.resize(x, size)[0, 0], weights[0] @ x[0, 0] @ weights[1].T)
 
 
@@ -122,7 +124,7 @@ def test_scoring_continues_images_to_the_next_value() -> None:
 
 
 def test_a_map_of_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"a map of \(3, 3\) at strides \(16, 16\); an image of \(49, 50\)"):
+    with pytest.raises(ValueError, match=r"a map of \(3, 3\) at strides \(16, 16\) fits no image of \(49, 50\)"):
         Grid(16).resize(torch.zeros(1, 1, 3, 3), (49, 50))
     with pytest.raises(ValueError, match="rule = 'corner'; expected one of"):
         Grid(16, "corner")
