@@ -37,7 +37,7 @@ PAINTED = ("toy_voc", "toy_mini")
 # The papers' own network (v3+ Table 3 counts its Mult-Adds); public weights ask for another stem and other strides.
 PAPERS_NETWORK = {"stem": "3x3", "stride_unit": "last"}
 TWICE = "twice the steps"
-# The fields of a recipe that decide these.
+# The settings on which a `Geometry` depends.
 SHAPING = (
     "crop_size", "backbone", "stem", "stem_stride", "stride_unit", "multi_grid", "pre_activation", "cascade_blocks",
     "aspp", "output_stride", "atrous_rates", "image_pooling",
@@ -96,8 +96,8 @@ def check_gates(study: Gated) -> pd.DataFrame:
     for row, recipe in _papers_rows(study.title).items():
         if row in study.rows:
             ours, theirs = measure_geometry(study.rows[row]), measure_geometry(recipe.replace(**PAPERS_NETWORK))
-            lines += [_check_field(row, ours, theirs), _check_taps(row, ours, theirs)]
-    if lines:
+            lines += [_check_field(row, ours, theirs), check_taps(row, ours, theirs)]
+    if lines and study.base in study.published:
         lines += [_check_headroom(study)] if study.rows[study.base].data in PAINTED else []
         lines.append(_check_steps(study))
     return pd.DataFrame(lines, columns=Line._fields)
@@ -118,8 +118,8 @@ def twice_the_steps(study: Gated) -> Gated:
 
 
 def measure_geometry(recipe: Recipe) -> Geometry:
-    """Reads fields and taps from the modules of a recipe's network, which is built without weights and memory."""
-    # A decoder changes none of it.
+    """Reads field, context and taps from the modules of a recipe's network, which is built without weights."""
+    # A decoder changes none of them.
     return _measure(Recipe(model="deeplabv3", **{name: getattr(recipe, name) for name in SHAPING}))
 
 
@@ -132,8 +132,9 @@ def _measure(recipe: Recipe) -> Geometry:
     pooled = aspp is not None and aspp.pool is not None
     context = recipe.crop_size if pooled else min(seen, recipe.crop_size)
     units = UNITS[RESNETS[recipe.backbone]][1][-1] if recipe.backbone in RESNETS else 1
-    plain = recipe.replace(multi_grid=(1,) * units, atrous_rates=None, image_pooling=True)
-    return Geometry(_measure_field(plain.replace(crop_size=1)) / recipe.crop_size, context, tuple(taps))
+    # One recipe for all crops and heads, so that it is measured once.
+    plain = recipe.replace(multi_grid=(1,) * units, atrous_rates=None, image_pooling=True, crop_size=1)
+    return Geometry(_measure_field(plain) / recipe.crop_size, context, tuple(taps))
 
 
 @cache
@@ -184,11 +185,28 @@ def side_tap_share(side: int, rate: int, stride: int = 1) -> float:
     return sum((centre >= rate) + (centre + rate < side) for centre in centres) / (2 * len(centres))
 
 
-def pair_confusion(result: Mapping[str, Any], pair: tuple[str, str]) -> float:
-    """Of the pixels of two classes that are called one of the two, the share that is called the other one."""
+def check_taps(row: str, ours: Geometry, theirs: Geometry) -> Line:
+    """Compares side taps unit by unit; the line tells of the unit that differs most, first of those that fail."""
+    limit = f"{TAPS[0]} to {TAPS[1]} times, or within {TAPS_APART}"
+    papers = {taps.place: taps for taps in theirs.taps}  # one per unit: its blocks are bottlenecks
+    pairs = [(taps, papers[taps.place]) for taps in ours.taps if taps.place in papers]
+    if not pairs:
+        return Line(row, "side taps", limit=limit, reason="no convolution that the paper's network has too")
+    own, other = max(
+        pairs, key=lambda pair: (not _meet_alike(*pair), abs(pair[0].share - pair[1].share), -pair[1].share)
+    )
+    reason = (
+        f"side taps of {own.place} (rate {own.rate}) meet the map at {own.share:.0%} of the positions, "
+        f"in the paper (rate {other.rate}) at {other.share:.0%}"
+    )
+    return Line(row, "side taps", own.share, other.share, limit, _word(_meet_alike(own, other)), reason)
+
+
+def pair_confusion(result: Mapping[str, Any], pair: tuple[str, str]) -> float | None:
+    """Of the pixels of two classes that are called one of the two, the share that is called the other; None of none."""
     indices = [result["classes"].index(name) for name in pair]
     counts = np.array(result["confusion"])[np.ix_(indices, indices)]
-    return float(1 - np.trace(counts) / counts.sum()) if counts.sum() else math.nan
+    return float(1 - np.trace(counts) / counts.sum()) if counts.sum() else None
 
 
 def _papers_rows(title: str) -> dict[str, Recipe]:
@@ -204,22 +222,6 @@ def _check_field(row: str, ours: Geometry, theirs: Geometry) -> Line:
     reason = f"the backbone sees {ours.field:.1f} crops, the paper's {theirs.field:.1f}"
     passed = ours.field <= LARGEST_FIELD * theirs.field
     return Line(row, "field", ours.field, theirs.field, f"at most {LARGEST_FIELD} times", _word(passed), reason)
-
-
-def _check_taps(row: str, ours: Geometry, theirs: Geometry) -> Line:
-    limit = f"{TAPS[0]} to {TAPS[1]} times, or within {TAPS_APART}"
-    papers = {taps.place: taps for taps in theirs.taps}  # one per unit: its blocks are bottlenecks
-    pairs = [(taps, papers[taps.place]) for taps in ours.taps if taps.place in papers]
-    if not pairs:
-        return Line(row, "side taps", limit=limit, reason="no convolution that the paper's network has too")
-    own, other = max(
-        pairs, key=lambda pair: (not _meet_alike(*pair), abs(pair[0].share - pair[1].share), -pair[1].share)
-    )
-    reason = (
-        f"side taps of {own.place} (rate {own.rate}) meet the map at {own.share:.0%} of the positions, "
-        f"in the paper (rate {other.rate}) at {other.share:.0%}"
-    )
-    return Line(row, "side taps", own.share, other.share, limit, _word(_meet_alike(own, other)), reason)
 
 
 def _meet_alike(ours: Taps, theirs: Taps) -> bool:
