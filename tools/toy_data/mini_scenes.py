@@ -47,7 +47,8 @@ def mini_scene(rng: np.random.Generator, kind: str | None = None, size: tuple[in
         large._backdrop(canvas, rng, night)
     else:
         _fog(canvas, rng, night)
-    _ground(canvas, rng, kind, top, night)
+    # From a generator of its own: the rest of the picture comes out the same on every ground.
+    _ground(canvas, np.random.default_rng(int(rng.random() * 2**32)), kind, top, night)
     _scenery(canvas, rng, top, night)
     for _ in range(1 + int(uniform(rng, 0, 2.99))):
         x = uniform(rng, 0.1, 0.9) * canvas.width
