@@ -14,8 +14,8 @@ from seglib.data.images import read_rgb
 from tools.toy_data import (
     generate_toy_cityscapes,
     generate_toy_mini,
-    mini_scene,
     generate_toy_voc,
+    mini_scene,
     street_scene,
     toy_cityscapes_scene,
     toy_mini_scene,
