@@ -52,8 +52,8 @@ def main(recipe: str = "toy_mini_pretraining", target: str = "data/checkpoints/t
         Trainer(chosen, run_dir, data_root=Path(folder)).fit()
     keep_backbone(run_dir / "checkpoint.pt", PROJECT / target)
     result = load_result(run_dir / "result.json")
-    found = {name: iou for name, iou in result["scores"]["iou"].items() if iou is not None}
-    print("IoU:", {name: round(iou, 3) for name, iou in found.items()})
+    found = zip(result["classes"], result["scores"]["iou"], strict=True)
+    print("IoU:", {name: round(iou, 3) for name, iou in found if name not in MERGED})
     print(f"{PROJECT / target}: {(PROJECT / target).stat().st_size / 1e6:.2f} MB, {result['train_seconds']:.0f} s")
 
 
