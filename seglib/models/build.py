@@ -101,10 +101,12 @@ def _read_weights(recipe: Recipe, weights_root: Path | None) -> tuple[Mapping[st
 
 
 def _find_weights(name: str, weights_root: Path | None) -> Path:
-    for path in (BUNDLED / name, (weights_root or data_folder() / "weights") / name):
-        if path.exists():
-            return path
-    raise FileNotFoundError(f"{path}: no such weights; weights = 'torchvision' downloads public ones")
+    if (BUNDLED / name).exists():
+        return BUNDLED / name
+    path = (weights_root or data_folder() / "weights") / name
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such weights; weights = 'torchvision' downloads public ones")
+    return path
 
 
 def load_imagenet_weights(backbone: Backbone, state_dict: Mapping[str, Tensor], what: str = "ImageNet weights") -> None:
