@@ -35,7 +35,9 @@ class Audit:
 
     output_stride: int  # side of the input over side of the map that ASPP sees
     dilations: Dilations  # the blocks are empty if it is no ResNet
-    align_corners: bool | None  # of its bilinear resizes; None if they differ
+    # Of its bilinear resizes, as torch's functions are called; None if they differ, or if maps are sampled where their
+    # values lie, at pixel / stride: that is align_corners=True at sides of k * stride + 1, and neither elsewhere.
+    align_corners: bool | None
     decoder_inputs: tuple[int, ...]  # channels that a decoder concatenates, in order; () without one
 
 
@@ -58,7 +60,8 @@ def audit(model: nn.Module) -> Audit:
     state = {name: torch.empty_like(value, device="meta") for name, value in model.state_dict().items()}
     with hook, _Recorder() as recorder:
         functional_call(model, state, torch.empty(2, 3, PROBE_SIDE, PROBE_SIDE, device="meta"))
-    corners = set(recorder.align_corners)
+    aligned = isinstance(model, DeepLabV3) and model.variant.resize == "aligned"
+    corners = set() if aligned else set(recorder.align_corners)
     return Audit(
         output_stride=(PROBE_SIDE - 1) // (seen[0] - 1),
         dilations=Dilations(block3, block4, tuple(rates[name] for name in aspp)),
