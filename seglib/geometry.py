@@ -79,9 +79,7 @@ class Grid:
         if self.rule in ("centred", "stretched"):
             return F.interpolate(x, size=size, mode="bilinear", align_corners=self.rule == "stretched")
         if any(-(-side // stride) != found for side, stride, found in zip(size, strides, x.shape[2:], strict=True)):
-            raise ValueError(
-                f"a map of {(*x.shape[2:],)} at strides {strides}; an image of {(*size,)} has another size"
-            )
+            raise ValueError(f"a map of {(*x.shape[2:],)} at strides {strides} fits no image of {(*size,)}")
         if self.rule == "cell_centre":
             whole = [side * stride for side, stride in zip(x.shape[2:], strides, strict=True)]
             x = F.interpolate(x, size=whole, mode="bilinear", align_corners=False)

@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from seglib.course import figures
-from seglib.course.fields import Field
 from seglib.course.figures import (
     ablation_architecture,
     ablation_batch_size,
@@ -38,6 +37,7 @@ from seglib.data import VOID
 from seglib.losses import cross_entropy, focal
 from seglib.metrics import ConfusionMatrix
 from seglib.models import ResNet
+from seglib.models.fields import Field
 
 CLASSES = ("sky", "road", "tree", "car", "person")
 PALETTE = np.zeros((256, 3), np.uint8)

@@ -232,10 +232,10 @@ class ResNet(Backbone):
             unit = PRE_ACTIVATION[unit]
         for block, count in enumerate(counts, start=1):
             strides = [1] * count
-            if stride_unit == "last" and block < len(counts):
-                strides[-1] = 2
-            elif stride_unit == "first" and block > 1:
+            if stride_unit == "first" and 1 < block <= 4:
                 strides[0] = 2
+            if (stride_unit == "last" or block >= 4) and block < len(counts):
+                strides[-1] = 2  # no public weights have the blocks of a cascade: they stride as the paper's
             block_width = width * 2 ** (min(block, 4) - 1)
             inputs = [channels] + [block_width * unit.expansion] * (count - 1)
             units = [unit(n, block_width, stride) for n, stride in zip(inputs, strides, strict=True)]

@@ -25,7 +25,7 @@ from seglib.recipe import Recipe
 from seglib.studies.papers import load_papers, published
 
 STUDIES = Path(__file__).parent
-ScaleName = Literal["smoke", "toy", "photographs", "gpu", "paper"]
+ScaleName = Literal["smoke", "toy", "mini", "photographs", "gpu", "paper"]
 Changes = dict[str, Any]  # fields of a recipe, and "recipe"
 
 
@@ -47,6 +47,7 @@ class Row(msgspec.Struct):
     only: tuple[ScaleName, ...] | None = None
     smoke: Changes | None = None
     toy: Changes | None = None
+    mini: Changes | None = None
     photographs: Changes | None = None
     gpu: Changes | None = None
     paper: Changes | None = None

@@ -21,10 +21,12 @@ from seglib.recipe import Recipe
 
 PACKAGE = Path(__file__).parents[1]
 # The code that decides on a result. A recipe is not in it, because it is stored with the result.
-MEASURING = ("models", "data", "losses", "metrics", "train", "predict.py")
+MEASURING = ("geometry.py", "models", "data", "losses", "metrics", "train", "predict.py")
 NOT_MEASURING = {
     f"{name}.py"
-    for name in ("data/cache", "data/download", "data/convert_camvid", "metrics/cityscapes", "train/results")
+    for name in (
+        "models/fields", "data/cache", "data/download", "data/convert_camvid", "metrics/cityscapes", "train/results",
+    )
 }  # fmt: skip
 
 

@@ -9,9 +9,9 @@ from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from seglib.course.fields import Field
 from seglib.course.figures.style import GREY, INK, PALE, VERMILION, halo, legend_columns, styled
 from seglib.data import VOID
+from seglib.models.fields import Field
 
 FIGURE_WIDTH, PANEL_WIDTH, TITLE_HEIGHT = 11, 3.6, 0.4  # inches
 LEGEND_ROW_HEIGHT = 0.2  # inches
