@@ -17,7 +17,7 @@ from seglib.models.deeplab import DeepLabV3
 from seglib.models.layers import conv3x3_dilations, set_atrous
 
 IN_ASPP = re.compile(r"(^|\.)(convs|aspp\.atrous)\.\d+\.")
-PROBE_SIDE = 129  # a multiple of every stride and one more, as the papers' crops
+PROBE_SIDE = 128  # segmentation_models.pytorch takes multiples of the output stride only
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def audit(model: nn.Module) -> Audit:
     aligned = isinstance(model, DeepLabV3) and model.variant.resize == "aligned"
     corners = set() if aligned else set(recorder.align_corners)
     return Audit(
-        output_stride=(PROBE_SIDE - 1) // (seen[0] - 1),
+        output_stride=PROBE_SIDE // seen[0],
         dilations=Dilations(block3, block4, tuple(rates[name] for name in aspp)),
         align_corners=corners.pop() if len(corners) == 1 else None,
         decoder_inputs=next((channels for channels in recorder.concatenated if len(channels) == 2), ()),
