@@ -80,7 +80,8 @@ def test_every_peer_resizes_as_its_project_does(source: str) -> None:
         elif source == "jfzhang95":
             expected = jfzhang95(weights, x, 3, 16, "mobilenet")
         else:
-            theirs = randomised(torchvision.models.segmentation.deeplabv3_resnet50(None, None, num_classes=3))
+            build = torchvision.models.segmentation.deeplabv3_resnet50
+            theirs = randomised(build(weights=None, weights_backbone=None, num_classes=3))
             weights, expected = theirs.state_dict(), theirs(x)["out"]
         assert_same_logits(load_checkpoint(dict(weights), source, 8 if source == "torchvision" else 16)(x), expected)
 
