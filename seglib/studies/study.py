@@ -135,7 +135,7 @@ class Study:
         if progress:
             print(self.cost(row))
         self.record()
-        return sum(self._run_one(row, seed, progress) for seed in seeds if (row, seed) in self.missing())
+        return sum(self._run_one(row, seed, progress) for seed in seeds if not self._is_present(self.result(row, seed)))
 
     def _run_one(self, row: str, seed: int, progress: bool) -> bool:
         recipe = self.recipe(row, seed)
@@ -298,5 +298,4 @@ def count_verdicts(studies: Sequence[Study]) -> pd.DataFrame:
         counted[name] |= {"intervals": sum(has_interval for _, has_interval in words)}
     counts = pd.DataFrame(counted)
     counts["all"] = counts.sum(axis=1)
-    counts.loc["wrong by chance"] = (1 - report.LEVEL) * counts.loc["intervals"]
-    return counts
+    return pd.concat([counts, (1 - report.LEVEL) * counts.loc[["intervals"]].rename({"intervals": "wrong by chance"})])
