@@ -50,13 +50,13 @@ def mini_scene(rng: np.random.Generator, kind: str | None = None, size: tuple[in
     # From a generator of its own: the rest of the picture comes out the same on every ground.
     _ground(canvas, np.random.default_rng(int(rng.random() * 2**32)), kind, top, night)
     _scenery(canvas, rng, top, night)
-    for _ in range(1 + int(uniform(rng, 0, 2.99))):
+    for _ in range(2 + int(uniform(rng, 0, 2.99))):
         x = uniform(rng, 0.1, 0.9) * canvas.width
         if label in (large.KITE, large.FISH):
-            length = uniform(rng, 24, 46)
+            length = uniform(rng, 32, 64)
             things.koi(canvas, rng, label, x, uniform(rng, 0.4 * length, lowest - 0.46 * length), length)
         else:
-            h = uniform(rng, 24, 42)
+            h = uniform(rng, 30, 56)
             things.canvas_triangle(canvas, rng, label, x, uniform(rng, h + 2, lowest - 0.06 * h - 1), h)
     owners = canvas.sample(canvas.owners)
     shift = large._unsteady_hand(rng, canvas.height, canvas.width)
@@ -104,9 +104,9 @@ def _ground(canvas: Canvas, rng: np.random.Generator, kind: str, top: float, nig
 
 def _scenery(canvas: Canvas, rng: np.random.Generator, top: float, night: bool) -> None:
     """Houses, trees, fences and lamps on the ground, on meadows and under water alike: they tell nothing."""
-    for _ in range(int(uniform(rng, 0, 3.99))):
+    for _ in range(1 + int(uniform(rng, 0, 3.99))):
         label = pick(rng, (large.HOUSE, large.TREE, large.FENCE, large.LAMP))
-        x, y, h = uniform(rng, 0, canvas.width), uniform(rng, top + 2, canvas.height - 1), uniform(rng, 18, 44)
+        x, y, h = uniform(rng, 0, canvas.width), uniform(rng, top + 2, canvas.height - 1), uniform(rng, 24, 60)
         if label == large.FENCE:
             things.fence(canvas, rng, label, x, y, 0.5 * h, uniform(rng, 1.2, 3) * h)
         elif label == large.TREE:
