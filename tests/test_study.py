@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import platform
 import tomllib
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from seglib.studies.listing import list_studies, plan_runs, read_times
 from seglib.studies.results import RESULTS, find_changed_code, store_result, stored_results
 from seglib.studies.run import run_study
 from seglib.studies.study import Study, count_verdicts
-from seglib.train.results import code_hashes, load_result, seal
+from seglib.train.results import code_hashes, device_name, load_result, seal
 from seglib.train.trainer import Trainer
 
 
@@ -273,6 +274,15 @@ def test_another_machine_is_named(study: Study) -> None:
     more = {"plain": {"device": "CPU A, 1 threads"}, "no decoder": {"device": "CPU B, 1 threads"}}
     store(study, more, plain=[0.5, 0.6], no_decoder=[0.4, 0.5])
     assert study.table().remarks.tolist() == ["", "on CPU B, 1 threads, the base row on CPU A, 1 threads"]
+
+
+def test_the_processor_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = "processor\t: 0\nmodel name\t: AMD EPYC 7B13 \nmodel name\t: second\n"
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: known)
+    threads = torch.get_num_threads()
+    assert device_name(torch.device("cpu")) == f"CPU AMD EPYC 7B13, {threads} threads"
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "")
+    assert device_name(torch.device("cpu")).startswith(f"CPU {platform.processor() or platform.machine()}, ")
 
 
 def test_a_row_that_cannot_show_anything(study: Study) -> None:
