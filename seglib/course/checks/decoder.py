@@ -84,7 +84,7 @@ def fuse(answer: Callable[[Tensor, Tensor, nn.Module], Tensor]) -> None:
         except RuntimeError as error:
             if "Sizes of tensors must match" not in str(error):
                 raise
-            hint = "there is no factor of 4 between the sizes (a side of 97 gives 7 and 25); take the size of `low`."
+            hint = "the sizes have no factor of 4 between them (a side of 97 gives 7 and 25); take the size of `low`."
             raise Mistake(f"Maps of {(*sides,)} and {(*size,)} cannot be joined: {error}", hint) from None
         bilinear, reduced = Grid(4).resize(aspp, size), reduce(low)
         centred = F.interpolate(aspp, size, mode="bilinear", align_corners=False)
