@@ -15,6 +15,7 @@ from tools.toy_data.voc_scenes import SCENES, VOCScene, voc_scene
 
 # Each part has its own numbering, so that a larger set begins with the pictures of the smaller one.
 VOC_PARTS = {"train": (0, "2007"), "extra": (1, "2008"), "val": (2, "2009")}
+QUALITY = {VOCScene: 85, MiniScene: 75}  # of a JPEG
 CITIES = {"train": ("aldermoor", "fennwick", "tollhaven"), "val": ("brackenau",)}
 
 
@@ -109,7 +110,7 @@ def generate_toy_cityscapes(
 
 
 def _write_voc(base: Path, name: str, scene: VOCScene | MiniScene, part: str) -> None:
-    Image.fromarray(scene.image).save(base / "JPEGImages" / f"{name}.jpg", quality=85)
+    Image.fromarray(scene.image).save(base / "JPEGImages" / f"{name}.jpg", quality=QUALITY[type(scene)])
     if part != "extra":
         _save_indexed(scene.label, base / "SegmentationClass" / f"{name}.png")
     _save_indexed(scene.label_sbd if part == "extra" else scene.label, base / "SegmentationClassAug" / f"{name}.png")
