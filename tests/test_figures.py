@@ -316,6 +316,9 @@ def test_effects_are_drawn_in_points() -> None:
     assert [text.get_text() for text in ax.texts] == list(EFFECTS.effect)
     assert [text.get_color() for text in ax.texts[:3]] == [GREEN, VERMILION, INK]
     assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first row is on top"
+    assert legend_names(figures.effects_figure(EFFECTS[3:])) == ["the paper's"], "no entry without a mark"
+    (ax,) = figures.effects_figure(EFFECTS.assign(**{"paper difference": NAN})).axes
+    assert ax.lines[3].get_ydata() == [0], "ours stands in the row's middle where the paper has no such study"
 
 
 def test_no_name_lies_on_another_or_on_a_mark() -> None:
