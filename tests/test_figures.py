@@ -292,6 +292,17 @@ def test_wipe_shows_before_on_the_left_and_errors_in_the_band() -> None:
     assert f"{inner / (inner + outer):.1%} without decoder, 0.0% with it" in figure.get_suptitle()
 
 
+def test_no_name_leaves_its_panel() -> None:
+    label = np.zeros((60, 90), np.uint8)
+    label[:, :8], label[:, 82:] = 3, 4
+    figure = figures.show_samples([np.zeros((60, 90, 3), np.uint8)], [label], **LOOK)
+    FigureCanvasAgg(figure).draw()
+    ax = figure.axes[1]
+    assert len(ax.texts) == 3
+    for box in (text.get_window_extent() for text in ax.texts):
+        assert ax.bbox.x0 <= box.x0 and box.x1 <= ax.bbox.x1
+
+
 # --- charts ----------------------------------------------------------------------------------------------------------
 
 

@@ -112,8 +112,10 @@ def name_columns(ax: Axes, names: Sequence[str]) -> None:
 
 
 def legend_columns(names: Collection[str], width: float) -> int:
-    """The number of entries of a legend that stand side by side in `width` inches: at least one, at most all."""
-    return max(1, min(len(names), int(width / (LEGEND_PATCH_WIDTH + LETTER_WIDTH * max(map(len, names))))))
+    """The number of entries of a legend that stand side by side in `width` inches, in rows as equal as they can be."""
+    most = max(1, int(width / (LEGEND_PATCH_WIDTH + LETTER_WIDTH * max(map(len, names)))))
+    rows = -(-len(names) // most)
+    return -(-len(names) // rows)
 
 
 def write_per_cent(axis: Axis) -> None:
