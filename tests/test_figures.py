@@ -350,6 +350,9 @@ def test_dilations_that_differ_are_framed() -> None:
     framed = [patch for patch in figure.axes[0].patches if not patch.get_fill()]
     assert len(framed) == 2 and [text for text in texts(figure) if text.isdigit()] == list("124124118")
 
+    peer = what_others_build.show_peer("detectron2 DeepLab", 8).axes[0]  # which exists at 16 only, as in the papers
+    assert not peer.patches and "the papers, output stride 16" in [tick.get_text() for tick in peer.get_yticklabels()]
+
 
 # --- what is computed for a figure -----------------------------------------------------------------------------------
 
