@@ -231,7 +231,11 @@ def test_two_processes_train_as_one_does(name: str, ranks: list[dict], alone: di
     expected = alone[name]
     for found in (rank[name] for rank in ranks):
         assert found["iteration"] == expected["iteration"]
-        assert torch.allclose(found["losses"], expected["losses"], rtol=0, atol=1e-5), "the loss is the global one"
+        # Equal to 3e-7 for three steps; then a rounding tips the first ReLU, and the difference grows.
+        assert torch.allclose(found["losses"][:3], expected["losses"][:3], rtol=0, atol=1e-6), (
+            "the loss is the global one"
+        )
+        assert torch.allclose(found["losses"], expected["losses"], rtol=0, atol=1e-4)
         assert found["model"].keys() == expected["model"].keys()
         for key, value in expected["model"].items():
             assert torch.allclose(found["model"][key], value, rtol=1e-5, atol=1e-5), key  # float32; variances reach 6
