@@ -36,7 +36,8 @@ pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="th
 WORLD = 2
 SHARED = SMALL.replace(dropout=0.0, batch_size=4, iterations=5, lr=0.02, crop_size=49)
 RUNS = {
-    "cross-entropy": SHARED,
+    # At a higher rate the fourth step makes a thousandth of a rounding.
+    "cross-entropy": SHARED.replace(lr=0.005),
     "weights": SHARED.replace(class_weights="median", label_smoothing=0.1, lr=0.005),
     "upsampled": SHARED.replace(loss="upsampled_cross_entropy", class_weights="median", lr=0.005),
     "dice": SHARED.replace(loss="dice"),
@@ -231,11 +232,7 @@ def test_two_processes_train_as_one_does(name: str, ranks: list[dict], alone: di
     expected = alone[name]
     for found in (rank[name] for rank in ranks):
         assert found["iteration"] == expected["iteration"]
-        # Equal to 3e-7 for three steps; then a rounding tips the first ReLU, and the difference grows.
-        assert torch.allclose(found["losses"][:3], expected["losses"][:3], rtol=0, atol=1e-6), (
-            "the loss is the global one"
-        )
-        assert torch.allclose(found["losses"], expected["losses"], rtol=0, atol=1e-4)
+        assert torch.allclose(found["losses"], expected["losses"], rtol=0, atol=1e-5), "the loss is the global one"
         assert found["model"].keys() == expected["model"].keys()
         for key, value in expected["model"].items():
             assert torch.allclose(found["model"][key], value, rtol=1e-5, atol=1e-5), key  # float32; variances reach 6
