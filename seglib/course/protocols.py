@@ -38,7 +38,7 @@ def miou_by_protocol(
             matrices[name].update(part[1], predict_image(model, part[0], normalisation))
     scores = {name: matrix.compute().miou for name, matrix in matrices.items()}
     scores[IMAGE_MEAN] = float(np.nanmean(frame_means))  # a frame that is void throughout has no mean
-    return scores | {VOID_COUNTED: with_void.compute().mean_iou_over(range(k))}
+    return scores | {VOID_COUNTED: float(np.nanmean(with_void.compute().iou[:k]))}
 
 
 def halve(image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

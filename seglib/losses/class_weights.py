@@ -20,8 +20,7 @@ def class_weights(pixels: Sequence[int], images_with: Sequence[int] | None = Non
             (Eigen and Fergus 2015).
             "enet": 1 / ln(1.02 + share) (Paszke et al. 2016), which lies in 1.4 to 50.
 
-    Raises:
-        ValueError: if there is no pixel at all, or the rule is unknown.
+    Raises ValueError if there is no pixel at all, or the rule is unknown.
     """
     counts = torch.as_tensor(pixels, dtype=torch.float64)
     if counts.sum() == 0:

@@ -27,11 +27,8 @@ def cross_entropy(
         smoothed: "pytorch": target 1 - s + s/K for the labelled class and s/K for each other, which sum to 1.
             "report": 1 - s and s/K, which sum to 1 - s/K: the rule of a course report on DeepLabv3+.
 
-    Returns:
-        A scalar. A batch that is all void gives 0 with zero gradients, where `F.cross_entropy` by itself gives nan.
-
-    Raises:
-        ValueError: if logits and labels do not have the same batch and spatial size, or the denominator is unknown.
+    Returns a scalar. A batch that is all void gives 0 with zero gradients, where `F.cross_entropy` by itself gives nan.
+    Raises ValueError if logits and labels do not have the same batch and spatial size, or the denominator is unknown.
     """
     if denominator not in ("weights", "pixels"):
         raise ValueError(f"denominator = {denominator!r}; expected 'weights' or 'pixels'")
@@ -103,9 +100,8 @@ def valid_total(labels: Tensor, ignore_index: int, class_weights: Tensor | None 
 def check_sizes(logits: Tensor, labels: Tensor) -> None:
     """Raises ValueError unless logits are (B, K, H, W) and labels (B, H, W)."""
     if logits.shape[0] != labels.shape[0] or logits.shape[-2:] != labels.shape[-2:]:
-        raise ValueError(
-            f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}: expected (B, K, H, W) and (B, H, W)"
-        )
+        found = f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}"
+        raise ValueError(f"{found}: expected (B, K, H, W) and (B, H, W)")
 
 
 def _weight_of(labels: Tensor, ignore_index: int, class_weights: Tensor) -> Tensor:

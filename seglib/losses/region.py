@@ -60,8 +60,7 @@ def region_mutual_information(
         weight: the loss is weight * binary cross-entropy (mean over valid pixels, sum over classes) + (1 - weight) *
             the region term.
 
-    Returns:
-        A scalar, which may be negative. Void pixels are 0 in both maps; images that are all void do not count.
+    Returns a scalar, which may be negative. Void pixels are 0 in both maps; images that are all void do not count.
     """
     check_sizes(logits, labels)
     targets, valid = _one_hot(labels, logits.shape[1], ignore_index)

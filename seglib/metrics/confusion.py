@@ -6,7 +6,7 @@ Names follow FCN (arXiv 1411.4038), section 5: `n_ij` is the number of pixels of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,14 +41,6 @@ class Scores:
     mean_accuracy: float  # the mean of accuracy, "mean accuracy"
     fwiou: float  # sum_i t_i iou_i / sum_i t_i, "frequency weighted IU"
     mean_dice: float  # the mean of dice
-
-    def mean_iou_over(self, classes: Iterable[int]) -> float:
-        """The mean IoU over a subset of the class indices; absent classes are left out, nan if all are absent."""
-        indices = list(classes)
-        for index in indices:
-            if not 0 <= index < len(self.iou):
-                raise IndexError(f"classes: expected indices in 0..{len(self.iou) - 1}, found {index}")
-        return mean_present(self.iou[indices])
 
     def to_dict(self) -> dict[str, Any]:
         """The scores under their own names, as JSON can hold them: lists for arrays, None for nan."""
@@ -151,8 +143,7 @@ def boundary_band(labels: Tensor, width: int, ignore_index: int = 255) -> Tensor
         width: w >= 1 pixels; the void pixels are dilated by a square of side 2w + 1.
         ignore_index: the label of void pixels, which the labels' type can hold.
 
-    Returns:
-        A bool mask (..., H, W), False on the void pixels themselves.
+    Returns a bool mask (..., H, W), False on the void pixels themselves.
     """
     if width < 1:
         raise ValueError(f"width: expected at least 1 pixel, found {width}")

@@ -32,9 +32,8 @@ def pieces_of(planes: Sequence[Plane]) -> Iterator[list[Plane]]:
 def runs_of(planes: Sequence[np.ndarray], shortest: int = 1) -> list[np.ndarray] | None:
     """Cuts flat arrays of one length wherever any of them changes.
 
-    Returns:
-        The values of each array in the runs, then the runs' lengths, all int64; None if the runs have fewer than
-        `shortest` pixels on average.
+    Returns the values of each array in the runs, then the runs' lengths, all int64; None if the runs have fewer than
+    `shortest` pixels on average.
     """
     changes = planes[0][1:] != planes[0][:-1]
     for plane in planes[1:]:
@@ -51,8 +50,7 @@ def count_pairs(labels: Tensor, predictions: Tensor) -> tuple[np.ndarray, ...]:
     Args:
         labels, predictions: integers of one shape, at least one, on one device.
 
-    Returns:
-        Labels, predictions, numbers of pixels: int64 arrays of one length. A pair may be listed several times.
+    Returns labels, predictions, numbers of pixels: int64 arrays of one length. A pair may be listed several times.
     """
     on_cpu = labels.device.type == "cpu"  # on a GPU, pieces would only be waits
     pieces = pieces_of([labels, predictions]) if on_cpu else [[labels.flatten(), predictions.flatten()]]

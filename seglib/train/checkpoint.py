@@ -36,9 +36,7 @@ def previous_path(path: Path) -> Path:
 def load_state(path: Path, recipe: Recipe) -> tuple[dict[str, Any], Path] | None:
     """Reads the newest readable checkpoint of a recipe's run, `path` or its predecessor; None without either.
 
-    Raises:
-        ValueError: if no file can be read (names each), or it is something else's state or that of another recipe
-            (names the fields).
+    Raises ValueError if no file can be read (names each), or it is something else's or another recipe's (names fields).
     """
     problems = []
     for candidate in (path, previous_path(path)):
@@ -71,8 +69,7 @@ def load_run(path: str | Path) -> tuple[nn.Module, Recipe]:
 
     `path` is the run's checkpoint.pt. A run with patience ends with its best weights: they are in best.pt beside it.
 
-    Raises:
-        ValueError: if the file is not a run's checkpoint, or its weights do not fit its recipe.
+    Raises ValueError if the file is not a run's checkpoint, or its weights do not fit its recipe.
     """
     path = Path(path)
     content = read_state_dict(path)

@@ -27,8 +27,7 @@ def join() -> Iterator[None]:
     Tensors on CUDA go through NCCL, one device per process of a machine; those on the CPU through gloo. After an error
     the process ends, and torchrun ends the others.
 
-    Raises:
-        ValueError: if there are more processes on this machine than CUDA devices.
+    Raises ValueError if there are more processes on this machine than CUDA devices.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "RANK" not in os.environ or dist.is_initialized():
         yield

@@ -55,7 +55,10 @@ def collect(
             "flip": recipe.eval_flip,
             "window": recipe.eval_window,
         },
-        "data": {"train": _describe(train_set), "val": _describe(val_set)},
+        "data": {
+            part: {"images": len(names), "list_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest()}
+            for part, names in (("train", train_set.names), ("val", val_set.names))
+        },
     }
 
 
@@ -67,11 +70,6 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
         "device": device_name(device),
         "versions": versions | {"python": platform.python_version()},
     }
-
-
-def _describe(dataset: SegmentationDataset) -> dict[str, Any]:
-    digest = hashlib.sha256("\n".join(dataset.names).encode()).hexdigest()
-    return {"images": len(dataset), "list_sha256": digest}
 
 
 def seal(result: dict[str, Any]) -> dict[str, Any]:
@@ -89,10 +87,9 @@ def load_result(path: str | Path) -> dict[str, Any]:
         lacks = f"lacks {sorted(missing)}" if isinstance(result, dict) else f"found {type(result).__name__}"
         raise ValueError(f"{path}: not a result of a run; expected a JSON object with name, recipe, scores; {lacks}")
     if result.get("digest") != (digest := _digest(result)):
-        raise ValueError(
-            f"{path}: edited after the run wrote it: its content has the hash {digest}, expected "
-            f"{result.get('digest')}. Take the file back from where it came, or delete it and run again."
-        )
+        found = f"its content has the hash {digest}, expected {result.get('digest')}"
+        cure = "Take the file back from where it came, or delete it and run again."
+        raise ValueError(f"{path}: edited after the run wrote it: {found}. {cure}")
     return result
 
 
