@@ -2,7 +2,6 @@
 
 from collections import Counter
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -171,9 +170,3 @@ def test_errors_name_what_there_is(arguments: tuple, row: dict, said: str) -> No
     with pytest.raises(KeyError) as error:
         published(*arguments, **row)
     assert said in str(error.value)
-
-
-def test_a_missing_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seglib.studies.papers.PAPERS_FILE", tmp_path / "none.json")
-    with pytest.raises(FileNotFoundError, match=r"none\.json: no such file"):
-        load_papers.__wrapped__()
