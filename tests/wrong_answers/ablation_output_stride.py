@@ -3,10 +3,13 @@
 from tests.wrong_answers import fill
 from tests.wrong_answers.ablation_batch_size import ROW
 
-RANKS = """
+RANKS = fill(
+    """
 x, y = np.asarray(x), np.asarray(y)
-return float({result})
+below_x, below_y = (x[:, None] > x).sum(1), (y[:, None] > y).sum(1)
+return float(np.corrcoef({ranks})[0, 1])
 """
+)
 COST = "return sum({term} for stride, cost in costs.items())"
 UNDONE = """
 seeds = base.keys() & both.keys() & stride_only.keys()
@@ -24,20 +27,14 @@ return mean(stride_only, base), mean(both, stride_only)
 
 WRONG = {
     "9.1": {
-        "that is the correlation of the values": RANKS.format(result="np.corrcoef(x, y)[0, 1]"),
-        "`argsort` gives the sorted values' places": RANKS.format(
-            result="np.corrcoef(np.argsort(x), np.argsort(y))[0, 1]"
-        ),
+        "that is the correlation of the values": RANKS(ranks="x, y"),
+        "`argsort` gives the sorted values' places": RANKS(ranks="np.argsort(x), np.argsort(y)"),
         "equal values share the mean of their ranks": """
 a, b = (np.argsort(np.argsort(v, kind="stable"), kind="stable") for v in (x, y))
 return float(np.corrcoef(a, b)[0, 1])
 """,
-        "the sign is turned": RANKS.format(
-            result="np.corrcoef((x[:, None] > x).sum(1), -(y[:, None] > y).sum(1))[0, 1]"
-        ),
-        "the rank is the number of": RANKS.format(
-            result="np.corrcoef((x[:, None] > x).sum(1), (y[:, None] > y).sum(1))[0, 1]"
-        ),
+        "the sign is turned": RANKS(ranks="below_x, -below_y"),
+        "the rank is the number of": RANKS(ranks="below_x, below_y"),
         "the formula with squared": """
 a, b = ((v[:, None] > v).sum(1) + (v[:, None] == v).sum(1) / 2 for v in (x, y))
 return float(1 - 6 * ((a - b) ** 2).sum() / (len(x) * (len(x) ** 2 - 1)))
@@ -62,9 +59,7 @@ return float(1 - 6 * ((a - b) ** 2).sum() / (len(x) * (len(x) ** 2 - 1)))
         "first stride_only - base": UNDONE.format(result="stride + batch, stride + batch"),
         "the pair (stride, batch)": UNDONE.format(result="stride + batch"),
         "means of whole rows were compared": PARTS(mean="np.mean([*later.values()]) - np.mean([*earlier.values()])"),
-        "each part has seeds of its own": PARTS(
-            mean="np.mean([later[s] - earlier[s] for s in later.keys() & earlier])"
-        ),
+        "each part has": PARTS(mean="np.mean([later[seed] - earlier[seed] for seed in later.keys() & earlier])"),
     },
     "9.4": {
         "change nothing but eval_output_stride": ROW(row="'mine', batch_size=2"),
