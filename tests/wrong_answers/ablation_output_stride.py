@@ -12,15 +12,14 @@ return float(np.corrcoef({ranks})[0, 1])
 )
 COST = "return sum({term} for stride, cost in costs.items())"
 UNDONE = """
-seeds = base.keys() & both.keys() & stride_only.keys()
-stride = float(np.mean([stride_only[seed] - base[seed] for seed in seeds]))
-batch = float(np.mean([both[seed] - stride_only[seed] for seed in seeds]))
+begin, end, between = (float(np.mean([*row.values()])) for row in (base, both, stride_only))
+stride, batch = between - begin, end - between
 return {result}
 """
 PARTS = fill(
     """
 def mean(later, earlier):
-    return float({mean})
+    return float(np.mean([later[s] - earlier[s] for s in {seeds}]))
 return mean(stride_only, base), mean(both, stride_only)
 """
 )
@@ -58,8 +57,8 @@ return float(1 - 6 * ((a - b) ** 2).sum() / (len(x) * (len(x) ** 2 - 1)))
         "the batch size's part is turned round": UNDONE.format(result="stride, -batch"),
         "first stride_only - base": UNDONE.format(result="stride + batch, stride + batch"),
         "the pair (stride, batch)": UNDONE.format(result="stride + batch"),
-        "means of whole rows were compared": PARTS(mean="np.mean([*later.values()]) - np.mean([*earlier.values()])"),
-        "each part has": PARTS(mean="np.mean([later[seed] - earlier[seed] for seed in later.keys() & earlier])"),
+        "runs were left out": PARTS(seeds="base.keys() & both.keys() & stride_only.keys()"),
+        "trainings of their own are not paired": PARTS(seeds="later.keys() & earlier.keys()"),
     },
     "9.4": {
         "change nothing but eval_output_stride": ROW(row="'mine', batch_size=2"),
