@@ -9,7 +9,7 @@ from typing import Any, Literal
 # Imported only when called: each of the rest takes seconds to load torch, which scoring files does without.
 COMMANDS = {
     "train": ("seglib.__main__", "train"),
-    "study": ("seglib.studies.study", "run_study"),
+    "study": ("seglib.studies.run", "run_study"),
     "rerun": ("seglib.studies.rerun", "rerun"),
     "staged": ("seglib.studies.staged", "run_staged"),
     "predict": ("seglib.__main__", "predict"),

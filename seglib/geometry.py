@@ -13,12 +13,15 @@ RULES = ("first_pixel", "cell_centre", "centred", "stretched")
 class Grid:
     """The places of a map's values on the image, and bilinear interpolation between them.
 
-    A strided convolution of odd size, padded on both sides alike, leaves value k on pixel k * stride ("first_pixel"). A
-    2x2 pooling leaves it in the middle of its cell, on (k + 1/2) * stride - 1/2 ("cell_centre"). Two more rules ask only
-    for the sizes of map and image: "centred" lays outline on outline (`F.interpolate(..., align_corners=False)`) and
-    "stretched" the outermost values on the outermost pixels (`align_corners=True`). "stretched" equals "first_pixel" at
-    sides of k * stride + 1, "centred" equals "cell_centre" at k * stride; at other sizes, and for the other kind of map,
-    they move every value.
+    The rule says where value k of a map lies, along each axis:
+
+    - "first_pixel": on pixel k * stride, where strided convolutions and poolings of odd size leave it that are padded
+      on both sides alike.
+    - "cell_centre": on k * stride + (stride - 1) / 2, in the middle of its cell, where a 2x2 pooling leaves it.
+    - "centred": map and image lie outline on outline, whatever their sizes (`F.interpolate(..., align_corners=False)`).
+      At sides of k * stride this is "cell_centre".
+    - "stretched": the outermost values lie on the outermost pixels (`align_corners=True`). At sides of k * stride + 1
+      this is "first_pixel".
 
     Raises:
         ValueError: if the rule is unknown.
@@ -76,15 +79,13 @@ class Grid:
         if self.rule in ("centred", "stretched"):
             return F.interpolate(x, size=size, mode="bilinear", align_corners=self.rule == "stretched")
         if any(-(-side // stride) != found for side, stride, found in zip(size, strides, x.shape[2:], strict=True)):
-            raise ValueError(f"a map of {(*x.shape[2:],)} at strides {strides}; an image of {(*size,)} has another size")
+            raise ValueError(f"a map of {(*x.shape[2:],)} at strides {strides} fits no image of {(*size,)}")
         if self.rule == "cell_centre":
             whole = [side * stride for side, stride in zip(x.shape[2:], strides, strict=True)]
             x = F.interpolate(x, size=whole, mode="bilinear", align_corners=False)
         else:
             # Where the image goes on beyond the last value, that value is repeated.
-            right, bottom = (
-                int(size[axis] > (x.shape[2 + axis] - 1) * strides[axis] + 1) for axis in (1, 0)
-            )
+            right, bottom = (int(size[axis] > (x.shape[2 + axis] - 1) * strides[axis] + 1) for axis in (1, 0))
             x = F.pad(x, (0, right, 0, bottom), mode="replicate") if right or bottom else x
             whole = [(side - 1) * stride + 1 for side, stride in zip(x.shape[2:], strides, strict=True)]
             x = F.interpolate(x, size=whole, mode="bilinear", align_corners=True)

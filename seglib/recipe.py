@@ -32,7 +32,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     """
 
     # --- data
-    data: Literal["toy_voc", "voc", "toy_cityscapes", "cityscapes", "camvid"] = "toy_voc"
+    data: Literal["toy_voc", "toy_mini", "voc", "toy_cityscapes", "cityscapes", "camvid"] = "toy_voc"
     train_split: str = "trainaug"  # the image list that is trained on
     val_split: str = "val"  # the list that is scored; "fold" is the part that `fold` leaves out
     quality: Literal["fine", "coarse"] = "fine"  # of Cityscapes' training labels
@@ -59,6 +59,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     ] = "resnet101"  # fmt: skip  # vgg16 only for an FCN; a U-Net has none
     width: Positive = 64  # channels of the first block of a ResNet, VGG16 or U-Net
     stem: Literal["7x7", "3x3"] = "7x7"  # this field, and those down to `cascade_blocks`, apply only to ResNets
+    stem_stride: Literal[4, 1] = 4  # 1: every map at a quarter of the stride that it is called by, for small crops
     stride_unit: Literal["last", "first"] = "last"  # "first" with torchvision's weights
     multi_grid: tuple[Positive, ...] | None = None  # rate factors of block 4's units; None is (1, 2, 4)
     pre_activation: bool = False  # batch norm and ReLU in front of the convolutions
@@ -74,15 +75,16 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     decoder_width: Positive | None = None  # their channels; None is `channels`
     decoder_conv3: bool = False  # a second such stack at stride 8, joined with the ResNet's block 2 (v3+ Table 2)
     separable: Literal["none", "paper", "plain"] = "none"  # 3x3 convolutions of ASPP and decoder
-    # Maps of a DeepLab are sampled where their values lie; or by their sizes, with align_corners=False ("centred", as in
-    # many public implementations) or True ("stretched", the papers' code on sizes 16 k + 1).
+    # A DeepLab's maps are sampled where their values lie, or by their sizes: with align_corners=False ("centred", as in
+    # many public implementations) or True ("stretched", as in the papers' code, on sizes of 16 k + 1).
     resize: Literal["aligned", "centred", "stretched"] = "aligned"
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.1  # probability after ASPP
     norm: Literal["batch", "group"] = "batch"  # group norm: arXiv 1803.08494
     norm_groups: Positive = 32  # group norm has the largest divisor of the channels that is at most this many
     bn_batch: Positive | None = None  # batch norm over groups of so many images (arXiv 1705.08741); None is the batch
-    weights: str = ""  # "" random, "torchvision" its ImageNet weights, else a file in the weights folder
-    start_from: str = ""  # a file in the weights folder with a whole network's weights
+    # Of the backbone: "" random, "torchvision" its ImageNet ones, or a file in data/checkpoints or SEGLIB_DATA/weights
+    weights: str = ""
+    start_from: str = ""  # such a file, of the whole network
 
     # --- loss
     loss: Literal[
@@ -124,7 +126,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     eval_flip: bool = False  # average with the mirror image
     eval_window: Size | None = None  # of sliding windows that overlap by a third; None predicts whole images
     eval_pad_to: Positive | None = None  # side of a square that images are put into, on the mean colour
-    eval_continued: bool | None = None  # repeat edge pixels up to the map's next value; None if resize = "aligned"
+    eval_continued: bool | None = None  # repeat edge pixels up to the map's next value; None: if resize is "aligned"
 
     def __post_init__(self) -> None:
         for name, kind in _types().items():  # a constructor does not check types by itself
@@ -247,6 +249,9 @@ def _check_pairs(r: Recipe) -> None:
         refuse("output_stride", "a U-Net's is a power of 2")
     if r.model == "unet" and r.weights:
         refuse("weights", "there are none for a U-Net")
+    if r.stem_stride == 1 and (r.weights == "torchvision" or not r.model.startswith("deeplab") or r.stem != "3x3"):
+        found = f"found {r.model}, {r.stem}, {r.weights!r}"
+        refuse("stem_stride", f"expected a DeepLab, a stem of 3x3 and no public weights, {found}")
     if r.norm == "group" and r.weights:
         refuse("norm", f"public weights were trained with batch norm: expected weights = '', found {r.weights!r}")
     for name in ("freeze_bn", "bn_batch", "reestimate_bn"):

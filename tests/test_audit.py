@@ -45,9 +45,12 @@ def test_ours_is_the_papers(output_stride: int) -> None:
     ours = meta(DeepLabV3Plus, 3, ResNet(50, output_stride), variant=HeadVariant(decoder_order="low_first"))
     found = audit(ours.train())
     assert (found.output_stride, found.dilations) == (output_stride, PAPERS.dilations[output_stride])
-    assert found.align_corners is False
+    assert found.align_corners is None
     assert found.decoder_inputs == (48, 256)
     assert ours.training
+    for resize, corners in (("centred", False), ("stretched", True)):
+        ours.variant = HeadVariant(resize=resize)
+        assert audit(ours).align_corners is corners
 
 
 @pytest.mark.parametrize("output_stride", [16, 8])
@@ -63,7 +66,7 @@ def test_documented_profiles_are_those_that_are_loaded(output_stride: int) -> No
         model = load_checkpoint(dict(weights[source]), source, output_stride)
         documented, variant = BY_NAME[name], model.variant
         assert audit(model).dilations == documented.dilations[output_stride]
-        assert variant.align_corners is documented.align_corners
+        assert audit(model).align_corners is documented.align_corners is (variant.resize == "stretched")
         assert (variant.decoder_order, variant.aspp_order) == (documented.decoder_order, documented.aspp_order)
         assert variant.decoder_depth == documented.decoder_depth
 

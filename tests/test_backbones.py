@@ -172,7 +172,12 @@ def test_an_added_block_is_a_copy_of_block_4() -> None:
     assert [n for n in own if shapes[0][n] != shapes[1][n]] == ["0.conv1.weight"]
     first = meta_resnet(50, 16, (1, 1, 1), stride_unit="first", cascade_blocks=2)
     starts = [rates(first, f"layer{block}") for block in (4, 5, 6)]
-    assert starts == [[1, 2, 2], [2, 4, 4], [4, 8, 8]], "each with the rate before it"
+    assert starts == [[1, 2, 2], [4, 4, 4], [8, 8, 8]], "only block 4 strides in its first unit"
+    recipe = Recipe(model="deeplabv3", backbone="resnet50", width=2, cascade_blocks=2)
+    built = build_model(recipe, 3).backbone
+    for block in (built.layer5, built.layer6):
+        for unit, copied in ((0, 1), (1, 1), (2, 2)):
+            assert torch.equal(block[unit].conv2.weight, built.layer4[copied].conv2.weight), "and starts as one"
 
 
 def test_the_cascade_has_no_aspp() -> None:

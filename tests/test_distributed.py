@@ -24,6 +24,7 @@ from small_set import SMALL, make_trainer, write_recipe, write_small_set
 from torch import Tensor, nn
 
 from seglib.data import EpochBatches
+from seglib.geometry import Grid
 from seglib.metrics import ConfusionMatrix
 from seglib.recipe import Recipe
 from seglib.train import Trainer, distributed
@@ -35,7 +36,8 @@ pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="th
 WORLD = 2
 SHARED = SMALL.replace(dropout=0.0, batch_size=4, iterations=5, lr=0.02, crop_size=49)
 RUNS = {
-    "cross-entropy": SHARED,
+    # At a higher rate the fourth step makes a thousandth of a rounding.
+    "cross-entropy": SHARED.replace(lr=0.005),
     "weights": SHARED.replace(class_weights="median", label_smoothing=0.1, lr=0.005),
     "upsampled": SHARED.replace(loss="upsampled_cross_entropy", class_weights="median", lr=0.005),
     "dice": SHARED.replace(loss="dice"),
@@ -128,7 +130,7 @@ def compute(folder: Path) -> None:
     matrix = run.evaluate(progress=False, trimap=bands)
     found["confusion"] = [counted.matrix for counted in (matrix, *bands.values())]
     for name, recipe in LOSSES.items():
-        loss = build_loss(recipe, run.train_set, run.device)
+        loss = build_loss(recipe, run.train_set, run.device, Grid(1))
         for void in VOID:
             logits, labels = loss_input(void)
             logits = logits[half].to(memory_format=torch.channels_last).requires_grad_()
@@ -255,7 +257,7 @@ def test_shares_of_a_loss_add_up_to_that_of_the_global_batch(name: str, void: st
     run = data_run(folder)
     logits, labels = loss_input(void)
     logits.requires_grad_()
-    loss = build_loss(LOSSES[name], run.train_set, run.device)
+    loss = build_loss(LOSSES[name], run.train_set, run.device, Grid(1))
     expected = loss(logits, labels)
     expected.backward()
     shares = [rank[f"{name}, {void}"] for rank in ranks]

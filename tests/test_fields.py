@@ -7,18 +7,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from seglib.course.fields import (
-    Field,
-    Layer,
-    backbone_layers,
     effective_field,
     effective_size,
     path_counts,
     settle_batch_norm,
-    theoretical_field,
     valid_weight_fractions,
     valid_weights,
 )
 from seglib.models import MobileNetV2, ResNet
+from seglib.models.fields import Field, Layer, backbone_layers, theoretical_field
 
 
 class High(nn.Module):

@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from seglib.course import figures
-from seglib.course.fields import Field
 from seglib.course.figures import (
     ablation_architecture,
     ablation_batch_size,
@@ -38,6 +37,7 @@ from seglib.data import VOID
 from seglib.losses import cross_entropy, focal
 from seglib.metrics import ConfusionMatrix
 from seglib.models import ResNet
+from seglib.models.fields import Field
 
 CLASSES = ("sky", "road", "tree", "car", "person")
 PALETTE = np.zeros((256, 3), np.uint8)
@@ -125,6 +125,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "scatter_named in panels": lambda: figures.scatter_named({"a": {"x": POINTS, "y": ENDS}, "b": {"x": ENDS[:0]}}),
     "scatter_named without a run": lambda: figures.scatter_named({"": {"ours": POINTS * NAN}}),
     "01 show_numbers": lambda: fcn_basics.show_numbers({"a": np.eye(3) - 0.5, "large": np.zeros((13, 13))}, digits=1),
+    "01 show_places": lambda: fcn_basics.show_places({"a": fcn_basics.Window(3, 1), "b": fcn_basics.Window(2, 0)}),
     "01 show_label_pixels": lambda: fcn_basics.show_label_pixels({"a": LABEL[8:11, 59:62]}, *LOOK.values()),
     "02 show_maps": lambda: atrous_convolution.show_maps({"coarse": np.ones((2, 3)), "fine": np.ones((5, 9))}),
     "03 dilation_chart": lambda: resnet_multigrid.dilation_chart({"a": ResNet(50, 8, width=4).dilations()}),
@@ -292,6 +293,17 @@ def test_wipe_shows_before_on_the_left_and_errors_in_the_band() -> None:
     assert f"{inner / (inner + outer):.1%} without decoder, 0.0% with it" in figure.get_suptitle()
 
 
+def test_no_name_leaves_its_panel() -> None:
+    label = np.zeros((60, 90), np.uint8)
+    label[:, :8], label[:, 82:] = 3, 4
+    figure = figures.show_samples([np.zeros((60, 90, 3), np.uint8)], [label], **LOOK)
+    FigureCanvasAgg(figure).draw()
+    ax = figure.axes[1]
+    assert len(ax.texts) == 3
+    for box in (text.get_window_extent() for text in ax.texts):
+        assert ax.bbox.x0 <= box.x0 and box.x1 <= ax.bbox.x1
+
+
 # --- charts ----------------------------------------------------------------------------------------------------------
 
 
@@ -316,6 +328,9 @@ def test_effects_are_drawn_in_points() -> None:
     assert [text.get_text() for text in ax.texts] == list(EFFECTS.effect)
     assert [text.get_color() for text in ax.texts[:3]] == [GREEN, VERMILION, INK]
     assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first row is on top"
+    assert legend_names(figures.effects_figure(EFFECTS[3:])) == ["the paper's"], "no entry without a mark"
+    (ax,) = figures.effects_figure(EFFECTS.assign(**{"paper difference": NAN})).axes
+    assert ax.lines[3].get_ydata() == [0], "ours stands in the row's middle where the paper has no such study"
 
 
 def test_no_name_lies_on_another_or_on_a_mark() -> None:
@@ -335,6 +350,9 @@ def test_dilations_that_differ_are_framed() -> None:
     figure = what_others_build.dilation_table(PROFILES, "paper")
     framed = [patch for patch in figure.axes[0].patches if not patch.get_fill()]
     assert len(framed) == 2 and [text for text in texts(figure) if text.isdigit()] == list("124124118")
+
+    peer = what_others_build.show_peer("detectron2 DeepLab", 8).axes[0]  # which exists at 16 only, as in the papers
+    assert not peer.patches and "the papers, output stride 16" in [tick.get_text() for tick in peer.get_yticklabels()]
 
 
 # --- what is computed for a figure -----------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ MORE = {
     "stride in the first units, stem of 3x3": (
         lambda: DeepLabV3(3, ResNet(18, 8, width=4, stride_unit="first", stem="3x3"), channels=4), 8
     ),
+    "stem of stride 1": (lambda: DeepLabV3(3, ResNet(18, width=4, stem="3x3", stem_stride=1), channels=4), 4),
+    "decoder on it": (lambda: DeepLabV3Plus(3, ResNet(18, width=4, stem="3x3", stem_stride=1), channels=4), 1),
     "deep cascade": (lambda: DeepLabV3(3, ResNet(18, 128, width=4, cascade_blocks=2)), 128),
     "two decoders": (
         lambda: DeepLabV3Plus(3, ResNet(18, width=4), channels=4, variant=HeadVariant(decoder_conv3=True)), 4
@@ -62,21 +64,23 @@ def test_resize_is_interpolation_between_places(rule: str, size: tuple[int, int]
     """An independent reference: every pixel from its four values, by the definition of bilinear interpolation."""
     grid = Grid(8, rule)
     x = torch.randn(1, 1, *(-(-side // 8) for side in size), dtype=torch.float64)
-    places = [grid.places(torch.arange(side, dtype=torch.float64), n, side) for side, n in zip(size, x.shape[2:])]
-    weights = [(1 - (at[:, None] - torch.arange(n)).abs()).clamp(min=0) for at, n in zip(places, x.shape[2:])]
+    weights = []
+    for side, n in zip(size, x.shape[2:], strict=True):
+        places = grid.places(torch.arange(side, dtype=torch.float64), n, side)
+        weights.append((1 - (places[:, None] - torch.arange(n)).abs()).clamp(min=0))  # (side, n)
     torch.testing.assert_close(grid.resize(x, size)[0, 0], weights[0] @ x[0, 0] @ weights[1].T)
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_a_label_is_picked_where_the_value_lies(rule: str) -> None:
-    labels = torch.arange(40 * 41).reshape(1, 40, 41)
-    grid, size = Grid(8, rule), (5, 6)
-    for axis, (side, n) in enumerate(((40, 5), (41, 6))):
-        picked = grid.pick(labels, size)[0]
-        pixels = (picked // 41)[:, 0] if axis == 0 else (picked % 41)[0]
-        places = grid.places(torch.arange(side, dtype=torch.float64), n, side)
-        nearest = (places[pixels] - torch.arange(n)).abs()
-        assert (nearest <= (places[:, None] - torch.arange(n)).abs().min(dim=0).values + 1e-9).all()
+def test_a_label_is_picked_where_the_value_lies() -> None:
+    labels = torch.arange(40)[None, :, None].expand(1, 40, 1)
+    picked = {rule: Grid(8, rule).pick(labels, (5, 1))[0, :, 0].tolist() for rule in RULES}
+    assert picked["first_pixel"] == [0, 8, 16, 24, 32]
+    assert picked["cell_centre"] == picked["centred"] == [4, 12, 20, 28, 36]
+    assert picked["stretched"] == [0, 10, 20, 29, 39]
+    uneven = torch.randint(0, 9, (2, 41, 53))
+    nearest = F.interpolate(uneven[:, None].float(), (6, 7), mode="nearest-exact")[:, 0].long()
+    assert torch.equal(Grid(8, "centred").pick(uneven, (6, 7)), nearest)
+    assert torch.equal(Grid(8).pick(uneven, (6, 7)), uneven[:, ::8, ::8])
 
 
 def pass_the_middle_tap_on(model: nn.Module) -> None:
@@ -122,7 +126,7 @@ def test_scoring_continues_images_to_the_next_value() -> None:
 
 
 def test_a_map_of_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"a map of \(3, 3\) at strides \(16, 16\); an image of \(49, 50\)"):
+    with pytest.raises(ValueError, match=r"a map of \(3, 3\) at strides \(16, 16\) fits no image of \(49, 50\)"):
         Grid(16).resize(torch.zeros(1, 1, 3, 3), (49, 50))
     with pytest.raises(ValueError, match="rule = 'corner'; expected one of"):
         Grid(16, "corner")

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from seglib.geometry import RULES, Grid
 from seglib.losses import (
     class_weights,
     combined,
@@ -37,7 +38,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "Dice": dice,
     "combined": combined,
     "RMI": region_mutual_information,
-    "upsampled": upsampled_cross_entropy,
+    "upsampled": lambda x, y: upsampled_cross_entropy(x, y, Grid(1)),
 }
 
 
@@ -106,7 +107,7 @@ def test_gradient_is_that_of_the_value(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_sizes_must_agree(name: str) -> None:
-    """Upsampled logits take the labels' size: only their number must be the same."""
+    """Of the logits that are upsampled, in whole sizes: their number."""
     for labels in (torch.zeros(2, 14, 14), torch.zeros(1, 28, 28))[: 1 if name == "upsampled" else 2]:
         with pytest.raises(ValueError, match=r"\(1, 4, 14, 14\).*\((1, 28, 28|2, 14, 14)\)|batch_size"):
             LOSSES[name](torch.zeros(1, 4, 14, 14), labels)
@@ -244,21 +245,23 @@ def test_region_mutual_information() -> None:
 
 
 @pytest.mark.parametrize("chunk_pixels", [1, 150, 10**9])
-@pytest.mark.parametrize(
-    ("low", "high"), [((9, 12), (33, 50)), ((5, 5), (65, 65)), ((20, 21), (7, 9)), ((8, 8), (8, 8))]
-)
-def test_upsampled_equals_the_plain_loss(low: tuple[int, int], high: tuple[int, int], chunk_pixels: int) -> None:
-    logits = draw(13, size=low)[0].requires_grad_()
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("high", "stride"), [((33, 65), 8), ((32, 48), 4), ((33, 50), 4), ((1, 30), 16), ((7, 9), 1)])
+def test_upsampled_equals_the_plain_loss(high: tuple[int, int], stride: int, rule: str, chunk_pixels: int) -> None:
+    grid = Grid(stride, rule)
+    logits = draw(13, size=tuple(-(-side // stride) for side in high))[0].requires_grad_()
     labels = draw(13, size=high)[1]
     for options in ({}, {"class_weights": WEIGHTS, "smoothing": 0.1, "smoothed": "report"}):
-        plain = cross_entropy(F.interpolate(logits, high, mode="bilinear"), labels, **options)
+        plain = cross_entropy(grid.resize(logits, high), labels, **options)
         (expected,) = torch.autograd.grad(3 * plain, logits)
-        ours = upsampled_cross_entropy(logits, labels, **options, chunk_pixels=chunk_pixels)
+        ours = upsampled_cross_entropy(logits, labels, grid, **options, chunk_pixels=chunk_pixels)
         (found,) = torch.autograd.grad(3 * ours, logits)
         torch.testing.assert_close(ours, plain, atol=1e-5, rtol=0)
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
         with torch.no_grad():
-            torch.testing.assert_close(upsampled_cross_entropy(logits, labels, **options), plain, atol=1e-5, rtol=0)
+            torch.testing.assert_close(
+                upsampled_cross_entropy(logits, labels, grid, **options), plain, atol=1e-5, rtol=0
+            )
 
 
 # --- class weights

@@ -230,10 +230,10 @@ def test_aspp_by_hand(atrous_rates: tuple[int, ...], image_pooling: bool, order:
 
 
 @pytest.mark.parametrize("order", ["aspp_first", "low_first"])
-@pytest.mark.parametrize("align_corners", [False, True])
-def test_decoder_by_hand(order: str, align_corners: bool) -> None:
-    """v3+ section 3.1, from the backbone's maps on."""
-    model = small(variant=HeadVariant(decoder_order=order, align_corners=align_corners)).eval()
+@pytest.mark.parametrize(("resize", "align_corners"), [("aligned", True), ("centred", False), ("stretched", True)])
+def test_decoder_by_hand(order: str, resize: str, align_corners: bool) -> None:
+    """v3+ section 3.1, from the backbone's maps on. At sides of 16 k + 1 "aligned" is torch's align_corners=True."""
+    model = small(variant=HeadVariant(decoder_order=order, resize=resize)).eval()
     randomise_norms(model)
     x = torch.randn(1, 3, 65, 49)
     with torch.inference_mode():

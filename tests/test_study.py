@@ -1,8 +1,10 @@
 """Studies: what is run, what is not run again, the table's arithmetic, and the code that a result was measured with."""
 
 import dataclasses
+import hashlib
 import json
 import math
+import platform
 import tomllib
 from pathlib import Path
 
@@ -14,14 +16,16 @@ import torchvision
 from filelock import FileLock
 from small_set import SMALL, write_small_set
 
-from seglib.files import write_json
+from seglib.files import PROJECT, write_json
 from seglib.models.build import build_model, load_imagenet_weights
 from seglib.predict import Scoring, evaluate
 from seglib.recipe import Recipe
 from seglib.studies.files import STUDIES
-from seglib.studies.results import find_changed_code, stored_results
-from seglib.studies.study import Study, run_study
-from seglib.train.results import code_hashes, seal
+from seglib.studies.listing import list_studies, plan_runs, read_times
+from seglib.studies.results import RESULTS, find_changed_code, store_result, stored_results
+from seglib.studies.run import run_study
+from seglib.studies.study import Study, count_verdicts
+from seglib.train.results import code_hashes, device_name, load_result, seal
 from seglib.train.trainer import Trainer
 
 
@@ -37,13 +41,18 @@ def study(root: Path, tmp_path: Path) -> Study:
     return Study("decoder", rows, (0, 1), folder=tmp_path / "results", runs=tmp_path / "runs", data_root=root)
 
 
-def store(study: Study, **scores: list[float]) -> None:
-    """Stores results of rows, seed by seed; `_` stands for a space."""
+def store(study: Study, more: dict[str, dict] | None = None, **scores: list[float]) -> None:
+    """Stores results of rows, seed by seed; `_` stands for a space. `more`: row -> further entries of its results."""
+    more = more or {}
     for row, values in scores.items():
         for seed, miou in enumerate(values):
             recipe = study.recipe(row.replace("_", " "), seed)
             result = {"name": recipe.name, "recipe": recipe.changes(), "seed": seed, "scores": {"miou": miou}}
-            write_json(study.folder / f"{recipe.name}.json", seal(result))
+            result |= {"code": code_hashes()} | more.get(row.replace("_", " "), {})
+            if result["code"] is None:
+                write_json(study.folder / f"{recipe.name}.json", seal(result))
+            else:
+                store_result(result, study.folder)
 
 
 def test_every_run_is_stored_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,15 +125,16 @@ def test_the_table_compares_seed_by_seed_beside_the_paper(study: Study) -> None:
     assert table["mean"].tolist() == pytest.approx([0.51, 0.4105]) and table.n.tolist() == [2, 2]
     assert table.sd.tolist() == pytest.approx([np.std([0.5, 0.52], ddof=1), np.std([0.4, 0.421], ddof=1)])
     assert table.difference["no decoder"] == pytest.approx(-0.0995) and math.isnan(table.difference["plain"])
-    assert table["sd of difference"]["no decoder"] == pytest.approx(np.std([-0.1, -0.099], ddof=1))
-    assert table.low["no decoder"] < -0.0995 < table.high["no decoder"] < 0
+    assert table["sd of difference"]["no decoder"] == pytest.approx(math.hypot(*table.sd)), "trainings of their own"
+    assert table.low["no decoder"] < -0.0995 < table.high["no decoder"] < 0 and not table.paired.any()
+    assert table["seeds needed"]["no decoder"] > 2
     assert table.paper.tolist() == [0.7885, 0.7721] and table.effect.tolist() == ["base", "confirmed"]
     assert table["paper difference"]["no decoder"] == pytest.approx(-0.0164)
     assert study.table(lambda result: result["scores"]["miou"]).paper.isna().all(), "published is mIoU"
     report = study.report()
-    assert report.loc["plain"].tolist() == ["78.8", "51.0 ± 1.4 (2)", "", "", "base", "toy", ""]
+    assert report.loc["plain"].tolist() == ["78.8", "51.0 ± 1.4 (2)", "", "", "", "base", "toy", ""]
     shown = ["DeepLabv3+, Table 9", "paper's difference", "our difference [95 %]"]
-    assert report.loc["no decoder", shown].tolist() == ["77.2", "-1.6", "-10.0 [-10.6, -9.3]"]
+    assert report.loc["no decoder", shown].tolist() == ["77.2", "-1.6", "-10.0 [-16.2, -3.7]"]
     other_base = dataclasses.replace(study, base="no decoder").table()
     assert other_base.difference["plain"] == pytest.approx(0.0995) and other_base.effect["no decoder"] == "base"
 
@@ -138,8 +148,10 @@ def test_what_was_not_run_is_named(study: Study) -> None:
     store(study, plain=[0.5, 0.6])
     table = study.table()
     assert table.remarks.tolist() == ["", "seeds 1 not run"] and table.effect["no decoder"] == "too few seeds"
-    one = dataclasses.replace(study, base="no decoder").table()
-    assert one.remarks["plain"] == "difference over 1 seeds, those of the base row"
+    flipped = study.with_row("mirrored", eval_flip=True)
+    store(flipped, mirrored=[0.51])
+    one = dataclasses.replace(flipped, base="mirrored").table()
+    assert one.remarks["plain"] == "difference over 1 seeds, those of the base row" and one.paired["plain"]
     assert study.values("plain", lambda r: None if r["seed"] == 0 else r["scores"]["miou"]) == {1: 0.6}
     assert study.table(lambda _: None).n["plain"] == 0, "a measure may have no value"
 
@@ -198,7 +210,7 @@ def test_a_result_knows_its_code(study: Study, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_result_without_its_code_is_earlier(study: Study) -> None:
-    store(study, no_decoder=[0.5])
+    store(study, {"no decoder": {"code": None}}, no_decoder=[0.5])
     study.run("plain", [0], progress=False)
     assert study.table().sources.tolist() == ["", "earlier"]
     code = study.folder / "code" / f"{study.result('plain', 0)['code']}.json"
@@ -207,6 +219,133 @@ def test_a_result_without_its_code_is_earlier(study: Study) -> None:
         study.table()
     code.unlink()
     assert study.changed_code("plain") is None and study.table().sources["plain"] == "earlier"
+
+
+def test_what_cannot_be_compared_has_no_difference(study: Study) -> None:
+    lists = {part: {"list_sha256": part} for part in ("train", "val")}
+    for more, remark in (
+        ({"code": None}, "not comparable: measured with partly the present code"),
+        ({"data": lists | {"val": {"list_sha256": "other"}}}, "not comparable: other val images"),
+        ({"data": lists | {"train": {"list_sha256": "other"}}}, "not comparable: other train images"),
+    ):
+        store(
+            study,
+            {"plain": {"data": lists}, "no decoder": {"data": lists} | more},
+            plain=[0.5, 0.6],
+            no_decoder=[0.4, 0.41],
+        )
+        line = study.table().loc["no decoder"]
+        assert (line.n, line.effect, line.remarks) == (2, "not comparable", remark) and math.isnan(line.difference)
+    half = dataclasses.replace(
+        study, rows={**study.rows, "no decoder": study.rows["plain"].replace(train_split="train")}
+    )
+    store(
+        half,
+        {"plain": {"data": lists}, "no decoder": {"data": lists | {"train": {"list_sha256": "half"}}}},
+        plain=[0.5, 0.6],
+        no_decoder=[0.4, 0.41],
+    )
+    assert half.table().effect["no decoder"] != "not comparable", "the recipes ask for other training images"
+    old = {"code": {"0": "removed"}}
+    store(study, {"plain": old, "no decoder": old}, plain=[0.5, 0.6], no_decoder=[0.2, 0.3])
+    assert study.table().effect["no decoder"] == "within noise", "both of one earlier code"
+    store(study, {"plain": old, "no decoder": {"code": {"1": "removed"}}}, plain=[0.5, 0.6], no_decoder=[0.2, 0.3])
+    assert study.table().remarks["no decoder"] == "not comparable: measured with more than one version of the code"
+
+
+def test_an_earlier_result_is_run_again_and_replaced(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = {"code": {"0": "removed"}, "train_seconds": 60, "device": "CPU"}
+    store(study, {"plain": old}, plain=[0.25, 0.75])
+    assert ("plain", 0) in study.missing() and study.values("plain") == {0: 0.25, 1: 0.75}
+    assert "plain: 2 of 2 runs are left" in study.cost("plain")
+    monkeypatch.setattr("seglib.train.results.code_hashes", lambda: {"0": "removed"})
+    run_dir = study.runs / study.recipe("plain", 0).training_name
+    Trainer(study.recipe("plain", 0), run_dir, data_root=study.data_root, progress=False).fit()
+    monkeypatch.undo()
+    before = (run_dir / "checkpoint.pt").read_bytes()
+    assert not study.is_trained(study.recipe("plain", 0))
+    assert study.run("plain", [0], progress=False) == 1 == len(study.values("plain")), "a present result counts alone"
+    assert (run_dir / "earlier" / "checkpoint.pt").read_bytes() == before
+    assert study.table().remarks["plain"] == "seeds 1 of earlier code, not counted"
+    assert study.run("plain", progress=False) == 1 and study.run("plain", progress=False) == 0
+
+
+def test_another_machine_is_named(study: Study) -> None:
+    more = {"plain": {"device": "CPU A, 1 threads"}, "no decoder": {"device": "CPU B, 1 threads"}}
+    store(study, more, plain=[0.5, 0.6], no_decoder=[0.4, 0.5])
+    assert study.table().remarks.tolist() == ["", "on CPU B, 1 threads, the base row on CPU A, 1 threads"]
+
+
+def test_the_processor_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = "processor\t: 0\nmodel name\t: AMD EPYC 7B13 \nmodel name\t: second\n"
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: known)
+    threads = torch.get_num_threads()
+    assert device_name(torch.device("cpu")) == f"CPU AMD EPYC 7B13, {threads} threads"
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "")
+    assert device_name(torch.device("cpu")).startswith(f"CPU {platform.processor() or platform.machine()}, ")
+
+
+def test_a_row_that_cannot_show_anything(study: Study) -> None:
+    blind = dataclasses.replace(study, cannot_show={"no decoder": "a reason"})
+    assert blind.table().effect["no decoder"] == "cannot show", "before any run"
+    store(blind, plain=[0.5, 0.51], no_decoder=[0.1, 0.11])
+    line = blind.table().loc["no decoder"]
+    assert (line.effect, line.remarks) == ("cannot show", "cannot show: a reason") and line.difference < -0.3
+
+
+def test_a_mean_over_some_classes(study: Study) -> None:
+    scores = {"classes": ["a", "b", "c"], "scores": {"miou": 0.1, "iou": [0.2, 0.6, None]}}
+    store(study, {"plain": scores}, plain=[0, 0])
+    assert dataclasses.replace(study, classes=("b", "a")).values("plain") == {
+        0: pytest.approx(0.4),
+        1: pytest.approx(0.4),
+    }
+    assert dataclasses.replace(study, classes=("a", "c")).values("plain") == {}
+
+
+def test_a_network_of_several_tables_counts_once(study: Study) -> None:
+    store(study, plain=[0.5, 0.51], no_decoder=[0.1, 0.11])
+    small = study.with_row("small", crop_size=31)
+    again = dataclasses.replace(
+        small, title="another", rows={"p": small.rows["plain"], "n": small.rows["no decoder"]}, base="p"
+    )
+    counts = count_verdicts([small, again])
+    assert counts.loc["lower"].tolist() == [1, 0, 1] and counts.loc["not run"].tolist() == [1, 0, 1]
+    assert counts.loc[["intervals", "wrong by chance"], "all"].tolist() == [1, pytest.approx(0.05)]
+
+
+def test_the_plan_counts_a_shared_training_once(study: Study) -> None:
+    study = study.with_row("mirrored", eval_flip=True)
+    for seed, seconds in ((7, 60), (8, 120), (9, 600)):
+        recipe = study.recipe("plain", seed)
+        result = {"name": recipe.name, "recipe": recipe.changes(), "seed": seed, "scores": {"miou": 0.5}}
+        store_result(result | {"train_seconds": seconds, "code": code_hashes()}, study.folder)
+    store(study, plain=[0.5])
+    plan = plan_runs(study, read_times(study.folder))
+    assert plan["runs left"].tolist() == [1, 2, 2] and plan.present.tolist() == [1, 0, 0]
+    minutes = plan["minutes left"]
+    assert (minutes["plain"], minutes["mirrored"]) == (2, 2), "the mirrored row trains the seed that plain has not left"
+    assert 0 < minutes["no decoder"] < 4, "in proportion to its Mult-Adds"
+
+
+def test_every_study_is_listed(tmp_path: Path) -> None:
+    listed = list_studies(tmp_path, tmp_path, gated=False).set_index(["study", "scale"])
+    for path in STUDIES.glob("*.toml"):
+        assert path.stem in listed.index.get_level_values(0)
+    line = listed.loc[("multi_grid", "mini")]
+    assert (line.table, line.rows, line["runs left"], line["minutes left"]) == ("DeepLabv3, Table 3", 20, 60, "?")
+    assert "public" in listed.set_index("table")["cannot show"]["DeepLabv3, Table 7"]
+    order = [table for table in dict.fromkeys(listed.table) if table.startswith("DeepLabv3,")]
+    assert order == [f"DeepLabv3, Table {number}" for number in range(1, 12)]
+
+
+def test_the_photographs_are_the_listed_ones() -> None:
+    lists = PROJECT / "data" / "lists"
+    names = {name: (lists / f"voc_part_{name}.txt").read_text().split() for name in ("trainaug", "train", "val")}
+    assert set(names["train"]) < set(names["trainaug"]) and not set(names["val"]) & set(names["trainaug"])
+    hashes = [hashlib.sha256("\n".join(names[name]).encode()).hexdigest() for name in ("trainaug", "val")]
+    found = [load_result(path)["data"] for path in RESULTS.glob("voc-*.json")]
+    assert found and all([data[part]["list_sha256"] for part in ("train", "val")] == hashes for data in found)
 
 
 def test_code_that_was_found_equal_counts_as_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,18 +463,27 @@ tiny = { only = ["smoke"], batch_size = 1 }
         Study.load("nowhere")
 
 
-def test_the_command_prints_and_writes_the_table(study: Study, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_command_prints_and_writes_the_table(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("seglib.studies.gates.cannot_show", lambda study: {"4": f"a reason of {study.scale}"})
     toy = dataclasses.replace(Study.load("batch_size", "toy"), folder=study.folder)
     store(toy, **{row: [0.4, 0.41, 0.42, 0.43, 0.44] for row in toy.rows})
     places = {"folder": study.folder, "runs": study.runs}
     assert run_study("batch_size", **places, csv=tmp_path / "t.csv") == 0
-    assert "DeepLabv3, Table 9" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "DeepLabv3, Table 9" in out and "cannot show: a reason of toy" in out
     written = pd.read_csv(tmp_path / "t.csv", index_col=0)
-    assert written["mean"].tolist() == pytest.approx([0.42] * 4) and set(written.source) == {"DeepLabv3, Table 9"}
+    assert written["mean"].tolist() == pytest.approx([0.42] * 5) and set(written.source) == {"DeepLabv3, Table 9"}
     assert "500 iterations of 16" in written.protocol.iloc[0]
     assert (study.folder / "rows" / "batch_size_toy.json").exists()
-    with pytest.raises(ValueError, match="row '44'"):
-        run_study("batch_size", ("44",), **places)
+    for dry in (False, True):
+        with pytest.raises(ValueError, match="row '44'"):
+            run_study("batch_size", ("44",), dry_run=dry, **places)
+    store(toy, {"16": {"code": {"0": "removed"}, "train_seconds": 90, "device": "CPU"}}, **{"16": [0.4] * 5})
+    assert run_study("batch_size", ("4", "16"), dry_run=True, **places) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("minutes: 8\n") and "a reason of toy" in out and toy.missing() == [("16", s) for s in range(5)]
     with pytest.raises(ValueError, match=r"seeds \[99\]"):
         run_study("batch_size", seeds=(99,), **places)
 
@@ -344,6 +492,7 @@ def test_the_command_continues_after_a_run_that_diverges(
     study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     fitted = []
+    monkeypatch.setattr("seglib.studies.gates.cannot_show", lambda study: {})
 
     def fit(self: Trainer) -> None:
         fitted.append((self.recipe.batch_size, self.recipe.seed))

@@ -13,9 +13,12 @@ from seglib.data.cityscapes import TRAIN_IDS
 from seglib.data.images import read_rgb
 from tools.toy_data import (
     generate_toy_cityscapes,
+    generate_toy_mini,
     generate_toy_voc,
+    mini_scene,
     street_scene,
     toy_cityscapes_scene,
+    toy_mini_scene,
     toy_voc_scene,
     voc_scene,
 )
@@ -125,6 +128,34 @@ def test_an_existing_folder_is_left_alone_unless_told(tmp_path: Path, capsys: py
         with pytest.raises(ValueError, match=message):
             generate(tmp_path / "new", **counts)
     assert not (tmp_path / "new").exists()
+
+
+# --- the bundled files: toy_mini
+
+
+def test_the_mini_set_is_the_painters_and_the_ground_is_far_away(tmp_path: Path) -> None:
+    folder = generate_toy_mini(tmp_path, train=4, trainaug=8, val=4)
+    assert_same_files(folder, DATA / "toy_mini" / "VOCdevkit" / "VOC2012", 12 + 8 + 12)
+    distances = []
+    for index in range(80):
+        scene = toy_mini_scene("val", index)
+        rows = np.flatnonzero(np.isin(scene.label, (BOAT, TENT, KITE, FISH)).any(axis=1))
+        distances.append(scene.ground - rows.max() - 1)
+        assert max(scene.label.shape) <= 128 and len(rows) >= 8
+    assert min(distances) >= 40
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "classes"),
+    [("meadow, kites", "sea floor", (KITE, FISH)), ("meadow, tents", "lake", (TENT, BOAT))],
+)
+def test_above_the_ground_the_pictures_of_a_pair_are_the_same(first: str, second: str, classes: tuple) -> None:
+    for seed in range(20):
+        one, other = (mini_scene(np.random.default_rng(seed), kind) for kind in (first, second))
+        top = one.ground
+        assert np.array_equal(one.image[:top], other.image[:top]) and not np.array_equal(one.image, other.image)
+        assert np.array_equal(one.label == classes[0], other.label == classes[1])
+        assert (one.label == classes[0]).any() and not np.isin(one.label, classes[1:]).any()
 
 
 # --- the bundled files: toy_voc

@@ -15,6 +15,7 @@ READING_PATH = {
     "data/base.py": "files in, arrays out",
     "data/transforms.py": "augmentation, batches, normalisation",
     "data/batches.py": "which samples make which batch",
+    "geometry.py": "where a map's values lie",
     "models/layers.py": "strides that become dilations; convolutions",
     "models/resnet.py": "residual units, output stride, multi-grid, cascade",
     "models/backbones.py": "backbones by name",
@@ -28,7 +29,7 @@ READING_PATH = {
     "train/checkpoint.py": "what a run resumes from",
     "train/trainer.py": "the loop",
 }
-CORE = ("recipe.py", "models", "data", "losses", "metrics", "predict.py", "train")
+CORE = ("recipe.py", "geometry.py", "models", "data", "losses", "metrics", "predict.py", "train")
 BESIDE_THE_CORE = {"data/cache.py", "data/download.py", "data/convert_camvid.py"} | {
     f"metrics/{name}.py" for name in ("cityscapes", "cityscapes_labels")
 }

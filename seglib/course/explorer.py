@@ -22,7 +22,9 @@ class Explorer(ipywidgets.VBox):
 
     def __init__(self, draw: Callable[..., Figure], alt: str, **controls: ipywidgets.ValueWidget):
         self.controls = controls
-        self.picture = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%"))
+        # at the start: a box stretches its children, and the picture would be enlarged to the notebook's width
+        layout = ipywidgets.Layout(max_width="100%", align_self="flex-start")
+        self.picture = ipywidgets.Image(format="png", layout=layout)
         self._draw, self._alt = draw, alt
         for control in controls.values():
             control.observe(self._redraw, names="value")

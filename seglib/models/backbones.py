@@ -22,6 +22,7 @@ def build_backbone(
     stride_unit: str = "last",
     cascade_blocks: int = 0,
     pre_activation: bool = False,
+    stem_stride: int = 4,
 ) -> Backbone:
     """Makes a backbone.
 
@@ -36,10 +37,20 @@ def build_backbone(
     """
     if name in RESNETS:
         return ResNet(
-            RESNETS[name], output_stride, multi_grid, width, stem, stride_unit, cascade_blocks, pre_activation
+            RESNETS[name],
+            output_stride,
+            multi_grid,
+            width,
+            stem,
+            stride_unit,
+            cascade_blocks,
+            pre_activation,
+            stem_stride=stem_stride,
         )
     if cascade_blocks:
         raise ValueError(f"cascade_blocks = {cascade_blocks}; only a ResNet has a block 4 to copy, not {name!r}")
+    if stem_stride != 4:
+        raise ValueError(f"stem_stride = {stem_stride}; only a ResNet has a choice, not {name!r}")
     if name == "mobilenet_v2":
         return MobileNetV2(output_stride)
     if name in XCEPTIONS:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from seglib.files import data_folder, read_state_dict
+from seglib.files import PROJECT, data_folder, read_state_dict
 from seglib.models.backbones import RESNETS, build_backbone
 from seglib.models.deeplab import DeepLabV3, DeepLabV3Plus, HeadVariant
 from seglib.models.fcn import FCN
@@ -18,6 +18,7 @@ from seglib.models.vgg import VGG16, convolutional_vgg16
 from seglib.recipe import Recipe
 
 FCN_STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8}
+BUNDLED = PROJECT / "data" / "checkpoints"
 CLASSIFIER_PREFIXES = ("fc.", "classifier.", "features.18.")  # of torchvision's classifiers
 CASCADE_PREFIXES = ("layer5.", "layer6.", "layer7.")
 
@@ -26,7 +27,7 @@ def build_model(recipe: Recipe, num_classes: int, weights_root: Path | None = No
     """Builds the recipe's network; initial weights are drawn from torch's current generator.
 
     Args:
-        weights_root: folder of a `weights` file; None is `weights` in the folder SEGLIB_DATA.
+        weights_root: folder of a `weights` file that is not bundled; None is `weights` in the folder SEGLIB_DATA.
 
     Raises:
         ValueError: if settings of the recipe do not fit its model, or weights do not fit.
@@ -38,7 +39,7 @@ def build_model(recipe: Recipe, num_classes: int, weights_root: Path | None = No
     if recipe.bn_batch is not None:
         replace_batch_norm(model, partial(GhostBatchNorm2d.like, group_size=recipe.bn_batch))
     if recipe.start_from:
-        path = (weights_root or data_folder() / "weights") / recipe.start_from
+        path = _find_weights(recipe.start_from, weights_root)
         load_exactly(model, read_state_dict(path), str(path))
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -61,9 +62,12 @@ def _build_network(recipe: Recipe, num_classes: int, weights_root: Path | None) 
         stride_unit=recipe.stride_unit,
         cascade_blocks=recipe.cascade_blocks,
         pre_activation=recipe.pre_activation,
+        stem_stride=recipe.stem_stride,
     )
     if recipe.weights:
         load_imagenet_weights(backbone, *_read_weights(recipe, weights_root))
+    if recipe.cascade_blocks:
+        backbone.copy_block4()
     if recipe.model in FCN_STRIDES:
         return FCN(num_classes, backbone, FCN_STRIDES[recipe.model])
     head = {
@@ -92,10 +96,17 @@ def _read_weights(recipe: Recipe, weights_root: Path | None) -> tuple[Mapping[st
 
         weights = get_model_weights(recipe.backbone).DEFAULT
         return weights.get_state_dict(progress=False, check_hash=True), "torchvision's ImageNet weights"
-    path = (weights_root or data_folder() / "weights") / recipe.weights
+    path = _find_weights(recipe.weights, weights_root)
+    return read_state_dict(path), str(path)
+
+
+def _find_weights(name: str, weights_root: Path | None) -> Path:
+    if (BUNDLED / name).exists():
+        return BUNDLED / name
+    path = (weights_root or data_folder() / "weights") / name
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such weights; weights = 'torchvision' downloads public ones")
-    return read_state_dict(path), str(path)
+    return path
 
 
 def load_imagenet_weights(backbone: Backbone, state_dict: Mapping[str, Tensor], what: str = "ImageNet weights") -> None:

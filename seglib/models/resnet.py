@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from seglib.models.layers import (
@@ -14,8 +15,6 @@ from seglib.models.layers import (
     init_convolutions,
     set_atrous,
 )
-
-STEM_STRIDE = 4
 
 
 class ResidualUnit(nn.Module):
@@ -166,6 +165,9 @@ class ResNet(Backbone):
             more of both after the last block. The stem's convolution and the taps have neither.
         dilate_first_unit: with stride_unit "first", give that unit the block's own rate all the same: a different
             function of the same weights, needed only for networks that were trained so.
+        stem_stride: 4, or 1 for small images: a "3x3" stem without stride and without pooling. Output stride and taps
+            keep their names, with every map at a quarter of that stride: at 129 x 129 and output stride 16 the last
+            map is 33 x 33, as the papers' is at 513 x 513, and their rates mean the same to it.
     """
 
     def __init__(
@@ -179,12 +181,16 @@ class ResNet(Backbone):
         cascade_blocks: int = 0,
         pre_activation: bool = False,
         dilate_first_unit: bool = False,
+        stem_stride: int = 4,
     ):
         super().__init__()
         check_choice("depth", depth, tuple(UNITS))
         check_choice("stem", stem, ("7x7", "3x3"))
         check_choice("stride_unit", stride_unit, ("last", "first"))
         check_choice("cascade_blocks", cascade_blocks, range(4))
+        check_choice("stem_stride", stem_stride, (4, 1))
+        if stem_stride == 1 and stem != "3x3":
+            raise ValueError(f'stem_stride = 1, stem = {stem!r}; expected stem = "3x3"')
         if dilate_first_unit and stride_unit != "first":
             raise ValueError('dilate_first_unit=True; expected stride_unit="first"')
         unit, counts = UNITS[depth]
@@ -196,6 +202,7 @@ class ResNet(Backbone):
                 f"one per unit of ResNet-{depth}'s block 4"
             )
         counts += counts[3:] * cascade_blocks
+        self.stem_stride = stem_stride
         self.stride_unit = stride_unit
         self.cascade_blocks = cascade_blocks
         self.dilate_first_unit = dilate_first_unit
@@ -213,22 +220,22 @@ class ResNet(Backbone):
         else:
             channels = 2 * width
             self.stem = nn.Sequential(
-                conv_bn_relu(3, width, 3, stride=2),
+                conv_bn_relu(3, width, 3, stride=2 if stem_stride == 4 else 1),
                 conv_bn_relu(width, width, 3),
                 conv_bn_relu(width, channels, 3),
             )
             if pre_activation:
                 self.stem[2] = self.stem[2][0]
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if stem_stride == 4 else nn.Identity()
 
         if pre_activation:
             unit = PRE_ACTIVATION[unit]
         for block, count in enumerate(counts, start=1):
             strides = [1] * count
-            if stride_unit == "last" and block < len(counts):
-                strides[-1] = 2
-            elif stride_unit == "first" and block > 1:
+            if stride_unit == "first" and 1 < block <= 4:
                 strides[0] = 2
+            if (stride_unit == "last" or block >= 4) and block < len(counts):
+                strides[-1] = 2  # no public weights have the blocks of a cascade: they stride as the paper's
             block_width = width * 2 ** (min(block, 4) - 1)
             inputs = [channels] + [block_width * unit.expansion] * (count - 1)
             units = [unit(n, block_width, stride) for n, stride in zip(inputs, strides, strict=True)]
@@ -242,12 +249,24 @@ class ResNet(Backbone):
         """Gives every unit another stride and rate in place; weights stay. Raises ValueError if it is not offered."""
         units: list[ResidualUnit] = [unit for block in self._blocks() for unit in block]
         strides = [unit.nominal_stride for unit in units]
-        plan = atrous_plan(strides, output_stride, STEM_STRIDE, self.dilate_first_unit)
+        # planned by the names: a stem that does not stride makes every real stride a quarter of its name
+        plan = atrous_plan(strides, output_stride, Backbone.stem_stride, self.dilate_first_unit)
         last_blocks = self.multi_grid * (1 + self.cascade_blocks)
         grids = (1,) * (len(units) - len(last_blocks)) + last_blocks
         for unit, step, grid in zip(units, plan, grids, strict=True):
             unit.set_atrous(step, grid)
         self.output_stride = output_stride
+
+    @torch.no_grad()
+    def copy_block4(self) -> None:
+        """Starts the blocks of a cascade as copies of block 4 (v3, section 3.2), in place.
+
+        A copy's first unit takes block 4's second: block 4's own first one has a shortcut from fewer channels.
+        """
+        source = self.layer4
+        for block in self._blocks()[4:]:
+            for unit, own in zip(block, (source[1], *source[1:]), strict=True):
+                unit.load_state_dict(own.state_dict())
 
     def forward(self, images: Tensor, taps: Sequence[int] = ()) -> Features:
         x, found = self._stem(images), {}  # (B, C, H/4, W/4)

@@ -4,7 +4,7 @@ title = "batch size"            # what is compared
 base = "16"                     # the row that differences are taken to; default: the first
 seeds = [0, 1, 2, 3, 4]         # default: [0, 1, 2]
 table = ["deeplabv3", "9"]      # of data/papers.json; without it nothing is published
-[scales]                        # for each the recipe that the rows depart from, further fields, and seeds of its own
+[scales]                        # for each the recipe that the rows depart from, further fields, own seeds, own classes
 smoke = { recipe = "toy_v3", iterations = 4, crop_size = 33, seeds = [0, 1] }
 toy = { recipe = "toy_v3" }
 [rows."4"]
@@ -25,7 +25,7 @@ from seglib.recipe import Recipe
 from seglib.studies.papers import load_papers, published
 
 STUDIES = Path(__file__).parent
-ScaleName = Literal["smoke", "toy", "photographs", "gpu", "paper"]
+ScaleName = Literal["smoke", "toy", "mini", "photographs", "gpu", "paper"]
 Changes = dict[str, Any]  # fields of a recipe, and "recipe"
 
 
@@ -40,6 +40,7 @@ class StudyFile(msgspec.Struct, forbid_unknown_fields=True):
 
 class Scale(msgspec.Struct):  # without its changes, as Row
     seeds: tuple[int, ...]
+    classes: tuple[str, ...] = ()
 
 
 class Row(msgspec.Struct):
@@ -47,6 +48,7 @@ class Row(msgspec.Struct):
     only: tuple[ScaleName, ...] | None = None
     smoke: Changes | None = None
     toy: Changes | None = None
+    mini: Changes | None = None
     photographs: Changes | None = None
     gpu: Changes | None = None
     paper: Changes | None = None
@@ -76,8 +78,9 @@ def read_study(path: Path, scale: str = "") -> dict[str, Any]:
             theirs[name] = published(*file.table, **row.published) / 100
     paper, table = file.table
     source = f"{load_papers()[paper]['name']}, Table {table}" if paper else ""
-    seeds = msgspec.convert(common, Scale).seeds
-    arguments = {"title": file.title, "rows": rows, "seeds": seeds, "base": file.base, "scale": scale}
+    here = msgspec.convert(common, Scale)
+    arguments = {"title": file.title, "rows": rows, "seeds": here.seeds, "classes": here.classes, "scale": scale}
+    arguments["base"] = file.base
     return arguments | {"source": source, "published": theirs}
 
 

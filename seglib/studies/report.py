@@ -1,8 +1,15 @@
-"""A study in words: effects and verdicts, its table for reading, its protocol, and the cost of its runs."""
+"""A study in words: effects and verdicts, its table for reading, its protocol, and the cost of its runs.
+
+The rules of judgement. Two rows are paired seed by seed only if they score the same weights: equal seeds do not make
+two trainings alike. Otherwise the interval is Welch's. The 95 % interval of the difference is all that decides. Where
+the paper's own difference is below `NOTABLE`, there is nothing to confirm.
+"""
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import median
 from typing import Any
 
@@ -10,21 +17,33 @@ import numpy as np
 import pandas as pd
 
 from seglib.models.build import build_model
-from seglib.recipe import Recipe
+from seglib.recipe import Recipe, training_changes
 from seglib.studies.cost import mult_adds
 
 NAN = float("nan")
+NOTABLE = 0.008  # mIoU: smaller published differences are none
+LEVEL, POWER = 0.95, 0.8  # of an interval; of the study that `seeds_needed` plans
+MOST_SEEDS = 10_000
+VERDICTS = (
+    "confirmed", "contradicted", "within noise", "higher", "lower", "higher (no difference in the paper)",
+    "lower (no difference in the paper)", "too few seeds", "no base", "not comparable", "cannot show", "not run",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Effect:
-    """The difference of a row to the base row, seed by seed."""
+    """The difference of a row to the base row."""
 
-    n: int  # seeds that both have
-    mean: float  # of the differences, nan if there are none
-    sd: float  # their standard deviation, nan for fewer than two
-    low: float  # lower end of the 95 % confidence interval of the mean by Student's t, nan for fewer than two
+    n: int  # pairs of seeds, or runs of the row that has fewer
+    mean: float  # nan where there is no run to compare
+    sds: tuple[float, ...]  # sd of the pairs' differences, or of the runs of each row; nan for fewer than two
+    low: float  # lower end of the 95 % confidence interval by Student's t, nan for fewer than two
     high: float  # its upper end
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation of the difference of two runs."""
+        return math.hypot(*self.sds)
 
 
 def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:
@@ -34,16 +53,57 @@ def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:
 
 
 def paired_effect(values: Mapping[int, float], base: Mapping[int, float]) -> Effect:
-    """Compares two rows, each seed -> score, over the seeds that both have."""
-    seeds = [seed for seed in sorted(values) if seed in base]
-    ours, theirs = ([scores[seed] for seed in seeds] for scores in (values, base))
-    mean, sd = mean_and_sd(np.subtract(ours, theirs))
-    if len(seeds) < 2:
-        return Effect(len(seeds), mean, sd, NAN, NAN)
-    from scipy.stats import ttest_rel  # here, because it takes a second to import
+    """Compares two rows of the same weights, each seed -> score, over the seeds that both have."""
+    return _effect([values[seed] - base[seed] for seed in sorted(values) if seed in base])
 
-    interval = ttest_rel(ours, theirs).confidence_interval(0.95)
-    return Effect(len(seeds), mean, sd, float(interval.low), float(interval.high))
+
+def welch_effect(values: Mapping[int, float], base: Mapping[int, float]) -> Effect:
+    """Compares two rows of trainings of their own, each seed -> score, by Welch's interval: sds may differ."""
+    return _effect(list(values.values()), list(base.values()))
+
+
+def _effect(first: Sequence[float], *second: Sequence[float]) -> Effect:
+    """Compares the mean of a sample with that of a second one, or with zero."""
+    samples = (first, *second)
+    n, (means, sds) = min(map(len, samples)), zip(*map(mean_and_sd, samples), strict=True)
+    mean = float(means[0] - sum(means[1:]))
+    if n < 2:
+        return Effect(n, mean, sds, NAN, NAN)
+    from scipy.special import stdtrit  # here, because it takes time to import
+
+    # With one sample Welch's and Satterthwaite's degrees of freedom are Student's n - 1.
+    squares = [sd**2 / len(sample) for sd, sample in zip(sds, samples, strict=True)]
+    rest = sum(square**2 / (len(sample) - 1) for square, sample in zip(squares, samples, strict=True))
+    half = float(stdtrit(sum(squares) ** 2 / rest, (1 + LEVEL) / 2)) * math.sqrt(sum(squares)) if rest else 0.0
+    return Effect(n, mean, sds, mean - half, mean + half)
+
+
+def seeds_needed(effect: Effect, difference: float) -> float:
+    """Returns how many seeds of each row would tell a true difference from zero in four of five studies.
+
+    Args:
+        effect: its standard deviations and its design, of pairs or of two rows, are those of the study to come.
+        difference: the true one, such as the paper's.
+
+    Returns:
+        The smallest number of at least 2; inf above 10,000, nan where a standard deviation or the difference is not
+        known.
+    """
+    if math.isnan(effect.sd + difference):
+        return NAN
+    if not difference or not effect.sd:
+        return 2.0 if difference else math.inf
+    from scipy.special import stdtrit
+    from scipy.stats import nct
+
+    per_seed = effect.sd**4 / sum(sd**4 for sd in effect.sds)  # 1 for pairs, up to 2 for two rows
+
+    def power(n: int) -> float:
+        freedom, shift = per_seed * (n - 1), abs(difference) * math.sqrt(n) / effect.sd
+        return float(nct.sf(stdtrit(freedom, (1 + LEVEL) / 2), freedom, shift))
+
+    n = 2 + bisect_left(range(2, MOST_SEEDS + 1), POWER, key=power)
+    return float(n) if n <= MOST_SEEDS else math.inf
 
 
 def verdict(effect: Effect, published: float = NAN, runs: int = 0) -> str:
@@ -55,16 +115,18 @@ def verdict(effect: Effect, published: float = NAN, runs: int = 0) -> str:
         runs: number of results of the row itself, with seeds that the base row has or does not have.
 
     Returns:
-        "not run"; "no base" (no seed of the row is one of the base row's); "too few seeds" (no interval); "within
-        noise" (it holds zero); "confirmed" or "contradicted" (it lies on the published difference's side of zero, or on
-        the other); "higher" or "lower" where nothing was published.
+        "not run"; "no base" (nothing of the base row to compare with); "too few seeds" (no interval); "within noise"
+        (it holds zero); "confirmed" or "contradicted" (it lies on the published difference's side of zero, or on the
+        other); "higher" or "lower" where nothing was published, with "(no difference in the paper)" where that is less
+        than `NOTABLE`.
     """
     if math.isnan(effect.low):
         return "too few seeds" if effect.n else "no base" if runs else "not run"
     if effect.low <= 0 <= effect.high:
         return "within noise"
-    if math.isnan(published) or published == 0:
-        return "higher" if effect.mean > 0 else "lower"
+    if not round(abs(published), 6) >= NOTABLE:  # 77.21 - 76.41 is 0.8 but for rounding; nan is not, either
+        word = "higher" if effect.mean > 0 else "lower"
+        return word if math.isnan(published) else f"{word} (no difference in the paper)"
     return "confirmed" if (effect.mean > 0) == (published > 0) else "contradicted"
 
 
@@ -75,15 +137,17 @@ def format_table(table: pd.DataFrame, source: str = "") -> pd.DataFrame:
         n, ours, difference = line["n"], _points(line["mean"]), _points(line["difference"], "+")
         if not math.isnan(line["low"]):
             difference += f" [{_points(line['low'], '+')}, {_points(line['high'], '+')}]"
+        needed = f"{line['seeds needed']:.0f}".replace("inf", f"> {MOST_SEEDS}").replace("nan", "")
         lines.append({
             source: _points(line["paper"]),
             "ours": f"{ours} ± {_points(line['sd'])} ({n})" if n > 1 else f"{ours} (1)" if n else "not run",
             "paper's difference": _points(line["paper difference"], "+"),
             "our difference [95 %]": difference,
+            "seeds needed": needed,
             **{name: line[name] for name in ("effect", "scale", "remarks")},
         })  # fmt: skip
     written = pd.DataFrame(lines, index=table.index)
-    return written if source else written.drop(columns=[source, "paper's difference"])
+    return written if source else written.drop(columns=[source, "paper's difference", "seeds needed"])
 
 
 def _points(value: float, sign: str = "") -> str:
@@ -130,16 +194,30 @@ def describe_cost(
         sentence += f", but {trained} only to be scored"
     if not results:
         return f"{sentence}; no stored run tells how long one takes"
-    seconds, about = median(result["train_seconds"] for result in results), "as measured"
-    measured = Recipe.from_dict(results[0]["recipe"])
-    if measured.replace(seed=0) != recipe.replace(seed=0):
-        seconds, about = seconds * work / _training_mult_adds(measured), "estimated from another row's"
+    seconds, measured = estimate_seconds(recipe, results)
+    about = "as measured" if measured else "estimated from another row's"
     return f"{sentence}, about {_duration(seconds)} each ({about} on {results[0]['device']})"
 
 
+def estimate_seconds(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> tuple[float, bool]:
+    """Returns the seconds that a training takes, and True if they were measured.
+
+    `results` are of one recipe: of this one, or of another whose time is taken in proportion to its Mult-Adds.
+    """
+    seconds, measured = median(result["train_seconds"] for result in results), Recipe.from_dict(results[0]["recipe"])
+    if training_changes(measured.replace(seed=0).changes()) == training_changes(recipe.replace(seed=0).changes()):
+        return seconds, True
+    return seconds * _training_mult_adds(recipe) / _training_mult_adds(measured), False
+
+
 def _training_mult_adds(recipe: Recipe) -> int:
+    return _count_training_mult_adds(recipe.replace(seed=0, **dict.fromkeys(("weights", "start_from"), "")))
+
+
+@cache
+def _count_training_mult_adds(recipe: Recipe) -> int:
     """Counts the forward passes of a whole training; a backward pass takes about twice as many."""
-    model = build_model(recipe.replace(weights="", start_from=""), num_classes=21)
+    model = build_model(recipe, num_classes=21)
     one = mult_adds(model, *(recipe.squash or (recipe.crop_size,) * 2), space_to_batch=False)
     return one * recipe.batch_size * recipe.iterations
 

@@ -54,16 +54,50 @@ def find_changed_code(result: Mapping[str, Any], folder: Path) -> list[str] | No
     Of all sets of code that are known to give equal results, the one that is nearest to the present code counts.
     Raises ValueError if a set's file is damaged; names it.
     """
+    present = code_hashes()
+    sets = _find_equal_sets(result, folder)
+    return min((changed_code(definitions, present) for definitions in sets.values()), key=len, default=None)
+
+
+def _find_equal_sets(result: Mapping[str, Any], folder: Path) -> dict[str, dict[str, str]]:
+    """Finds the sets of code that are known to give what a result has, its own among them; {} if it does not know it.
+
+    The result of a run that is not stored yet has the definitions themselves.
+    """
     code = result.get("code")
-    if not isinstance(code, str) or not (folder / "code" / f"{code}.json").exists():
-        return None
+    own = {name_code(code): code} if isinstance(code, Mapping) else {}
+    code = next(iter(own), code)
+    if not own and (not isinstance(code, str) or not (folder / "code" / f"{code}.json").exists()):
+        return {}
     sets = {path.stem: _read(path, CodeSet) for path in sorted((folder / "code").glob("*.json"))}
     groups = [{name, *known.equal_to} for name, known in sets.items()]
     equal = {code}
     while more := [group for group in groups if group & equal and not group <= equal]:
         equal = equal.union(*more)
-    present = code_hashes()
-    return min((changed_code(sets[name].definitions, present) for name in sorted(equal & set(sets))), key=len)
+    return own | {name: sets[name].definitions for name in sorted(equal & set(sets))}
+
+
+# A recipe's choice of training images: rows that choose alike must have been trained on the same ones.
+CHOICE = ("data", "train_split", "quality", "partial", "folds", "fold")
+
+
+def find_obstacle(ours: Iterable[Mapping[str, Any]], base: Iterable[Mapping[str, Any]], folder: Path) -> str:
+    """Says why the results of a row cannot be compared with the base row's: other code or images; "" if they can."""
+    results = [*ours, *base]
+    codes = set()
+    for result in results:
+        changed, sets = find_changed_code(result, folder), _find_equal_sets(result, folder)
+        codes.add("" if changed == [] else min(sets, default="unknown"))
+    if len(codes) > 1:
+        now = "partly the present code" if "" in codes else "more than one version of the code"
+        return f"not comparable: measured with {now}"
+    lists: dict[tuple, set[str]] = {}
+    for result in results:
+        for part, described in result.get("data", {}).items():
+            choice = [result["recipe"].get(name) for name in CHOICE] if part == "train" else []
+            lists.setdefault((part, *choice), set()).add(described["list_sha256"])
+    differing = sorted({part for (part, *_), found in lists.items() if len(found) > 1})
+    return f"not comparable: other {' and '.join(differing)} images" if differing else ""
 
 
 def record_equal_code(results: Iterable[Mapping[str, Any]], folder: Path) -> Path:

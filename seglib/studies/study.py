@@ -1,6 +1,7 @@
 """Studies: rows of recipes, each run with the same seeds, every run stored once and never repeated."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,10 @@ from filelock import FileLock, Timeout
 
 from seglib.files import runs_folder
 from seglib.recipe import Recipe, toml_path
-from seglib.studies import report, results
+from seglib.studies import gates, report, results
 from seglib.studies.files import STUDIES, read_study
 from seglib.studies.results import RESULTS
+from seglib.train.checkpoint import load_state
 from seglib.train.results import is_result_of, load_result
 from seglib.train.trainer import Trainer
 
@@ -36,6 +38,8 @@ class Study:
     scale: str = "toy"  # size of the runs; a word for the table
     source: str = ""  # the published table, such as "DeepLabv3, Table 9"; "" is none
     published: Mapping[str, float] = field(default_factory=dict)  # row -> its mIoU there, in 0..1
+    classes: tuple[str, ...] = ()  # the mean IoU of a result is taken over these; () is all
+    cannot_show: Mapping[str, str] = field(default_factory=dict)  # row -> reason, known before any run
     folder: Path = RESULTS  # where results are stored, one JSON file per run
     runs: Path = field(default_factory=runs_folder)  # where unfinished runs have their checkpoints
     data_root: Path | None = None  # as of `Trainer`
@@ -44,12 +48,22 @@ class Study:
         if not self.rows or not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"study: {len(self.rows)} rows, seeds {self.seeds}; expected some of each, no seed twice")
         self.base = self.base or next(iter(self.rows))
-        for row in (self.base, *self.published):
+        for row in (self.base, *self.published, *self.cannot_show):
             self.recipe(row, seed=0)  # raises if there is no such row
 
     @classmethod
-    def load(cls, name: str | Path, scale: str = "", *, folder: Path = RESULTS, runs: Path | None = None) -> "Study":
+    def load(
+        cls,
+        name: str | Path,
+        scale: str = "",
+        *,
+        folder: Path = RESULTS,
+        runs: Path | None = None,
+        gated: bool = False,
+    ) -> "Study":
         """Reads a TOML file, by its path or its name in `seglib/studies`, at one of its scales; "" is its first.
+
+        With `gated`, rows that fail `seglib.studies.gates` cannot show anything; that takes seconds.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -57,9 +71,10 @@ class Study:
         """
         path = toml_path(name, STUDIES, "study")
         try:
-            return cls(**read_study(path, scale), folder=folder, runs=runs or runs_folder())
+            study = cls(**read_study(path, scale), folder=folder, runs=runs or runs_folder())
         except (ValueError, KeyError) as error:
             raise ValueError(f"{path}: not a study ({error})") from error
+        return dataclasses.replace(study, cannot_show=gates.cannot_show(study)) if gated else study
 
     def with_row(self, name: str, **changes: Any) -> "Study":
         """Returns the study with one row more: the base row's recipe with some fields changed.
@@ -89,13 +104,13 @@ class Study:
         return result
 
     def missing(self) -> list[tuple[str, int]]:
-        """Lists (row, seed) of every run without a result, seed by seed, so that an interrupted study is balanced."""
-        return [(row, seed) for seed in self.seeds for row in self.rows if not self._path(row, seed).exists()]
+        """Lists (row, seed) of every run without a result of the present code, seed by seed for balance."""
+        return [(row, seed) for seed in self.seeds for row in self.rows if not self._is_present(self.result(row, seed))]
 
     def cost(self, row: str) -> str:
         """Says what is left to run of a row, and how long that takes as far as stored results tell."""
         left = [self.recipe(row, seed) for name, seed in self.missing() if name == row]
-        trained = sum((self.runs / recipe.training_name / "result.json").exists() for recipe in left)
+        trained = sum(self.is_trained(recipe) for recipe in left)
         measured = next((found for name in (row, *self.rows) if (found := self._results(name))), {})
         counts = {"runs": len(self.seeds), "left": len(left), "trained": trained}
         return report.describe_cost(row, self.rows[row], **counts, results=list(measured.values()))
@@ -120,7 +135,7 @@ class Study:
         if progress:
             print(self.cost(row))
         self.record()
-        return sum(self._run_one(row, seed, progress) for seed in seeds if not self.result(row, seed))
+        return sum(self._run_one(row, seed, progress) for seed in seeds if not self._is_present(self.result(row, seed)))
 
     def _run_one(self, row: str, seed: int, progress: bool) -> bool:
         recipe = self.recipe(row, seed)
@@ -128,8 +143,9 @@ class Study:
         run_dir.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(run_dir / "lock", timeout=0):  # released by the system when the process dies
-                if self.result(row, seed):  # stored by another process in between
+                if self._is_present(self.result(row, seed)):  # stored by another process in between
                     return False
+                self._set_aside(run_dir, recipe)
                 path = run_dir / "result.json"
                 if not is_result_of(path, recipe):
                     Trainer(recipe, run_dir, data_root=self.data_root, progress=progress).fit()
@@ -139,6 +155,20 @@ class Study:
         self.record()
         return True
 
+    def is_trained(self, recipe: Recipe) -> bool:
+        """True if the folder of runs has a recipe's finished training, by the present code."""
+        path = self.runs / recipe.training_name / "result.json"
+        return path.exists() and self._is_present(load_result(path))
+
+    def _set_aside(self, run_dir: Path, recipe: Recipe) -> None:
+        """Moves what earlier code left in a run's folder to its folder "earlier": it is not resumed from."""
+        state, path = load_state(run_dir / "checkpoint.pt", recipe), run_dir / "result.json"
+        left = ([state[0]] if state else []) + ([load_result(path)] if path.exists() else [])
+        if not all(map(self._is_present, left)):
+            (run_dir / "earlier").mkdir(exist_ok=True)
+            for file in [*run_dir.glob("*.pt"), *run_dir.glob("*.json")]:
+                file.replace(run_dir / "earlier" / file.name)
+
     def record(self) -> None:
         """Notes which stored result belongs to which row, so that the table can tell a row that was changed since."""
         paths = {row: {str(seed): self._path(row, seed) for seed in self.seeds} for row in self.rows}
@@ -146,11 +176,12 @@ class Study:
         results.note_rows(self._rows_file, {row: stored for row, stored in names.items() if stored})
 
     def values(self, row: str, measure: Measure | None = None) -> dict[int, float]:
-        """Returns seed -> `measure` of the stored result (its mIoU in 0..1 by default), for the seeds that were run.
+        """Returns seed -> `measure` of the result (its mIoU in 0..1 by default), for the seeds that were run.
 
-        A result for which `measure` returns None, such as the IoU of a class that is not there, is left out.
+        Results of earlier code count only for a row that has none of the present. A result for which `measure` returns
+        None, such as the IoU of a class that is not there, is left out.
         """
-        measure = measure or (lambda result: result["scores"]["miou"])
+        measure = measure or self._miou
         found = {seed: measure(result) for seed, result in self._results(row).items()}
         return {seed: float(value) for seed, value in found.items() if value is not None}
 
@@ -158,26 +189,38 @@ class Study:
         """Compares the rows: for each the paper's value and ours, the difference to the base row, and what it shows.
 
         Columns: paper (0..1, nan where nothing is published, or with a `measure`, as of `values`), n (runs), mean and
-        sd over seeds, difference to the base row with its sd, taken seed by seed over the seeds that both rows have,
-        low and high (its 95 % interval by Student's t), paper difference, effect (`seglib.studies.report.verdict`),
-        scale, remarks (seeds that are not run or that the base row does not have, a result of a recipe that the row no
-        longer has), and sources: "earlier" if a result was measured with other code than the present.
+        sd over seeds, difference to the base row with its sd, low and high (its 95 % interval), paired (seed by seed,
+        because the two rows score the same weights), paper difference, seeds needed for that, effect
+        (`seglib.studies.report.verdict`; "cannot show", or "not comparable" with a row of other code or images),
+        scale, remarks (the reasons; seeds that are not run; other devices; a result of a recipe that the row no longer
+        has), and sources: "earlier" if a result was measured with other code than the present.
         """
         base, published = self.values(self.base, measure), {} if measure else self.published
+        base_results = self._results(self.base)
         lines = []
         for row in self.rows:
-            values = self.values(row, measure)
+            values, stored = self.values(row, measure), self._results(row)
             mean, sd = report.mean_and_sd(list(values.values()))
-            effect = report.paired_effect({} if row == self.base else values, base)
+            obstacle = results.find_obstacle(stored.values(), base_results.values(), self.folder)
+            obstacle = obstacle if row != self.base and values and base else ""
+            paired = self.recipe(row, 0).training_name == self.recipe(self.base, 0).training_name
+            compare = report.paired_effect if paired else report.welch_effect
+            effect = compare({} if row == self.base or obstacle else values, base)
             theirs = published.get(row, report.NAN)
             their_gain = theirs - published.get(self.base, report.NAN) if row != self.base else report.NAN
             changed = self.changed_code(row)
             count = f" ({len(changed)} definition{'s' * (len(changed) > 1)} changed)" if changed else ""
+            word = report.verdict(effect, their_gain, runs=len(values))
+            if row == self.base or row in self.cannot_show or obstacle:
+                word = "base" if row == self.base else "cannot show" if row in self.cannot_show else "not comparable"
+            remarks = [f"cannot show: {self.cannot_show[row]}"] if row in self.cannot_show else []
+            remarks += [obstacle] if obstacle else self._remarks_on_pairs(row, effect.n if paired else 0)
             lines.append({
                 "paper": theirs, "n": len(values), "mean": mean, "sd": sd, "difference": effect.mean,
-                "sd of difference": effect.sd, "low": effect.low, "high": effect.high, "paper difference": their_gain,
-                "effect": "base" if row == self.base else report.verdict(effect, their_gain, runs=len(values)),
-                "scale": self.scale, "remarks": "; ".join(self._remarks(row, effect.n)),
+                "sd of difference": effect.sd, "low": effect.low, "high": effect.high,
+                "paired": paired and row != self.base, "paper difference": their_gain,
+                "seeds needed": report.seeds_needed(effect, their_gain), "effect": word, "scale": self.scale,
+                "remarks": "; ".join(remarks + self._remarks(row)),
                 "sources": "" if changed == [] else f"earlier{count}",
             })  # fmt: skip
         return pd.DataFrame(lines, index=pd.Index(self.rows, name=self.title))
@@ -196,17 +239,35 @@ class Study:
         changed = [results.find_changed_code(result, self.folder) for result in self._results(row).values()]
         return None if None in changed else sorted({name for names in changed for name in names})
 
-    def _remarks(self, row: str, pairs: int) -> list[str]:
+    def _remarks_on_pairs(self, row: str, pairs: int) -> list[str]:
+        of_row, of_base = (self._results(name) for name in (row, self.base))
+        remarks = [f"difference over {pairs} seeds, those of the base row"] if 0 < pairs < len(of_row) else []
+        mine, base = ({r["device"] for r in found.values() if "device" in r} for found in (of_row, of_base))
+        if mine and base and mine != base:
+            remarks.append(f"on {', '.join(sorted(mine))}, the base row on {', '.join(sorted(base))}")
+        return remarks
+
+    def _remarks(self, row: str) -> list[str]:
         missing = {seed: self.recipe(row, seed) for seed in self.seeds if not self._path(row, seed).exists()}
-        runs, remarks = len(self.seeds) - len(missing), []
-        if runs and missing:
-            remarks.append(f"seeds {', '.join(map(str, missing))} not run")
-        if 0 < pairs < runs:
-            remarks.append(f"difference over {pairs} seeds, those of the base row")
+        uncounted = [seed for seed in self.seeds if seed not in missing and seed not in self._results(row)]
+        unrun = missing if len(missing) < len(self.seeds) else ()
+        named = {"not run": unrun, "of earlier code, not counted": uncounted}
+        remarks = [f"seeds {', '.join(map(str, seeds))} {word}" for word, seeds in named.items() if seeds]
         return remarks + results.describe_stale(results.read_rows(self._rows_file).get(row, {}), missing, self.folder)
 
+    def _miou(self, result: Result) -> float | None:
+        if not self.classes:
+            return result["scores"]["miou"]
+        ious = [result["scores"]["iou"][result["classes"].index(name)] for name in self.classes]
+        return None if None in ious else sum(ious) / len(ious)
+
+    def _is_present(self, result: Result | None) -> bool:
+        return result is not None and results.find_changed_code(result, self.folder) == []
+
     def _results(self, row: str) -> dict[int, Result]:
-        return {seed: result for seed in self.seeds if (result := self.result(row, seed)) is not None}
+        """Reads the results that count: those of the present code, or, where a row has none, earlier ones."""
+        stored = {seed: result for seed in self.seeds if (result := self.result(row, seed)) is not None}
+        return {seed: result for seed, result in stored.items() if self._is_present(result)} or stored
 
     @property
     def _rows_file(self) -> Path:
@@ -217,44 +278,24 @@ class Study:
         return self.folder / f"{self.recipe(row, seed).name}.json"
 
 
-def run_study(
-    study: str,
-    rows: tuple[str, ...] = (),
-    /,
-    *,
-    scale: str = "",
-    seeds: tuple[int, ...] = (),
-    folder: Path = RESULTS,
-    runs: Path | None = None,
-    csv: Path | None = None,
-) -> int:
-    """Runs what is missing of a study and prints its table; started several times, it shares the runs out.
+def count_verdicts(studies: Sequence[Study]) -> pd.DataFrame:
+    """Counts the verdicts of several studies: a column for each, by its published table or title, and "all".
 
-    Args:
-        study: a TOML file, or the name of one in seglib/studies.
-        rows: only these.
-        scale: one of the study's scales; default: its first.
-        seeds: only these.
-        folder: where results are stored.
-        runs: where unfinished runs are kept; default: the folder of all runs.
-        csv: write the table to this file too, with its source and protocol.
-
-    Returns:
-        1 if a run diverged, else 0.
+    A network that stands in several tables beside one base row counts in the first of them. Below the verdicts stand
+    the number of intervals and how many of them are expected to miss the true difference by chance: 5 %.
     """
-    loaded = Study.load(study, scale, folder=folder, runs=runs)
-    diverged = False
-    for seed in seeds or loaded.seeds:  # seed by seed, so that an interrupted study is balanced
-        for row in rows or loaded.rows:
-            if (row, seed) in loaded.missing():
-                print(f"{row}, seed {seed}", flush=True)
-            try:
-                loaded.run(row, [seed], progress=False)
-            except FloatingPointError as error:  # the other runs are still worth their time
-                print(f"failed: {error}", flush=True)
-                diverged = True
-    table = loaded.table()
-    print(loaded.protocol, loaded.report().assign(sources=table.sources).to_string(), sep="\n")
-    if csv:
-        table.assign(source=loaded.source, protocol=loaded.protocol).to_csv(csv)
-    return int(diverged)
+    seen, counted = set(), {}
+    for study in studies:
+        table, base, words = study.table(), study.recipe(study.base, 0).name, []
+        for row, line in table.drop(study.base).iterrows():
+            pair = frozenset((study.recipe(row, 0).name, base))
+            if pair not in seen:
+                words.append((line["effect"], not math.isnan(line["low"]) and line["effect"] != "cannot show"))
+            seen.add(pair)
+        name = study.source or study.title
+        name = f"{name}, {study.scale}" if name in counted else name
+        counted[name] = {word: sum(of_row == word for of_row, _ in words) for word in report.VERDICTS}
+        counted[name] |= {"intervals": sum(has_interval for _, has_interval in words)}
+    counts = pd.DataFrame(counted)
+    counts["all"] = counts.sum(axis=1)
+    return pd.concat([counts, (1 - report.LEVEL) * counts.loc[["intervals"]].rename({"intervals": "wrong by chance"})])

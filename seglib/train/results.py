@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import platform
+import re
 import sys
 import tokenize
 from collections.abc import Iterator, Mapping
@@ -21,10 +22,12 @@ from seglib.recipe import Recipe
 
 PACKAGE = Path(__file__).parents[1]
 # The code that decides on a result. A recipe is not in it, because it is stored with the result.
-MEASURING = ("models", "data", "losses", "metrics", "train", "predict.py")
+MEASURING = ("geometry.py", "models", "data", "losses", "metrics", "train", "predict.py")
 NOT_MEASURING = {
     f"{name}.py"
-    for name in ("data/cache", "data/download", "data/convert_camvid", "metrics/cityscapes", "train/results")
+    for name in (
+        "models/fields", "data/cache", "data/download", "data/convert_camvid", "metrics/cityscapes", "train/results",
+    )
 }  # fmt: skip
 
 
@@ -152,10 +155,20 @@ def changed_code(stored: Mapping[str, str], present: Mapping[str, str]) -> list[
 
 
 def device_name(device: torch.device) -> str:
-    """Returns the GPU's name, or the processor's architecture with the number of threads in use."""
+    """Returns the GPU's name, or the processor's with the number of threads in use."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
+    return f"CPU {_processor_name()}, {torch.get_num_threads()} threads"
+
+
+def _processor_name() -> str:
+    """Returns the model as Linux knows it, or as far as Python tells: results of two models differ in last digits."""
+    try:
+        described = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        described = ""
+    found = re.search(r"^model name\s*:\s*(\S.*)$", described, re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def peak_memory_mib(device: torch.device) -> int | None:

@@ -17,7 +17,7 @@ from seglib.models.deeplab import DeepLabV3
 from seglib.models.layers import conv3x3_dilations, set_atrous
 
 IN_ASPP = re.compile(r"(^|\.)(convs|aspp\.atrous)\.\d+\.")
-PROBE_SIDE = 129  # a multiple of every stride and one more, as the papers' crops
+PROBE_SIDE = 128  # segmentation_models.pytorch takes multiples of the output stride only
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ class Audit:
 
     output_stride: int  # side of the input over side of the map that ASPP sees
     dilations: Dilations  # the blocks are empty if it is no ResNet
-    align_corners: bool | None  # of its bilinear resizes; None if they differ
+    # Of its bilinear resizes, as torch's functions are called; None if they differ, or if maps are sampled where their
+    # values lie, at pixel / stride: that is align_corners=True at sides of k * stride + 1, and neither elsewhere.
+    align_corners: bool | None
     decoder_inputs: tuple[int, ...]  # channels that a decoder concatenates, in order; () without one
 
 
@@ -58,9 +60,10 @@ def audit(model: nn.Module) -> Audit:
     state = {name: torch.empty_like(value, device="meta") for name, value in model.state_dict().items()}
     with hook, _Recorder() as recorder:
         functional_call(model, state, torch.empty(2, 3, PROBE_SIDE, PROBE_SIDE, device="meta"))
-    corners = set(recorder.align_corners)
+    aligned = isinstance(model, DeepLabV3) and model.variant.resize == "aligned"
+    corners = set() if aligned else set(recorder.align_corners)
     return Audit(
-        output_stride=(PROBE_SIDE - 1) // (seen[0] - 1),
+        output_stride=PROBE_SIDE // seen[0],
         dilations=Dilations(block3, block4, tuple(rates[name] for name in aspp)),
         align_corners=corners.pop() if len(corners) == 1 else None,
         decoder_inputs=next((channels for channels in recorder.concatenated if len(channels) == 2), ()),

@@ -26,7 +26,7 @@ FUSE = fill(
 wide = F.interpolate(aspp, {how})
 return torch.cat({maps}, dim=1)
 """,
-    how="size=low.shape[2:], mode='bilinear', align_corners=False",
+    how="size=low.shape[2:], mode='bilinear', align_corners=True",
     maps="(wide, reduce(low))",
 )
 
@@ -66,7 +66,11 @@ return near & (label != 255)
         "`reduce`, the 1x1 convolution": FUSE(maps="(wide, low)"),
         "the low-level map keeps its pixels": FUSE(maps="(aspp, F.interpolate(reduce(low), size=aspp.shape[2:]))"),
         "mode is bilinear": FUSE(how="size=low.shape[2:]"),
-        "align_corners=False here": FUSE(how="size=low.shape[2:], mode='bilinear', align_corners=True"),
-        "found (2, 8, 28, 36)": FUSE(maps="(wide,)"),
+        "align_corners=False puts it into the middle": FUSE(how="size=low.shape[2:], mode='bilinear'"),
+        "four times the side": """
+wide = F.interpolate(aspp, scale_factor=4, mode="bilinear", align_corners=True)
+return torch.cat((wide[..., : low.shape[2], : low.shape[3]], reduce(low)), dim=1)
+""",
+        "found (2, 8, 25, 33)": FUSE(maps="(wide,)"),
     },
 }

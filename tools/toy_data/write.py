@@ -1,6 +1,7 @@
 """Writing the toy data sets to disk, in the layouts of Pascal VOC 2012 and of Cityscapes."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,13 @@ from PIL import Image
 
 from seglib.data.voc import voc_palette
 from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS
+from tools.toy_data.mini_scenes import KINDS, MiniScene, mini_scene
 from tools.toy_data.street_scenes import GUESTS, StreetScene, street_scene
 from tools.toy_data.voc_scenes import SCENES, VOCScene, voc_scene
 
 # Each part has its own numbering, so that a larger set begins with the pictures of the smaller one.
 VOC_PARTS = {"train": (0, "2007"), "extra": (1, "2008"), "val": (2, "2009")}
+QUALITY = {VOCScene: 85, MiniScene: 75}  # of a JPEG
 CITIES = {"train": ("aldermoor", "fennwick", "tollhaven"), "val": ("brackenau",)}
 
 
@@ -20,6 +23,12 @@ def toy_voc_scene(part: str, index: int, seed: int = 0) -> VOCScene:
     """Picture `index` of a part of the toy VOC set: "train", "extra" (trainaug without train) or "val"."""
     rng = np.random.default_rng((seed, VOC_PARTS[part][0], index))
     return voc_scene(rng, kind=SCENES[index % len(SCENES)])
+
+
+def toy_mini_scene(part: str, index: int, seed: int = 0) -> MiniScene:
+    """Picture `index` of a part of the toy set for small networks, with the parts of the toy VOC set."""
+    rng = np.random.default_rng((seed, 20 + VOC_PARTS[part][0], index))
+    return mini_scene(rng, kind=tuple(KINDS)[index % len(KINDS)])
 
 
 def toy_cityscapes_scene(split: str, index: int, seed: int = 0) -> StreetScene:
@@ -37,18 +46,37 @@ def generate_toy_voc(
     including `train`; `overwrite`: replace the `VOCdevkit` in `root`. Returns the VOC2012 folder.
     Raises FileExistsError if `root` is not empty and `overwrite` is False, ValueError if a number is too small.
     """
+    return _write_voc_layout(toy_voc_scene, Path(root), train, trainaug, val, seed, overwrite)
+
+
+def generate_toy_mini(
+    root: Path | str, train: int = 120, trainaug: int = 480, val: int = 120, seed: int = 0, overwrite: bool = False
+) -> Path:
+    """Write the data set for small networks, as `generate_toy_voc` writes the toy VOC set."""
+    return _write_voc_layout(toy_mini_scene, Path(root), train, trainaug, val, seed, overwrite)
+
+
+def _write_voc_layout(
+    paint: Callable[[str, int, int], VOCScene | MiniScene],
+    root: Path,
+    train: int,
+    trainaug: int,
+    val: int,
+    seed: int,
+    overwrite: bool,
+) -> Path:
     _check_counts(train=train, val=val)
     if trainaug < train:
         raise ValueError(f"trainaug: expected at least train = {train} images, found {trainaug}")
-    _make_room(Path(root), ("VOCdevkit",), overwrite)
-    base = Path(root) / "VOCdevkit" / "VOC2012"
+    _make_room(root, ("VOCdevkit",), overwrite)
+    base = root / "VOCdevkit" / "VOC2012"
     for folder in ("JPEGImages", "SegmentationClass", "SegmentationClassAug", "ImageSets/Segmentation"):
         (base / folder).mkdir(parents=True)
     names: dict[str, list[str]] = {}
     for part, count in (("train", train), ("extra", trainaug - train), ("val", val)):
         names[part] = [f"{VOC_PARTS[part][1]}_{index + 1:06d}" for index in range(count)]
         for index, name in enumerate(names[part]):
-            _write_voc(base, name, toy_voc_scene(part, index, seed), part)
+            _write_voc(base, name, paint(part, index, seed), part)
     lists = {
         "train": names["train"],
         "val": names["val"],
@@ -81,8 +109,8 @@ def generate_toy_cityscapes(
     return root
 
 
-def _write_voc(base: Path, name: str, scene: VOCScene, part: str) -> None:
-    Image.fromarray(scene.image).save(base / "JPEGImages" / f"{name}.jpg", quality=85)
+def _write_voc(base: Path, name: str, scene: VOCScene | MiniScene, part: str) -> None:
+    Image.fromarray(scene.image).save(base / "JPEGImages" / f"{name}.jpg", quality=QUALITY[type(scene)])
     if part != "extra":
         _save_indexed(scene.label, base / "SegmentationClass" / f"{name}.png")
     _save_indexed(scene.label_sbd if part == "extra" else scene.label, base / "SegmentationClassAug" / f"{name}.png")

@@ -9,6 +9,7 @@ from torch import Size, Tensor, nn
 from torch.nn import functional as F
 
 from seglib.course.checks.verdict import Mistake, call, compare, diagnose, exercise, expect
+from seglib.geometry import Grid
 from seglib.metrics.confusion import boundary_band
 
 VOID = 255
@@ -67,30 +68,37 @@ def first_conv_mult_adds(answer: Callable[[int, int], int]) -> None:
     compare(answer, cases, values, "kernel pixels x channels in x channels out x output pixels.")
 
 
-@exercise("5.3", "Bilinear to the size of the low-level map whatever it is, ASPP first, then the reduced low.")
+@exercise("5.3", "ASPP's map sampled at every value of the low-level map, ASPP first, then the reduced low.")
 @torch.no_grad()
 def fuse(answer: Callable[[Tensor, Tensor, nn.Module], Tensor]) -> None:
-    """Takes maps whose sides differ by a factor of 4, and maps whose sides do not."""
+    """Takes maps of images of 16 k + 1 pixels, on which the first and the last values of both maps lie together."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         reduce = nn.Conv2d(12, 4, 1).double()
-        maps = torch.randn(2, 8, 7, 9).double(), torch.randn(2, 12, 28, 36).double()
-    for size in (Size([28, 36]), Size([25, 33])):
-        aspp, low = maps[0], maps[1][..., : size[0], : size[1]]
+        maps = torch.randn(2, 8, 7, 9).double(), torch.randn(2, 12, 25, 33).double()
+    for sides in ((7, 9), (5, 6)):
+        size = Size(4 * (side - 1) + 1 for side in sides)
+        aspp, low = maps[0][..., : sides[0], : sides[1]], maps[1][..., : size[0], : size[1]]
         try:
             found = call(answer, aspp, low, reduce)
         except RuntimeError as error:
-            if size == (28, 36):
+            if "Sizes of tensors must match" not in str(error):
                 raise
             hint = "the sizes have no factor of 4 between them (a side of 97 gives 7 and 25); take the size of `low`."
-            raise Mistake(f"Maps of {aspp.shape[2:]} and {size} cannot be joined: {error}", hint) from None
-        bilinear, reduced = F.interpolate(aspp, size, mode="bilinear"), reduce(low)
-        corners = F.interpolate(aspp, size, mode="bilinear", align_corners=True)
+            raise Mistake(f"Maps of {(*sides,)} and {(*size,)} cannot be joined: {error}", hint) from None
+        bilinear, reduced = Grid(4).resize(aspp, size), reduce(low)
+        centred = F.interpolate(aspp, size, mode="bilinear", align_corners=False)
+        whole = F.interpolate(aspp, scale_factor=4, mode="bilinear", align_corners=True)[..., : size[0], : size[1]]
+        moved = (
+            "ASPP's value k lies on the low-level map's value 4 k. align_corners=False puts it into the middle of its "
+        )
+        moved += "cell, up to half a cell away."
         usual = {
             "the low-level map keeps its pixels; it is the ASPP output that grows.": Size([2, 12, *aspp.shape[2:]]),
             "`reduce`, the 1x1 convolution, comes before the concatenation.": Size([2, 20, *size]),
             "the weights were trained for [ASPP, low], in this order.": torch.cat((reduced, bilinear), 1),
             "mode is bilinear, not nearest.": torch.cat((F.interpolate(aspp, size), reduced), 1),
-            "align_corners=False here, so that any input size works alike.": torch.cat((corners, reduced), 1),
+            moved: torch.cat((centred, reduced), 1),
+            "four times the side is three values too many; ask for the size of `low`.": torch.cat((whole, reduced), 1),
         }
         diagnose("The result", found, torch.cat((bilinear, reduced), 1), usual, "[bilinear(aspp), reduce(low)], dim=1.")

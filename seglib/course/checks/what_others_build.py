@@ -12,7 +12,7 @@ from seglib.models import DeepLabV3, DeepLabV3Plus, HeadVariant, ResNet
 DEFAULTS = dict(depth=50, output_stride=16, multi_grid=(1, 2, 4), atrous_rates=(6, 12, 18), num_classes=21, variant={})
 # Each fact, and how a network changes that differs only in it.
 FACTS: dict[str, dict[str, Any]] = {
-    "align_corners": {"variant": {"align_corners": True}},
+    "align_corners": {"variant": {"resize": "centred"}},
     "atrous rates": {"atrous_rates": (12, 24, 36)},
     "decoder depth": {"variant": {"decoder_depth": 1}},
     "depth of the ResNet": {"depth": 101},

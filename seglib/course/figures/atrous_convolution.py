@@ -9,18 +9,12 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from seglib.course.explorer import MULTI_GRIDS, Explorer, slider
-from seglib.course.fields import (
-    Layer,
-    backbone_layers,
-    effective_field,
-    effective_size,
-    settle_batch_norm,
-    theoretical_field,
-)
+from seglib.course.fields import effective_field, effective_size, settle_batch_norm
 from seglib.course.figures import show_fields
 from seglib.course.figures.pictures import draw_panels
 from seglib.course.figures.style import INK, styled
 from seglib.models import ResNet
+from seglib.models.fields import Layer, backbone_layers, theoretical_field
 
 
 @styled

@@ -240,7 +240,7 @@ def seed_dots(
         ax.axvline(np.mean(next(iter(groups.values()))[base]), color=GREY, linewidth=1, linestyle="--")
     name_rows(ax, rows)
     write_per_cent(ax.xaxis)
-    ax.set_xlabel(xlabel)
+    ax.set(xlabel=xlabel, xlim=(max(ax.get_xlim()[0], -0.02), None))  # a deviation may reach below 0, a score does not
     figure.suptitle(note, x=0.01, ha="left", fontsize=9)
     if len(groups) > 1:
         for edge in np.arange(1, len(rows)) - 0.5:
@@ -262,14 +262,15 @@ def effects_figure(table: pd.DataFrame) -> Figure:
     figure, ax = plt.subplots(figsize=(8, 1.4 + 0.36 * len(table)))
     ax.axvline(0, color=GREY, linewidth=1)
     name_rows(ax, list(table.index))
+    apart = 0.14 if table["paper difference"].notna().any() else 0.0  # ours lies above the paper's
     for y, (row, line) in enumerate(table.iterrows()):
         ink = INK if line["n"] else GREY
         verdict = "base, not run" if row == base and not line["n"] else line["effect"]
         colour = VERDICT_COLOURS.get(verdict, INK) if line["n"] else GREY
         # what is nan draws nothing
-        ax.plot(100 * line["paper difference"], y + 0.14, "D", color=ink, markerfacecolor="white", markersize=6)
-        ax.plot(100 * line[["low", "high"]].astype(float), [y - 0.14] * 2, color=colour, solid_capstyle="butt")
-        ax.plot(100 * line["difference"], y - 0.14, "o", color=colour, markersize=7)
+        ax.plot(100 * line["paper difference"], y + apart, "D", color=ink, markerfacecolor="white", markersize=6)
+        ax.plot(100 * line[["low", "high"]].astype(float), [y - apart] * 2, color=colour, solid_capstyle="butt")
+        ax.plot(100 * line["difference"], y - apart, "o", color=colour, markersize=7)
         ax.text(1.02, y, verdict, transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=colour)
         ax.get_yticklabels()[y].set_color(ink)
     ax.margins(x=0.08)
@@ -277,7 +278,8 @@ def effects_figure(table: pd.DataFrame) -> Figure:
         ax.set_xlim(-1, 1)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
     ax.set_xlabel(f"difference to {base}, points of mIoU")
-    ax.plot([], [], "o", color=INK, label="ours, 95 % interval")
+    if table["difference"].notna().any():
+        ax.plot([], [], "o", color=INK, label="ours, 95 % interval")
     if table["paper difference"].notna().any():
         ax.plot([], [], "D", color=INK, markerfacecolor="white", label="the paper's")
     figure.legend(loc="outside lower center", ncols=2)

@@ -9,9 +9,9 @@ from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from seglib.course.fields import Field
-from seglib.course.figures.style import GREY, INK, PALE, VERMILION, halo, legend_columns, styled
+from seglib.course.figures.style import GREY, INK, LETTER_WIDTH, PALE, VERMILION, halo, legend_columns, styled
 from seglib.data import VOID
+from seglib.models.fields import Field
 
 FIGURE_WIDTH, PANEL_WIDTH, TITLE_HEIGHT = 11, 3.6, 0.4  # inches
 LEGEND_ROW_HEIGHT = 0.2  # inches
@@ -153,9 +153,11 @@ def draw_label(ax: Axes, label: np.ndarray, palette: np.ndarray, classes: Sequen
     ax.imshow(palette[label])
     step = 1 + min(label.shape) // 256
     coarse = label[::step, ::step]
+    pixels = label.shape[1] / (ax.get_position().width * ax.figure.get_figwidth())  # per inch, or a few more
     for index in np.unique(coarse[coarse < len(classes)]).tolist():
         if (place := _roomiest_place(coarse == index)) is not None:
-            x, y = place[0] * step, place[1] * step
+            half = min(LETTER_WIDTH * len(classes[index]) * pixels, label.shape[1]) / 2
+            x, y = np.clip(place[0] * step, half, label.shape[1] - half), place[1] * step  # no name leaves the panel
             style = {"fontsize": 8, "color": "white", "path_effects": halo("black")}
             ax.text(x, y, classes[index], ha="center", va="center", **style)
 

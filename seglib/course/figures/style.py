@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from PIL import Image
 
 MAX_PNG_BYTES = 150_000
@@ -105,13 +105,17 @@ def name_rows(ax: Axes, names: Sequence[str]) -> None:
 
 
 def name_columns(ax: Axes, names: Sequence[str]) -> None:
-    """Writes a slanted name below each column 0, 1, 2 ... of a chart."""
-    ax.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+    """Writes a name below each column 0, 1, 2 ... of a chart, slanted where one is long."""
+    ax.set_xticks(range(len(names)), names)
+    if any(len(str(name)) > 3 for name in names):
+        plt.setp(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
 
 
 def legend_columns(names: Collection[str], width: float) -> int:
-    """The number of entries of a legend that stand side by side in `width` inches: at least one, at most all."""
-    return max(1, min(len(names), int(width / (LEGEND_PATCH_WIDTH + LETTER_WIDTH * max(map(len, names))))))
+    """The number of entries of a legend that stand side by side in `width` inches, in rows as equal as they can be."""
+    most = max(1, int(width / (LEGEND_PATCH_WIDTH + LETTER_WIDTH * max(map(len, names)))))
+    rows = -(-len(names) // most)
+    return -(-len(names) // rows)
 
 
 def write_per_cent(axis: Axis) -> None:
@@ -122,7 +126,10 @@ def write_per_cent(axis: Axis) -> None:
 def write_plainly(axis: Axis, values: Sequence[float]) -> None:
     """Writes no powers of ten on a logarithmic axis, and numbers between them where the values span little."""
     axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter("{x:g}" if max(values) < 30 * min(values) else NullFormatter())
+    span = max(values) / min(values)
+    crowded = "689" if span > 3 else ""  # first digits of the ticks that would lie too close
+    between = FuncFormatter(lambda value, _: "" if f"{value:e}"[0] in crowded else f"{value:g}")
+    axis.set_minor_formatter(between if span < 30 else NullFormatter())
 
 
 def png(fig: Figure, alt: str, dpi: int = 100) -> DisplayImage:

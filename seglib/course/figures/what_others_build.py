@@ -52,12 +52,12 @@ def group_dilations(dilations: Dilations) -> dict[str, tuple[int, ...]]:
 
 
 def show_peer(peer: str, output_stride: int) -> Figure:
-    """The dilations of one implementation below the papers', of another output stride where it has no such one."""
+    """The dilations of one implementation below the papers'; both of another output stride where it has no such one."""
     own = BY_NAME[peer].dilations
-    papers = f"{PAPERS.name}, output stride {output_stride}"
     stride = output_stride if output_stride in own else next(iter(own))
+    papers = f"{PAPERS.name}, output stride {stride}"
     name = peer if stride == output_stride else f"{peer}: at {stride} only"
-    profiles = {papers: PAPERS.dilations[output_stride], name: own[stride]}
+    profiles = {papers: PAPERS.dilations[stride], name: own[stride]}
     return dilation_table({title: group_dilations(profile) for title, profile in profiles.items()}, papers)
 
 

@@ -1,0 +1,264 @@
+"""Gates: the conditions under which a small study can show what the same table of the papers shows.
+
+"field": the backbone's theoretical field up to block 4, without multi-grid, in crops.
+"side taps": of each 3x3 convolution from block 4 on, ASPP's too, the share of a training map's positions at which the
+middle tap of a side of the kernel lies on the map. Where none does, the convolution is a 1x1 one (v3, section 3.3).
+"headroom": the row with the least context confuses what only the surroundings tell apart.
+"steps": more steps gain less than the table's rows do.
+
+The first two compare a row with the same row of the paper, and need no run. The last two speak of the whole table.
+"""
+
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from seglib.models.backbones import RESNETS
+from seglib.models.build import build_model
+from seglib.models.fields import Layer, backbone_layers, theoretical_field
+from seglib.models.norms import replace_batch_norm
+from seglib.models.resnet import UNITS
+from seglib.recipe import Recipe
+from seglib.studies.files import STUDIES, read_study
+
+LARGEST_FIELD = 1.5  # times the paper's
+TAPS, TAPS_APART = (0.8, 1.25), 0.02  # times the paper's share, or so far from it
+HEADROOM = 0.15  # share of a pair's pixels
+# Classes of the painted scenes that only differ in what is around them.
+PAIRS = (("kite", "fish"), ("boat", "tent"))
+PAINTED = ("toy_voc", "toy_mini")
+# The papers' own network (v3+ Table 3 counts its Mult-Adds); public weights ask for another stem and other strides.
+PAPERS_NETWORK = {"stem": "3x3", "stride_unit": "last"}
+TWICE = "twice the steps"
+# The settings on which a `Geometry` depends.
+SHAPING = (
+    "crop_size", "backbone", "stem", "stem_stride", "stride_unit", "multi_grid", "pre_activation", "cascade_blocks",
+    "aspp", "output_stride", "atrous_rates", "image_pooling",
+)  # fmt: skip
+CONTEXT = ("multi_grid", "aspp", "atrous_rates", "image_pooling", "cascade_blocks", "crop_size")
+LATE = (*(f"backbone.layer{block}." for block in range(4, 8)), "aspp.atrous.")
+
+
+class Gated(Protocol):
+    """The part of a `Study` that gates look at."""
+
+    title: str
+    rows: dict[str, Recipe]
+    base: str
+    published: Mapping[str, float]
+
+    def values(self, row: str, measure: Callable[[dict[str, Any]], float | None] | None = None) -> dict[int, float]: ...
+
+    def with_row(self, name: str, **changes: Any) -> "Gated": ...
+
+
+class Taps(NamedTuple):
+    """A 3x3 convolution on a training map."""
+
+    place: str  # "layer4.2", "atrous.0"
+    rate: int
+    share: float  # of the map's positions at which a side tap lies on the map
+
+
+class Geometry(NamedTuple):
+    """A recipe's network on its training crop."""
+
+    field: float  # of the backbone up to block 4, without multi-grid, in crops
+    context: float  # pixels that a value of the last map sees, image pooling included
+    taps: tuple[Taps, ...]
+
+
+class Line(NamedTuple):
+    """A line of `check_gates`."""
+
+    row: str
+    gate: str
+    value: float = math.nan
+    paper: float = math.nan
+    limit: str = ""
+    outcome: str = "not measured"  # or "passed", "failed"
+    reason: str = ""  # what was found, in words
+
+
+def check_gates(study: Gated) -> pd.DataFrame:
+    """Compares each row that the papers have with the same row there; one line per row and gate, two for the table.
+
+    Columns: row, gate, value (ours), paper (the paper's, nan where there is none), limit, outcome ("passed", "failed"
+    or "not measured") and reason. A study of no published table has no line.
+    """
+    lines = []
+    for row, recipe in _papers_rows(study.title).items():
+        if row in study.rows:
+            ours, theirs = measure_geometry(study.rows[row]), measure_geometry(recipe.replace(**PAPERS_NETWORK))
+            lines += [_check_field(row, ours, theirs), check_taps(row, ours, theirs)]
+    if lines and study.base in study.published:
+        asked = {tuple(getattr(study.rows[row], name) for name in CONTEXT) for row in study.rows}
+        if study.rows[study.base].data in PAINTED and len(asked) > 1:  # else the table does not ask for context
+            lines.append(_check_headroom(study))
+        lines.append(_check_steps(study))
+    return pd.DataFrame(lines, columns=Line._fields)
+
+
+def cannot_show(study: Gated) -> dict[str, str]:
+    """Returns row -> reason for rows that fail a gate, or for all of them where the whole table does."""
+    reasons: dict[str, list[str]] = {}
+    for line in check_gates(study).query("outcome == 'failed'").itertuples():
+        for row in study.rows if line.gate in ("headroom", "steps") else [line.row]:
+            reasons.setdefault(row, []).append(line.reason)
+    return {row: "; ".join(found) for row, found in reasons.items()}
+
+
+def twice_the_steps(study: Gated) -> Gated:
+    """Returns the study with the row that the gate "steps" needs: the base row, trained for twice as long."""
+    return study.with_row(TWICE, iterations=2 * study.rows[study.base].iterations)
+
+
+def measure_geometry(recipe: Recipe) -> Geometry:
+    """Reads field, context and taps from the modules of a recipe's network, which is built without weights."""
+    # A decoder changes none of them.
+    return _measure(Recipe(model="deeplabv3", **{name: getattr(recipe, name) for name in SHAPING}))
+
+
+@cache
+def _measure(recipe: Recipe) -> Geometry:
+    network = _build(recipe)
+    backbone, aspp, taps = network.backbone, network.aspp, find_taps(network, recipe.crop_size)
+    branches = () if aspp is None else (Layer(3, 1, max(aspp.atrous_rates, default=1)),)
+    seen = theoretical_field([*backbone_layers(backbone), *branches]).size
+    pooled = aspp is not None and aspp.pool is not None
+    context = recipe.crop_size if pooled else min(seen, recipe.crop_size)
+    units = UNITS[RESNETS[recipe.backbone]][1][-1] if recipe.backbone in RESNETS else 1
+    # One recipe for all crops and heads, so that it is measured once.
+    plain = recipe.replace(multi_grid=(1,) * units, atrous_rates=None, image_pooling=True, crop_size=1)
+    return Geometry(_measure_field(plain) / recipe.crop_size, context, tuple(taps))
+
+
+@cache
+def _measure_field(recipe: Recipe) -> int:
+    backbone = _build(recipe).backbone
+    for block in range(5, 5 + recipe.cascade_blocks):
+        setattr(backbone, f"layer{block}", nn.Identity())
+    return theoretical_field(backbone_layers(backbone)).size
+
+
+def _build(recipe: Recipe) -> nn.Module:
+    with torch.device("meta"):
+        return build_model(recipe, num_classes=2).eval()
+
+
+def find_taps(network: nn.Module, side: int) -> list[Taps]:
+    """Runs a DeepLab on images of a side and notes its 3x3 convolutions in block 4 and those after it, and in ASPP.
+
+    The network loses its batch norm.
+    """
+    found: list[Taps] = []
+    replace_batch_norm(network, lambda norm: nn.Identity())  # half of the time, and no influence
+
+    def note(conv: nn.Conv2d, inputs: tuple[torch.Tensor], place: str) -> None:
+        rate = conv.dilation[0]
+        found.append(Taps(place, rate, side_tap_share(inputs[0].shape[-1], rate, conv.stride[0])))
+
+    hooks = []
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3) and name.startswith(LATE):
+            place = ".".join(name.split(".")[1:3])
+            hooks.append(module.register_forward_pre_hook(lambda conv, x, place=place: note(conv, x, place)))
+    network(torch.empty(1, 3, side, side, device=next(network.parameters()).device))
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def side_tap_share(side: int, rate: int, stride: int = 1) -> float:
+    """The share of the positions on a map at which a side tap of a 3x3 kernel, its middle one, lies on the map.
+
+    Args:
+        side: of the map, in values.
+        rate: of the convolution, which is padded by as much.
+        stride: between positions.
+    """
+    centres = range(0, side, stride)
+    return sum((centre >= rate) + (centre + rate < side) for centre in centres) / (2 * len(centres))
+
+
+def check_taps(row: str, ours: Geometry, theirs: Geometry) -> Line:
+    """Compares side taps unit by unit; the line tells of the unit that differs most, first of those that fail."""
+    limit = f"{TAPS[0]} to {TAPS[1]} times, or within {TAPS_APART}"
+    papers = {taps.place: taps for taps in theirs.taps}  # one per unit: its blocks are bottlenecks
+    pairs = [(taps, papers[taps.place]) for taps in ours.taps if taps.place in papers]
+    if not pairs:
+        return Line(row, "side taps", limit=limit, reason="no convolution that the paper's network has too")
+    own, other = max(
+        pairs, key=lambda pair: (not _meet_alike(*pair), abs(pair[0].share - pair[1].share), -pair[1].share)
+    )
+    reason = (
+        f"side taps of {own.place} (rate {own.rate}) meet the map at {own.share:.0%} of the positions, "
+        f"in the paper (rate {other.rate}) at {other.share:.0%}"
+    )
+    return Line(row, "side taps", own.share, other.share, limit, _word(_meet_alike(own, other)), reason)
+
+
+def pair_confusion(result: Mapping[str, Any], pair: tuple[str, str]) -> float | None:
+    """Of the pixels of two classes that are called one of the two, the share that is called the other; None of none."""
+    indices = [result["classes"].index(name) for name in pair]
+    counts = np.array(result["confusion"])[np.ix_(indices, indices)]
+    return float(1 - np.trace(counts) / counts.sum()) if counts.sum() else None
+
+
+def _papers_rows(title: str) -> dict[str, Recipe]:
+    """Finds the rows of a study of the package at the papers' scale; {} where it has none."""
+    for path in sorted(STUDIES.glob("*.toml")):
+        file = tomllib.loads(path.read_text(encoding="utf-8"))
+        if file["title"] == title and "table" in file and "paper" in file["scales"]:
+            return read_study(path, "paper")["rows"]
+    return {}
+
+
+def _check_field(row: str, ours: Geometry, theirs: Geometry) -> Line:
+    reason = f"the backbone sees {ours.field:.1f} crops, the paper's {theirs.field:.1f}"
+    passed = ours.field <= LARGEST_FIELD * theirs.field
+    return Line(row, "field", ours.field, theirs.field, f"at most {LARGEST_FIELD} times", _word(passed), reason)
+
+
+def _meet_alike(ours: Taps, theirs: Taps) -> bool:
+    in_proportion = TAPS[0] * theirs.share <= ours.share <= TAPS[1] * theirs.share
+    return in_proportion or abs(ours.share - theirs.share) <= TAPS_APART
+
+
+def _check_headroom(study: Gated) -> Line:
+    compared = [row for row in study.rows if row in study.published]
+    row = min(compared, key=lambda row: (measure_geometry(study.rows[row]).context, row != study.base))
+    limit, found = f"at least {HEADROOM}", []
+    for pair in PAIRS:
+        if values := study.values(row, lambda result, pair=pair: pair_confusion(result, pair)):
+            found.append((float(np.mean([*values.values()])), "/".join(pair)))
+    if not found:
+        return Line(row, "headroom", limit=limit, reason=f"row {row!r} was not run")
+    reason = (
+        f"{row!r}, with the least context, confuses {' and '.join(f'{share:.0%} of {pair}' for share, pair in found)}"
+    )
+    value = max(found)[0]
+    return Line(row, "headroom", value, limit=limit, outcome=_word(value >= HEADROOM), reason=reason)
+
+
+def _check_steps(study: Gated) -> Line:
+    largest = max(abs(value - study.published[study.base]) for value in study.published.values())
+    limit = f"less than {largest:.3f}"
+    once, twice = study.values(study.base), twice_the_steps(study).values(TWICE)
+    gains = [twice[seed] - once[seed] for seed in sorted({*once} & {*twice})]
+    if not gains:
+        return Line(study.base, "steps", limit=limit, reason="the base row was not run with twice the steps")
+    gain = float(np.mean(gains))
+    reason = f"twice the steps gain {100 * gain:.1f} points, the table's largest difference is {100 * largest:.1f}"
+    return Line(study.base, "steps", gain, largest, limit, _word(gain < largest), reason)
+
+
+def _word(passed: bool) -> str:
+    return "passed" if passed else "failed"

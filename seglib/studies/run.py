@@ -1,0 +1,65 @@
+"""The command `study`: runs what is missing of a study, or says what there is to run."""
+
+from pathlib import Path
+
+from seglib.studies.listing import format_minutes, list_studies, plan_runs, read_times
+from seglib.studies.results import RESULTS
+from seglib.studies.study import Study
+
+
+def run_study(
+    study: str = "",
+    rows: tuple[str, ...] = (),
+    /,
+    *,
+    list: bool = False,
+    dry_run: bool = False,
+    scale: str = "",
+    seeds: tuple[int, ...] = (),
+    folder: Path = RESULTS,
+    runs: Path | None = None,
+    csv: Path | None = None,
+) -> int:
+    """Runs what is missing of a study and prints its table; started several times, it shares the runs out.
+
+    Args:
+        study: a TOML file, or the name of one in seglib/studies.
+        rows: only these.
+        list: run nothing; list all studies, what is stored of them and what is left.
+        dry_run: run nothing; list the study's rows, and how long what is left of them takes.
+        scale: one of the study's scales; default: its first.
+        seeds: only these.
+        folder: where results are stored.
+        runs: where unfinished runs are kept; default: the folder of all runs.
+        csv: write the table to this file too, with its source and protocol.
+
+    Returns:
+        1 if a run diverged, else 0.
+    """
+    if list:
+        print(list_studies(folder, runs).to_string(index=False))
+        return 0
+    if not study:
+        raise ValueError("expected the name of a study; --list lists them")
+    loaded = Study.load(study, scale, folder=folder, runs=runs, gated=True)
+    if dry_run:
+        for row in rows:
+            loaded.recipe(row, seed=0)  # raises if there is no such row
+        plan = plan_runs(loaded, read_times(folder)).loc[[*(rows or loaded.rows)]].round(1)
+        print(loaded.protocol, plan.to_string(), f"minutes: {format_minutes(plan['minutes left'])}", sep="\n")
+        return 0
+    diverged = False
+    for seed in seeds or loaded.seeds:  # seed by seed, so that an interrupted study is balanced
+        for row in rows or loaded.rows:
+            if (row, seed) in loaded.missing():
+                print(f"{row}, seed {seed}", flush=True)
+            try:
+                loaded.run(row, [seed], progress=False)
+            except FloatingPointError as error:  # the other runs are still worth their time
+                print(f"failed: {error}", flush=True)
+                diverged = True
+    table = loaded.table()
+    print(loaded.protocol, loaded.report().assign(sources=table.sources).to_string(), sep="\n")
+    if csv:
+        table.assign(source=loaded.source, protocol=loaded.protocol).to_csv(csv)
+    return int(diverged)

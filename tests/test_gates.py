@@ -1,0 +1,89 @@
+"""Gates: taps counted by a convolution, the papers' own networks, and made-up results."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from seglib.studies import gates
+from seglib.studies.gates import TWICE, cannot_show, check_gates
+from seglib.studies.study import Study
+
+BASE = "(1, 1, 1), rates 6, 12, 18"
+CLASSES = ["background", "house", "tree", "boat", "tent", "kite", "fish", "fence", "lamp"]
+
+
+@pytest.mark.parametrize(("side", "rate", "stride"), [(33, 18, 1), (7, 8, 1), (5, 2, 1), (9, 1, 2), (8, 1, 2)])
+def test_side_taps_by_convolution(side: int, rate: int, stride: int) -> None:
+    kernels = torch.zeros(4, 1, 3, 3)
+    kernels[range(4), 0, (0, 1, 1, 2), (1, 0, 2, 1)] = 1
+    met = F.conv2d(torch.ones(1, 1, side, side), kernels, stride=stride, padding=rate, dilation=rate)
+    assert gates.side_tap_share(side, rate, stride) == pytest.approx(float(met.mean()))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "outcome"), [((0.9, 0.1), (1.0, 0.14), "failed"), ((0.0, 0.8), (0.019, 1.0), "passed")]
+)
+def test_one_unit_is_enough_to_fail(ours: tuple[float, ...], theirs: tuple[float, ...], outcome: str) -> None:
+    sides = (gates.Geometry(1, 1, tuple(gates.Taps(str(i), 1, s) for i, s in enumerate(of))) for of in (ours, theirs))
+    assert gates.check_taps("row", *sides).outcome == outcome
+
+
+def test_the_papers_network_passes_against_itself() -> None:
+    study = Study.load("aspp", "paper")
+    study.rows = {row: recipe.replace(**gates.PAPERS_NETWORK) for row, recipe in study.rows.items()}
+    found = check_gates(study).set_index(["gate", "row"])
+    field = found.loc[("field", BASE)]
+    assert field.value == field.paper == 1031 / 513  # TF-slim's 1027 (Araujo et al. 2019); three 3x3 in the stem add 4
+    taps = found.loc["side taps"].loc[[*study.published]]
+    assert (taps.value == taps.paper).all() and (taps.outcome == "passed").all()
+    assert taps.value.tolist() == pytest.approx([15 / 33, 15 / 33, 15 / 33, 9 / 33, 15 / 33])  # of the largest rate
+    assert cannot_show(study) == {}
+
+
+def test_a_map_of_7_fails_and_says_why() -> None:
+    reasons = cannot_show(Made.load("aspp", "toy"))
+    assert [*reasons] == [*Study.load("aspp", "toy").rows]
+    assert "the backbone sees 10.4 crops, the paper's 2.0" in reasons[BASE]
+    assert "atrous.2 (rate 6) meet the map at 14% of the positions, in the paper (rate 18) at 45%" in reasons[BASE]
+    assert cannot_show(Made.load("aspp", "mini")) == {}
+
+
+@pytest.mark.parametrize("name", ["multi_grid", "output_stride", "training_protocol", "decoder_strides"])
+def test_small_strides_keep_the_papers_taps(name: str) -> None:
+    found = check_gates(Made.load(name, "mini")).set_index("gate")
+    taps = found.loc["side taps"]
+    assert len(taps) == len(Study.load(name, "paper").rows) and (taps.value == taps.paper).all()
+    assert (found.loc["field"].outcome == "passed").all()
+
+
+class Made(Study):
+    """A study with made-up results: row -> those of seeds 0, 1 and so on."""
+
+    made: ClassVar[dict[str, list[dict[str, Any]]]] = {}
+
+    def values(self, row: str, measure: Callable[[dict[str, Any]], float | None] | None = None) -> dict[int, float]:
+        measure = measure or (lambda result: result["miou"])
+        return {seed: measure(result) for seed, result in enumerate(self.made.get(row, []))}
+
+
+def result(miou: float, swapped: int) -> dict[str, Any]:
+    """Of 100 kites `swapped` are called fish, of 100 fish none a kite; boats and tents are told apart."""
+    confusion = torch.diag(torch.full((9,), 100))
+    confusion[5, 5] -= swapped
+    confusion[5, 6], confusion[5, 0] = swapped, 700
+    return {"miou": miou, "classes": CLASSES, "confusion": confusion.tolist()}
+
+
+@pytest.mark.parametrize(("swapped", "gain", "failed"), [(30, 18, []), (28, 18, ["headroom"]), (30, 19, ["steps"])])
+def test_gates_of_results(swapped: int, gain: int, failed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest difference of v3 Table 5 is 77.21 - 75.36 = 1.85."""
+    once, twice = [result(0.4, swapped), result(0.5, swapped)], [result(0.4 + gain / 1000, 0)]
+    monkeypatch.setattr(Made, "made", {BASE: once, TWICE: twice})
+    study = Made.load("aspp", "mini")
+    found = check_gates(study)
+    assert found.value[found.gate == "headroom"].item() == pytest.approx(swapped / 200)
+    assert found.gate[found.outcome == "failed"].tolist() == failed
+    assert [*cannot_show(study)] == ([*study.rows] if failed else [])
