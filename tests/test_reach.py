@@ -1,4 +1,4 @@
-"""The reach curves: labels by brute force, equal shares, what a head sees against gradients, chance without training."""
+"""The reach curves: labels by brute force, equal shares, views against gradients, chance without training."""
 
 import numpy as np
 import pandas as pd
@@ -58,7 +58,7 @@ def test_the_share_in_view_is_counted_on_drawn_beacons(head: Head, distance: int
     coloured = (pictures.images.amax(1) - pictures.images.amin(1)) > 0.2
     rows_columns = [np.argwhere(mask.numpy()) - disc for mask, disc in zip(coloured, pictures.discs[:, 0], strict=True)]
     counted = np.mean([view[tuple((middle + offsets).T)].any() for offsets in rows_columns])
-    assert 0.2 < counted and abs(counted - reach.shares_in_view(head, [distance])[0]) < 0.08
+    assert counted > 0.2 and abs(counted - reach.shares_in_view(head, [distance])[0]) < 0.08
 
 
 def test_a_head_that_sees_no_beacon_guesses() -> None:

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglib.course.fields import Layer, backbone_layers, path_counts
+from seglib.course.fields import path_counts
 from seglib.files import PROJECT
 from seglib.geometry import Grid
 from seglib.models import ASPP, ResNet
+from seglib.models.fields import Layer, backbone_layers
 from seglib.models.layers import conv_bn_relu
 
 STORE = PROJECT / "data" / "results" / "reach.csv"  # written by tools/reach.py
@@ -164,7 +165,7 @@ def train(head: Head, pairs: int, seed: int, steps: int = STEPS) -> nn.Sequentia
     """Trains a head on pictures drawn anew for each step, with the same number of pictures for each distance."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    network = build(head).train()
+    network = build(head).to(memory_format=torch.channels_last).train()  # a third faster on a CPU
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     for distances in rng.permutation(np.resize(DISTANCES[pairs], steps * BATCH)).reshape(steps, BATCH):

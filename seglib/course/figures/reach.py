@@ -34,7 +34,7 @@ def show_beacons(pictures: Pictures) -> Figure:
 def reach_curves(
     scores: pd.DataFrame, heads: Sequence[Head], live: Mapping[Head, pd.Series] | None = None, columns: int = 3
 ) -> Figure:
-    """A panel for each head: accuracy against distance, its computed reach, and the accuracy of guessing what is unseen.
+    """A panel for each head: accuracy against distance, computed reach, and the accuracy if what is unseen is guessed.
 
     Args:
         scores: columns head, seed, distance and accuracy, as `seglib.course.reach.STORE` has them, of one task.
