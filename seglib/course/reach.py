@@ -30,7 +30,7 @@ COLOURS = np.array([[0.0, 0.45, 0.7], [0.9, 0.6, 0.0]], np.float32)  # of the be
 CHANCE = 1 / len(COLOURS)
 DISTANCES = {2: tuple(range(8, 65, 8)), 1: tuple(range(8, 97, 8))}  # pairs of disc and beacon a picture -> pixels
 TRIES = 64  # places for the same picture that are drawn at once
-CHANNELS, ASPP_CHANNELS, STEPS, BATCH, RATE = 32, 16, 300, 16, 1e-2
+CHANNELS, ASPP_CHANNELS, STEPS, BATCH, RATE = 32, 16, 300, 16, 5e-3
 TEST_DISCS, TEST_SEED = 300, 1000  # discs for each distance
 
 
@@ -167,13 +167,14 @@ def train(head: Head, pairs: int, seed: int, steps: int = STEPS) -> nn.Sequentia
     rng = np.random.default_rng(seed)
     network = build(head).to(memory_format=torch.channels_last).train()  # a third faster on a CPU
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, cycle_momentum=False)
     for distances in rng.permutation(np.resize(DISTANCES[pairs], steps * BATCH)).reshape(steps, BATCH):
         pictures = draw(distances, pairs, rng)
         logits = network(pictures.images)  # (B, 2, 33, 33)
         labels = Grid(STRIDE).pick(pictures.labels, logits.shape[2:])
         optimizer.zero_grad()
         F.cross_entropy(logits, labels, ignore_index=VOID).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()
     return network.eval()
