@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from benchmarks.harness.measure import Times, take_turns, times_as_fast
-from benchmarks.harness.report import print_table
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = sorted((ROOT / "benchmarks").glob("*.py"))
@@ -134,14 +133,3 @@ print(peak_of(build))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert 155 < float(done.stdout) < 200
-
-
-def test_table(capsys: pytest.CaptureFixture) -> None:
-    print_table(("what", "seconds"), [("a long name", 0.123456), ("b", 1234.5), ("c", None)])
-    assert capsys.readouterr().out.splitlines() == [
-        "what         seconds",
-        "-----------  -------",
-        "a long name    0.123",
-        "b               1234",
-        "c                  -",
-    ]

@@ -285,17 +285,6 @@ def test_interrupted_download_is_resumed(server: FakeServer, tmp_path: Path, end
 
 
 @needs_fork
-def test_killed_unpacking(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        stop_unpacking(patch, lambda: os.kill(os.getpid(), signal.SIGKILL))
-        process = start(server, tmp_path)
-        process.join(120)
-    assert process.exitcode == -signal.SIGKILL and not (tmp_path / "VOC2012").exists()
-    fetch(server, tmp_path)
-    assert server.asked == [None], "what had arrived is used"
-    check_tree(tmp_path)
-
-
 def entry(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
     info = tarfile.TarInfo(f"{VOC.source}/{name}")
     info.type, info.linkname, info.size = kind, target, 5 if kind == tarfile.REGTYPE else 0
@@ -324,17 +313,24 @@ def test_hostile_archive(server: FakeServer, tmp_path: Path, monkeypatch: pytest
     assert (outside / "kept").read_text() == "kept"
 
 
-def test_full_disk_while_unpacking(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@needs_fork
+@pytest.mark.parametrize("killed", [True, False])
+def test_stopped_unpacking(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool) -> None:
     def full_disk() -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        stop_unpacking(patch, full_disk)
-        with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'"):
-            fetch(server, tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {PART: ARCHIVE}
+        stop_unpacking(patch, (lambda: os.kill(os.getpid(), signal.SIGKILL)) if killed else full_disk)
+        if killed:
+            process = start(server, tmp_path)
+            process.join(120)
+            assert process.exitcode == -signal.SIGKILL and not (tmp_path / "VOC2012").exists()
+        else:
+            with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'"):
+                fetch(server, tmp_path)
+            assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {PART: ARCHIVE}
     fetch(server, tmp_path)
-    assert len(server.asked) == 1
+    assert server.asked == [None], "what had arrived is used"
     check_tree(tmp_path)
 
 

@@ -199,6 +199,14 @@ def nothing(x: int) -> int:
     ...
 
 
+def raising(x: int) -> int:
+    raise NotImplementedError
+
+
+def forgotten(x: int) -> int:
+    2 * x
+
+
 def test_verdicts() -> None:
     assert repr(double(lambda x: 2 * x)) == "Exercise 9.1: correct. Doubling doubles."
     assert repr(double(lambda x: x * x)) == "Exercise 9.1: not yet. double(3) is 9. Hint: that is a square."
@@ -206,32 +214,24 @@ def test_verdicts() -> None:
     assert double.exercise == "9.1" and double.__doc__ == "Twice its argument."
 
 
-@pytest.mark.parametrize("answer", [None, ..., (1, ...), {"a": ...}, nothing, lambda x: ...])
+@pytest.mark.parametrize("answer", [None, ..., (1, ...), {"a": ...}, nothing, raising, lambda x: ...])
 def test_not_attempted(answer: Any) -> None:
     assert double(answer) == Verdict("9.1", "not attempted", "")
     assert repr(double(answer)) == "Exercise 9.1: not attempted yet."
 
 
-def test_notebook_stub_that_raises_is_not_attempted() -> None:
-    def raising(x: int) -> int:
-        raise NotImplementedError
-
-    assert double(raising).status == "not attempted"
-
-
-def test_forgotten_return_is_a_mistake() -> None:
-    def forgot(x: int) -> int:
-        2 * x
-
-    verdict = double(forgot)
-    assert verdict.status == "wrong"
-    assert "forgot returns None" in verdict.message
-
-
-def test_an_exception_is_named() -> None:
-    assert double(lambda x: x / 0).message == "The answer raises ZeroDivisionError: division by zero"
-    assert double(lambda: 0).status == "wrong"
-    assert "A function is expected, found a value of type int" in double(6).message
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (forgotten, "forgotten returns None"),
+        (lambda x: x / 0, "The answer raises ZeroDivisionError: division by zero"),
+        (lambda: 0, "The answer raises TypeError"),
+        (6, "A function is expected, found a value of type int"),
+    ],
+)
+def test_an_answer_that_gives_no_value_is_a_mistake(answer: Any, said: str) -> None:
+    verdict = double(answer)
+    assert verdict.status == "wrong" and said in verdict.message
 
 
 def test_a_kernel_interrupt_is_not_swallowed() -> None:

@@ -79,20 +79,6 @@ def test_bad_sample_stops_the_run(data: Path, tmp_path: Path, fault: str, worker
     assert str(raised.value).splitlines()[-1].endswith(str(direct.value))
 
 
-def test_bad_sample_of_the_val_list_keeps_the_trained_weights(data: Path, tmp_path: Path, whole: Tensor) -> None:
-    path = image_path(data, VAL[2])
-    good = path.read_bytes()
-    run = make_trainer(SMALL, tmp_path / "run", data)
-    path.write_bytes(good[:300])
-    with pytest.raises(ValueError, match=rf"{VAL[2]}\.jpg: "):
-        run.fit()
-    path.write_bytes(good)
-    again = make_trainer(SMALL, tmp_path / "run", data)
-    assert again.iteration == SMALL.iterations
-    assert torch.equal(weights(again.fit().model), whole)
-    assert load_result(tmp_path / "run" / "result.json")["name"] == SMALL.name
-
-
 @pytest.mark.parametrize(("workers", "same_process"), [(0, False), (1, True)])
 def test_mended_sample(data: Path, tmp_path: Path, whole: Tensor, workers: int, same_process: bool) -> None:
     options = {"num_workers": workers, "checkpoint_seconds": 0.0}
@@ -324,33 +310,58 @@ def limit() -> Iterator[Callable[..., None]]:
     set_limit()
 
 
-@pytest.mark.parametrize("same_process", [True, False])
-def test_full_disk(data: Path, tmp_path: Path, limit: Callable, whole: Tensor, same_process: bool) -> None:
+def test_full_disk(data: Path, tmp_path: Path, limit: Callable, whole: Tensor) -> None:
     run = make_trainer(SMALL, tmp_path / "run", data, checkpoint_seconds=0.0).fit(until=5)
-    before = {path.name: path.read_bytes() for path in run.run_dir.iterdir()}
+    shutil.copytree(run.run_dir, tmp_path / "before")
     limit(2**16)
     with pytest.raises(OSError, match=r"checkpoint\.pt: could not be written \(.*File too large.*is kept") as raised:
         run.fit()
     assert isinstance(raised.value.__cause__, OSError), "torch.save makes a RuntimeError of it"
-    assert {path.name: path.read_bytes() for path in run.run_dir.iterdir()} == before
+    kept = [{path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("run", "before")]
+    assert kept[0] == kept[1]
     limit()
-    if not same_process:
-        run = make_trainer(SMALL, tmp_path / "run", data)
-    assert torch.equal(weights(run.fit().model), whole)
-    assert (run.run_dir / "result.json").exists()
+    for again in (run, make_trainer(SMALL, tmp_path / "before", data)):
+        assert torch.equal(weights(again.fit().model), whole)
+        assert (again.run_dir / "result.json").exists()
 
 
-def test_full_disk_at_the_result(data: Path, tmp_path: Path, limit: Callable, whole: Tensor) -> None:
-    run = make_trainer(SMALL, tmp_path / "run", data)
-    evaluate = run.evaluate
-    run.evaluate = lambda **options: (evaluate(**options), limit(0))[0]
-    with pytest.raises(OSError, match=r"result\.json: could not be written \(.*File too large"):
+@pytest.mark.parametrize(
+    ("fault", "kind", "message"),
+    [
+        ("sample", ValueError, rf"{VAL[2]}\.jpg: "),
+        ("interrupt", KeyboardInterrupt, ""),
+        ("full disk", OSError, r"result\.json: could not be written \(.*File too large"),
+    ],
+)
+def test_fault_after_the_last_step(
+    data: Path, tmp_path: Path, limit: Callable, whole: Tensor, fault: str, kind: type, message: str
+) -> None:
+    run, path = make_trainer(SMALL, tmp_path / "run", data), image_path(data, VAL[2])
+    good, evaluate = path.read_bytes(), run.evaluate
+
+    def scored(**options: object) -> object:
+        if fault == "interrupt":
+            raise KeyboardInterrupt
+        matrix = evaluate(**options)
+        limit(0)
+        return matrix
+
+    if fault == "sample":
+        path.write_bytes(good[:300])
+    else:
+        run.evaluate = scored
+    with pytest.raises(kind, match=message):
         run.fit()
     limit()
+    path.write_bytes(good)
+    run.evaluate = evaluate
     assert not (run.run_dir / "result.json").exists()
-    again = make_trainer(SMALL, tmp_path / "run", data)
-    assert again.iteration == SMALL.iterations and torch.equal(weights(again.fit().model), whole)
-    assert (run.run_dir / "result.json").exists()
+    shutil.copytree(run.run_dir, tmp_path / "copy")
+    fresh = make_trainer(SMALL, tmp_path / "copy", data)
+    assert fresh.iteration == SMALL.iterations
+    assert torch.equal(weights(fresh.fit().model), whole) and torch.equal(weights(run.fit().model), whole)
+    results = [load_result(again.run_dir / "result.json") for again in (fresh, run)]
+    assert results[0]["scores"] == results[1]["scores"] and results[0]["name"] == SMALL.name
 
 
 def test_folder_that_goes_away_is_named(data: Path, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from small_set import SMALL, make_trainer
 from seglib.data import build_dataset
 from seglib.data.transforms import Normalisation
 from seglib.files import PROJECT, load_tensors, write_json
+from seglib.models.build import build_model
 from seglib.predict import Scoring, evaluate
+from seglib.recipe import Recipe
 from seglib.train import Trainer
 from seglib.train.checkpoint import load_run
 from seglib.train.results import load_result, seal
@@ -27,6 +29,15 @@ def test_kept_weights_score_as_their_run(path: Path) -> None:
     assert scores.miou == pytest.approx(result["scores"]["miou"], abs=1e-3)
     assert list(scores.iou) == pytest.approx(result["scores"]["iou"], abs=0.01)
     assert path.stat().st_size < 2_000_000
+
+
+@pytest.mark.parametrize("name", ["toy_mini", "voc_short"])
+def test_bundled_backbones_are_found_and_fit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEGLIB_DATA", raising=False)
+    recipe = Recipe.load(name)
+    loaded, drawn = (build_model(r, 9).backbone.state_dict() for r in (recipe, recipe.replace(weights="")))
+    kernels = [key for key, value in loaded.items() if value.ndim > 1]
+    assert all(loaded[key].dtype == torch.float32 and not torch.equal(loaded[key], drawn[key]) for key in kernels)
 
 
 @pytest.fixture(scope="module")

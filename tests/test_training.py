@@ -97,22 +97,6 @@ def test_a_step_that_fails_half_way_is_taken_back(tmp_path: Path, data: Path, wh
     assert run.history.equals(whole.history)
 
 
-def test_interrupted_evaluation_does_not_spoil_the_result(tmp_path: Path, data: Path, whole: Trainer) -> None:
-    run = make_trainer(SMALL, tmp_path, data)
-
-    def interrupted(**options: object) -> None:
-        raise KeyboardInterrupt
-
-    score, run.evaluate = run.evaluate, interrupted
-    with pytest.raises(KeyboardInterrupt):
-        run.fit()
-    assert not (tmp_path / "result.json").exists()
-    run.evaluate = score
-    run.fit()
-    results = [load_result(folder / "result.json") for folder in (tmp_path, whole.run_dir)]
-    assert results[0]["scores"] == results[1]["scores"]
-
-
 def test_result_says_what_was_measured_and_how(whole: Trainer) -> None:
     result, val, band = load_result(whole.run_dir / "result.json"), whole.val_set, ConfusionMatrix(9)
     assert result["scores"]["miou"] == pytest.approx(evaluate(whole.model, val, trimap={5: band}).compute().miou)

@@ -151,6 +151,19 @@ def test_scale_is_the_size_of_things_in_the_result() -> None:
             RandomScaleCrop(8, wrong)
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RandomFlip(2.0), "p: expected 0 to 1, found 2.0"),
+        (lambda: ColorJitter(contrast=-0.1), "contrast: expected 0 to inf, found -0.1"),
+        (lambda: ColorJitter(hue=0.6), "hue: expected 0 to 0.5, found 0.6"),
+    ],
+)
+def test_a_probability_or_strength_that_cannot_be_is_named(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
 @pytest.mark.parametrize(("p", "fewest", "most"), [(0.0, 0, 0), (0.5, 161, 239), (1.0, 400, 400)])
 def test_flip_mirrors_both_or_neither(p: float, fewest: int, most: int) -> None:
     image, label = noise(7, 10)

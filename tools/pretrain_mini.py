@@ -43,7 +43,7 @@ def keep_backbone(checkpoint: Path, target: Path) -> None:
     write_atomic(target, lambda file: torch.save(kept, file))
 
 
-def main(recipe: str = "toy_mini_pretraining", target: str = "data/checkpoints/toy_mini_pretrained.pt") -> None:
+def main(recipe: str = "toy_mini_pretraining", target: str = "data/checkpoints/toy_mini_pretrained.pth") -> None:
     """Command line; resumes a run that was interrupted."""
     chosen = Recipe.load(recipe)
     run_dir = runs_folder() / chosen.training_name

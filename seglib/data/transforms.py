@@ -24,6 +24,11 @@ IMAGE_MEAN = (124, 116, 104)  # ImageNet's mean colour, which normalises to 0
 LEVELS = ("geometric", "photometric", "occlusion")
 
 
+def _check_range(name: str, value: float, largest: float) -> None:
+    if not 0 <= value <= largest:
+        raise ValueError(f"{name}: expected 0 to {largest}, found {value}")
+
+
 @dataclass(frozen=True)
 class Compose:
     """The steps one after the other, sharing one generator."""
@@ -70,6 +75,9 @@ class RandomFlip:
 
     p: float = 0.5
 
+    def __post_init__(self) -> None:
+        _check_range("p", self.p, 1)
+
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
         return (flip(image), flip(label)) if rng.random() < self.p else (image, label)
 
@@ -107,6 +115,10 @@ class ColorJitter:
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0  # a turn is drawn from [-value, value] of the colour circle; 0 to 0.5
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            _check_range(name, value, 0.5 if name == "hue" else math.inf)
 
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
         from torchvision.transforms.v2 import functional as photometric  # here: as slow to import as torch itself

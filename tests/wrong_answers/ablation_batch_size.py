@@ -2,6 +2,7 @@
 
 from tests.wrong_answers import fill
 
+VARIANCE = "(share * (variances + means**2)).sum(0) - mean**2"
 MERGED = fill(
     """
 share = (counts / counts.sum())[:, None]
@@ -9,7 +10,7 @@ mean = {mean}
 return mean, {variance}
 """,
     mean="(share * means).sum(0)",
-    variance="(share * (variances + means**2)).sum(0) - mean**2",
+    variance=VARIANCE,
 )
 REMEMBERED = "return {result}"
 EQUAL = fill(
@@ -39,18 +40,12 @@ WRONG = {
     "8.1": {
         "a part with more values counts for more": MERGED(mean="means.mean(0)"),
         "that is the mean of the parts' variances": MERGED(variance="(share * variances).sum(0)"),
-        "variances and mean squares are averaged without their counts": MERGED(
-            variance="(variances + means**2).mean(0) - mean**2"
-        ),
+        "averaged without their counts": MERGED(variance="(variances + means**2).mean(0) - mean**2"),
         "that is the mean square": MERGED(variance="(share * (variances + means**2)).sum(0)"),
         "that is the variance of the means only": MERGED(variance="(share * (means - mean) ** 2).sum(0)"),
-        "that is the standard deviation": MERGED(variance="((share * (variances + means**2)).sum(0) - mean**2).sqrt()"),
-        "that is the unbiased variance": MERGED(
-            variance="((share * (variances + means**2)).sum(0) - mean**2) * counts.sum() / (counts.sum() - 1)"
-        ),
-        "mean square of all minus the square of the mean of all": MERGED(
-            variance="(counts[:, None] * variances).sum(0)"
-        ),
+        "that is the standard deviation": MERGED(variance=f"({VARIANCE}).sqrt()"),
+        "that is the unbiased variance": MERGED(variance=f"({VARIANCE}) * counts.sum() / (counts.sum() - 1)"),
+        "mean square of all minus": MERGED(variance="(counts[:, None] * variances).sum(0)"),
         "the sum over the parts": MERGED(mean="(counts[:, None] * means).sum(0)"),
         "The mean should have the shape (3,)": MERGED(mean="(share * means).sum()", variance="variances.mean()"),
         "the pair (mean, variance)": "return means.mean(0)",
@@ -60,12 +55,8 @@ WRONG = {
         "1 / momentum is the time in which a value fades": REMEMBERED.format(result="batch_size / momentum"),
         "in TensorFlow's convention": REMEMBERED.format(result="batch_size * (1 + momentum) / (1 - momentum)"),
         "that is the sum of the squared weights": REMEMBERED.format(result="momentum / (2 - momentum)"),
-        "the batch size is on the wrong side of the fraction": REMEMBERED.format(
-            result="(2 - momentum) / momentum / batch_size"
-        ),
-        "batch_size over the sum of the squared weights": REMEMBERED.format(
-            result="batch_size * (1 - momentum) / momentum"
-        ),
+        "the wrong side of the fraction": REMEMBERED.format(result="(2 - momentum) / momentum / batch_size"),
+        "batch_size over the sum": REMEMBERED.format(result="batch_size * (1 - momentum) / momentum"),
     },
     "8.3": {
         "replace(batch_size=...) returns a new recipe": EQUAL(size="recipe.batch_size"),
@@ -85,12 +76,8 @@ WRONG = {
         "return what `with_row` returned": ROW(row="'mine', batch_size=2", result="mine.report()"),
         "choose another value": ROW(row="'mine', batch_size=8"),
         "The row differs from the base in nothing.": ROW(row="'mine'"),
-        "The row differs from the base in ['batch_size', 'iterations', 'lr']": ROW(
-            row="'mine', batch_size=8, lr=0.05, iterations=8"
-        ),
-        "start from the study that is handed in and only add a row": ROW(
-            row="'mine', batch_size=2", result="dataclasses.replace(mine, base='4')"
-        ),
+        "the base in ['batch_size', 'iterations', 'lr']": ROW(row="'mine', batch_size=8, lr=0.05, iterations=8"),
+        "only add a row": ROW(row="'mine', batch_size=2", result="dataclasses.replace(mine, base='4')"),
         "the base row has to be run too": ROW(row="'mine', batch_size=6", run="('mine',)", seed=1),
     },
 }

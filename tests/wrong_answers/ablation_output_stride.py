@@ -3,41 +3,37 @@
 from tests.wrong_answers import fill
 from tests.wrong_answers.ablation_batch_size import ROW
 
-RANKS = """
+RANKS = fill(
+    """
 x, y = np.asarray(x), np.asarray(y)
-return float({result})
+below_x, below_y = (x[:, None] > x).sum(1), (y[:, None] > y).sum(1)
+return float(np.corrcoef({ranks})[0, 1])
 """
+)
 COST = "return sum({term} for stride, cost in costs.items())"
 UNDONE = """
-seeds = base.keys() & both.keys() & stride_only.keys()
-stride = float(np.mean([stride_only[seed] - base[seed] for seed in seeds]))
-batch = float(np.mean([both[seed] - stride_only[seed] for seed in seeds]))
+begin, end, between = (float(np.mean([*row.values()])) for row in (base, both, stride_only))
+stride, batch = between - begin, end - between
 return {result}
 """
 PARTS = fill(
     """
 def mean(later, earlier):
-    return float({mean})
+    return float(np.mean([later[s] - earlier[s] for s in {seeds}]))
 return mean(stride_only, base), mean(both, stride_only)
 """
 )
 
 WRONG = {
     "9.1": {
-        "that is the correlation of the values": RANKS.format(result="np.corrcoef(x, y)[0, 1]"),
-        "`argsort` gives the sorted values' places": RANKS.format(
-            result="np.corrcoef(np.argsort(x), np.argsort(y))[0, 1]"
-        ),
+        "that is the correlation of the values": RANKS(ranks="x, y"),
+        "`argsort` gives the sorted values' places": RANKS(ranks="np.argsort(x), np.argsort(y)"),
         "equal values share the mean of their ranks": """
 a, b = (np.argsort(np.argsort(v, kind="stable"), kind="stable") for v in (x, y))
 return float(np.corrcoef(a, b)[0, 1])
 """,
-        "the sign is turned": RANKS.format(
-            result="np.corrcoef((x[:, None] > x).sum(1), -(y[:, None] > y).sum(1))[0, 1]"
-        ),
-        "the rank is the number of": RANKS.format(
-            result="np.corrcoef((x[:, None] > x).sum(1), (y[:, None] > y).sum(1))[0, 1]"
-        ),
+        "the sign is turned": RANKS(ranks="below_x, -below_y"),
+        "the rank is the number of": RANKS(ranks="below_x, below_y"),
         "the formula with squared": """
 a, b = ((v[:, None] > v).sum(1) + (v[:, None] == v).sum(1) / 2 for v in (x, y))
 return float(1 - 6 * ((a - b) ** 2).sum() / (len(x) * (len(x) ** 2 - 1)))
@@ -61,10 +57,8 @@ return float(1 - 6 * ((a - b) ** 2).sum() / (len(x) * (len(x) ** 2 - 1)))
         "the batch size's part is turned round": UNDONE.format(result="stride, -batch"),
         "first stride_only - base": UNDONE.format(result="stride + batch, stride + batch"),
         "the pair (stride, batch)": UNDONE.format(result="stride + batch"),
-        "means of whole rows were compared": PARTS(mean="np.mean([*later.values()]) - np.mean([*earlier.values()])"),
-        "each part has seeds of its own": PARTS(
-            mean="np.mean([later[s] - earlier[s] for s in later.keys() & earlier])"
-        ),
+        "runs were left out": PARTS(seeds="base.keys() & both.keys() & stride_only.keys()"),
+        "trainings of their own are not paired": PARTS(seeds="later.keys() & earlier.keys()"),
     },
     "9.4": {
         "change nothing but eval_output_stride": ROW(row="'mine', batch_size=2"),

@@ -40,7 +40,8 @@ return {result}
 PAIRED = fill(
     """
 seeds = sorted(set(base) & set(row))
-differences = np.array([row[seed] - base[seed] for seed in seeds])
+rows, bases = (np.array([scores[seed] for seed in seeds]) for scores in (row, base))
+differences = rows - bases
 return {mean}, {sd}
 """,
     mean="float(differences.mean())",
@@ -93,12 +94,8 @@ return torch.stack(terms).mean()
         "divide by n - 1": PAIRED(sd="float(differences.std())"),
         "that is the spread of the row itself": PAIRED(sd="float(np.std(list(row.values()), ddof=1))"),
         "that is the standard error": PAIRED(sd="float(differences.std(ddof=1)) / len(seeds) ** 0.5"),
-        "those are the spreads of two samples added": PAIRED(
-            sd="float(np.hypot(np.std([row[s] for s in seeds], ddof=1), np.std([base[s] for s in seeds], ddof=1)))"
-        ),
-        "values were paired by their place": PAIRED(
-            sd="float(np.std([*row.values()] - np.array([*base.values()])[:4], ddof=1))"
-        ),
+        "those are the spreads of two samples added": PAIRED(sd="float(np.hypot(rows.std(ddof=1), bases.std(ddof=1)))"),
+        "paired by their place": PAIRED(sd="float(np.std([*row.values()] - np.array([*base.values()])[:4], ddof=1))"),
         "the sample's standard deviation of the differences": PAIRED(sd="float(np.ptp(differences))"),
     },
 }

@@ -62,10 +62,10 @@ def cost_at(answer: Callable[[Mapping[int, float], int], float]) -> None:
 
 @exercise("9.3", "Two steps, each with one change; together they are the difference that was published.")
 def undone(answer: Callable[..., tuple[float, float]]) -> None:
-    """Takes rows with seeds of their own and in different orders."""
-    base = {0: 0.50, 1: 0.58, 2: 0.61, 3: 0.55, 9: 0.10}
-    both = {3: 0.50, 2: 0.57, 0: 0.47, 1: 0.53, 8: 0.90}
-    stride_only = {1: 0.60, 0: 0.53, 2: 0.62, 8: 0.95, 9: 0.15}
+    """Takes rows with other seeds, and with more and fewer."""
+    base = {0: 0.50, 1: 0.58, 2: 0.61, 3: 0.55, 9: 0.46}
+    both = {3: 0.50, 2: 0.57, 0: 0.47, 1: 0.53, 8: 0.56, 7: 0.58}
+    stride_only = {1: 0.60, 0: 0.53, 2: 0.62, 8: 0.70, 9: 0.48}
     found = call(answer, dict(base), dict(both), dict(stride_only))
     expect(isinstance(found, tuple) and len(found) == 2, "The function should return the pair (stride, batch).")
 
@@ -73,17 +73,20 @@ def undone(answer: Callable[..., tuple[float, float]]) -> None:
         seeds = set(later).intersection(earlier, *others)
         return float(np.mean([later[seed] - earlier[seed] for seed in seeds]))
 
-    stride, batch = difference(stride_only, base, both), difference(both, stride_only, base)
-    whole_rows = tuple(np.diff([np.mean([*row.values()]) for row in (base, stride_only, both)]))
+    stride, batch = map(float, np.diff([np.mean([*row.values()]) for row in (base, stride_only, both)]))
     usual = {
         "the two are exchanged: the pair is (stride, batch).": (batch, stride),
         "the signs are turned: an effect is the later row minus the earlier.": (-stride, -batch),
         "the second is the whole difference; the batch's part counts from `stride_only`.": (stride, stride + batch),
         "the batch size's part is turned round: `both` minus `stride_only`.": (stride, -batch),
-        "means of whole rows were compared; only seeds that all three have.": whole_rows,
-        "each part has seeds of its own.": (difference(stride_only, base), difference(both, stride_only)),
-    }
-    hint = "first stride_only - base, then both - stride_only, seed by seed."
+        "runs were left out: of trainings of their own every run counts, also without a partner of the same seed.": (
+            difference(stride_only, base, both), difference(both, stride_only, base)
+        ),
+        "trainings of their own are not paired by seed: take the mean of each row.": (
+            difference(stride_only, base), difference(both, stride_only)
+        ),
+    }  # fmt: skip
+    hint = "first stride_only - base, then both - stride_only, of the rows' means."
     diagnose("The pair (stride, batch)", tuple(map(float, found)), (stride, batch), usual, hint)
 
 
