@@ -20,7 +20,7 @@ from seglib.files import PROJECT
 from seglib.geometry import Grid
 from seglib.models import ASPP, ResNet
 from seglib.models.fields import Layer, backbone_layers
-from seglib.models.layers import conv_bn_relu
+from seglib.models.layers import conv_bn_relu, init_convolutions
 
 STORE = PROJECT / "data" / "results" / "reach.csv"  # written by tools/reach.py
 SIDE, STRIDE, VOID = 129, 4, 255  # a map of 33 x 33, as a crop of 513 leaves at output stride 16
@@ -132,6 +132,8 @@ def build(head: Head) -> nn.Sequential:
     if head.aspp or head.pooling or not head.units:
         layers.append(ASPP(channels, head.aspp, ASPP_CHANNELS, head.pooling))
         channels = ASPP_CHANNELS
+    # As in DeepLabV3. From PyTorch's smaller weights some seeds train all ReLUs before the classifier to zero.
+    init_convolutions(*layers)
     return nn.Sequential(*layers, nn.Conv2d(channels, len(COLOURS), 1))
 
 
