@@ -38,7 +38,7 @@ def train(
         run_dir: holds the checkpoint and the result; default: a folder with the recipe's name in the folder of runs.
         data_root: the data set's folder, such as VOCdevkit; default: the bundled data, or SEGLIB_DATA.
         packed_root: keep a decoded copy of the data in this folder, and read that.
-        weights_root: folder of the initial weights; default: weights in SEGLIB_DATA.
+        weights_root: folder of the initial weights, searched before data/checkpoints; default: weights in SEGLIB_DATA.
         workers: processes that load samples.
         eval_every: iterations between scores on the val list.
         seed: in place of the recipe's.

@@ -40,6 +40,17 @@ def test_bundled_backbones_are_found_and_fit(name: str, monkeypatch: pytest.Monk
     assert all(loaded[key].dtype == torch.float32 and not torch.equal(loaded[key], drawn[key]) for key in kernels)
 
 
+def test_a_file_of_ones_own_goes_before_a_bundled_one_of_its_name(tmp_path: Path) -> None:
+    recipe = Recipe.load("toy_mini")
+    torch.manual_seed(5)
+    own = build_model(recipe.replace(weights=""), 9).backbone.state_dict()
+    torch.save(own, tmp_path / recipe.weights)
+    kernel = "layer1.0.conv1.weight"
+    for folder, equal in ((tmp_path, True), (tmp_path / "empty", False), (None, False)):
+        found = build_model(recipe, 9, folder).backbone.state_dict()
+        assert torch.equal(found[kernel], own[kernel]) == equal, folder
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     recipe = SMALL.replace(iterations=2, eval_every=2, patience=5)

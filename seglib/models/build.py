@@ -27,7 +27,8 @@ def build_model(recipe: Recipe, num_classes: int, weights_root: Path | None = No
     """Builds the recipe's network; initial weights are drawn from torch's current generator.
 
     Args:
-        weights_root: folder of a `weights` file that is not bundled; None is `weights` in the folder SEGLIB_DATA.
+        weights_root: folder of the file that `weights` or `start_from` names. A file that it does not have is one of
+            the bundled ones in data/checkpoints. None: one of those, or of `weights` in the folder SEGLIB_DATA.
 
     Raises:
         ValueError: if settings of the recipe do not fit its model, or weights do not fit.
@@ -101,8 +102,9 @@ def _read_weights(recipe: Recipe, weights_root: Path | None) -> tuple[Mapping[st
 
 
 def _find_weights(name: str, weights_root: Path | None) -> Path:
-    if (BUNDLED / name).exists():
-        return BUNDLED / name
+    for path in (weights_root / name if weights_root else None, BUNDLED / name):
+        if path is not None and path.exists():
+            return path
     path = (weights_root or data_folder() / "weights") / name
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such weights; weights = 'torchvision' downloads public ones")

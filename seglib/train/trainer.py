@@ -44,7 +44,7 @@ class Trainer:
         run_dir: holds checkpoint.pt while the run lasts, and result.json at its end.
         data_root: the data set's folder; None is the bundled toy set, or that folder in SEGLIB_DATA.
         packed_root: folder for decoded copies of the data, which are read in their place; None reads the files.
-        weights_root: folder of the initial weights; None is `weights` in SEGLIB_DATA.
+        weights_root: folder that is searched first for the initial weights; see `build_model`.
         device: None takes CUDA if there is one.
         num_workers: processes that load samples; 0 loads them in this one.
         eval_every: iterations between scores on the val list; None takes the recipe's, or scores only at the end.
