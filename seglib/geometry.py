@@ -45,6 +45,46 @@ class Grid:
         """As `resize`, of each row by itself. (B, C, h, w) -> (B, C, h, width)."""
         return self._sample(x, (x.shape[2], width), (1, self.stride))
 
+    def argmax(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Finds the class of the largest logit at every pixel of an image, as `resize(logits, size).argmax(dim=1)`.
+
+        The full-size logits are never in memory, and most of them are not computed: a pixel's logits are a weighted
+        mean of the four values around it, so where all four agree on a class, the pixel has that class.
+
+        (B, K, h, w), at most 256 classes -> (B, *size) uint8. Raises ValueError as `resize`.
+        """
+        self._check_size(logits, size, (self.stride, self.stride))
+        rows, columns = (
+            self.neighbours(torch.arange(side, dtype=torch.float64), map_side, side)
+            for side, map_side in zip(size, logits.shape[2:], strict=True)
+        )
+        winners = logits.max(dim=1).indices.to(torch.uint8)  # (B, h, w)
+        low, high, row_share = (x.to(logits.device) for x in rows)
+        left, right, column_share = (x.to(logits.device) for x in columns)
+        labels = winners[:, low[:, None], left]  # (B, H, W)
+        beside, below = (F.pad(winners, pad, mode="replicate") for pad in ((0, 1, 0, 0), (0, 0, 0, 1)))
+        mixed = (winners != beside[..., 1:]) | (winners != below[:, 1:])  # (B, h, w): the corners of a cell differ
+        mixed[:, :-1] |= winners[:, 1:] != beside[:, 1:, 1:]
+        source = logits.float().transpose(0, 1)  # (K, B, h, w)
+        for row in range(logits.shape[2]):
+            picture, x = mixed[:, row][:, left].nonzero(as_tuple=True)  # (m,) columns of all images
+            inside = (low == row).nonzero()[:, 0]
+            if not len(x) or not len(inside):
+                continue
+            above, under = (
+                torch.lerp(source[:, picture, y, left[x]], source[:, picture, y, right[x]], column_share[x])
+                for y in (row, int(high[inside[-1]]))
+            )  # (K, m)
+            between = torch.lerp(above[:, None], under[:, None], row_share[inside, None])  # (K, rows, m)
+            labels[picture, inside[:, None], x] = between.max(dim=0).indices.to(torch.uint8)
+        return labels
+
+    def neighbours(self, pixels: Tensor, map_side: int, image_side: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the two values on a side of the map that each pixel lies between, and the second one's share."""
+        places = self.places(pixels, map_side, image_side)
+        low = places.floor().long()
+        return low, (low + 1).clamp(max=map_side - 1), (places - low).float()
+
     def places(self, pixels: Tensor, map_side: int, image_side: int) -> Tensor:
         """Returns the places on a side of the map, 0 to map_side - 1, that pixels of the image are sampled at."""
         if self.rule == "first_pixel":
@@ -75,11 +115,15 @@ class Grid:
             return ((values + 0.5) * (image_side / map_side)).long()
         return (values * ((image_side - 1) / max(map_side - 1, 1))).round().long()
 
+    def _check_size(self, x: Tensor, size: tuple[int, int], strides: tuple[int, int]) -> None:
+        fits = all(-(-side // stride) == found for side, stride, found in zip(size, strides, x.shape[2:], strict=True))
+        if self.rule in ("first_pixel", "cell_centre") and not fits:
+            raise ValueError(f"a map of {(*x.shape[2:],)} at strides {strides} fits no image of {(*size,)}")
+
     def _sample(self, x: Tensor, size: tuple[int, int], strides: tuple[int, int]) -> Tensor:
         if self.rule in ("centred", "stretched"):
             return F.interpolate(x, size=size, mode="bilinear", align_corners=self.rule == "stretched")
-        if any(-(-side // stride) != found for side, stride, found in zip(size, strides, x.shape[2:], strict=True)):
-            raise ValueError(f"a map of {(*x.shape[2:],)} at strides {strides} fits no image of {(*size,)}")
+        self._check_size(x, size, strides)
         if self.rule == "cell_centre":
             whole = [side * stride for side, stride in zip(x.shape[2:], strides, strict=True)]
             x = F.interpolate(x, size=whole, mode="bilinear", align_corners=False)

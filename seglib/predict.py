@@ -22,6 +22,7 @@ from seglib.metrics.cityscapes_labels import train_ids_to_ids  # for submissions
 from seglib.recipe import Recipe
 
 BATCH_PIXELS = 8 * 513 * 513  # eight images of VOC, or one of 1024 x 2048, which a GPU of 8 GB has room for
+BAND_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,15 @@ def predict(
         ValueError: if images are larger than `pad_to`, or the model does not offer the output stride.
     """
     with _as_scored(model, scoring):
-        return _average_views(model, images, normalisation, scoring)
+        return _average_views(model, normalisation(images), scoring)
+
+
+def predict_labels(
+    model: nn.Module, images: Tensor, normalisation: Normalisation = IMAGENET, scoring: Scoring = ONE_VIEW
+) -> Tensor:
+    """Predicts the most probable class of every pixel, (B, H, W) uint8; arguments and errors are those of `predict`."""
+    with _as_scored(model, scoring):
+        return _predict_labels(model, normalisation(images), scoring)
 
 
 def predict_image(
@@ -89,7 +98,7 @@ def predict_image(
 ) -> np.ndarray:
     """Predicts the label map of one image: (H, W, 3) uint8 RGB -> (H, W) uint8 class indices; see `predict`."""
     batch = torch.from_numpy(image).to(next(model.parameters()).device).permute(2, 0, 1)[None]  # (1, 3, H, W)
-    return predict(model, batch, normalisation, scoring).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+    return predict_labels(model, batch, normalisation, scoring)[0].cpu().numpy()
 
 
 def evaluate(
@@ -126,8 +135,8 @@ def evaluate(
     with _as_scored(model, scoring):
         for images, labels in group_equal_sizes(samples, batch_size):
             pixels = torch.stack(images).to(device).permute(0, 3, 1, 2)  # (B, 3, H, W)
-            predictions = _average_views(model, pixels, normalisation, scoring).argmax(dim=1)  # (B, H, W)
-            truth, predictions = torch.stack(labels).to(device), predictions.to(torch.uint8)
+            predictions = _predict_labels(model, normalisation(pixels), scoring)  # (B, H, W)
+            truth = torch.stack(labels).to(device)
             matrix.update(truth, predictions)
             update_trimap(trimap or {}, truth, predictions)
     return matrix
@@ -151,10 +160,21 @@ def _as_scored(model: nn.Module, scoring: Scoring) -> Iterator[None]:
 
 
 @torch.inference_mode()
-def _average_views(model: nn.Module, images: Tensor, normalisation: Normalisation, scoring: Scoring) -> Tensor:
-    pixels = normalisation(images)  # (B, 3, H, W) float32
-    if scoring.pad_to is not None:
-        pixels = _pad(pixels, scoring.pad_to)
+def _predict_labels(model: nn.Module, pixels: Tensor, scoring: Scoring) -> Tensor:
+    """Predicts class indices of normalised images. -> (B, H, W) uint8."""
+    if scoring.scales != (1.0,) or scoring.flip or scoring.window is not None:
+        return _average_views(model, pixels, scoring).max(dim=1).indices.to(torch.uint8)
+    height, width = pixels.shape[-2:]
+    pixels = _pad(pixels, scoring.pad_to)
+    logits, grid, size = _predict_map(model, pixels, scoring)
+    return grid.argmax(logits, size)[:, :height, :width]
+
+
+@torch.inference_mode()
+def _average_views(model: nn.Module, pixels: Tensor, scoring: Scoring) -> Tensor:
+    """Averages the class probabilities of normalised images over all views. -> (B, K, H, W) float32."""
+    whole = pixels.shape[-2:]
+    pixels = _pad(pixels, scoring.pad_to)
     height, width = pixels.shape[-2:]
     total: Tensor | None = None
     for scale in scoring.scales:
@@ -163,29 +183,49 @@ def _average_views(model: nn.Module, images: Tensor, normalisation: Normalisatio
         for mirrored in (False, True) if scoring.flip else (False,):
             view = scaled.flip(-1) if mirrored else scaled
             if scoring.window is None:
-                logits = _predict_view(model, view, scoring)
-                probabilities = _resize(logits, (height, width)).softmax(dim=1)  # (B, K, H, W)
-                del logits
+                maps, grid, padded = _predict_map(model, view, scoring)
             else:
-                probabilities = _average_windows(model, view, scoring)
-                probabilities = _resize(probabilities, (height, width))
-            probabilities = probabilities.flip(-1) if mirrored else probabilities
-            # added in place: at 1024 x 2048 and 19 classes every copy is 159 MB
-            total = probabilities if total is None else total.add_(probabilities)
-            del view, probabilities
+                maps, grid, padded = _average_windows(model, view, scoring), Grid(1), size
+            if total is None:
+                total = maps.new_zeros(*maps.shape[:2], height, width)  # (B, K, H, W)
+            columns = _resize(grid.resize_columns(maps, padded[1])[..., : size[1]], (maps.shape[2], width))
+            columns = columns.flip(-1) if mirrored else columns  # (B, K, h, W)
+            # A band of rows at a time: at 1024 x 2048 and 19 classes a view's full-size logits are 159 MB.
+            for rows, weights, source in _bands(grid, maps.shape[2], padded[0], size[0], height):
+                band = weights.to(maps) @ columns[:, :, source]  # (B, K, rows, W)
+                total[:, :, rows] += band.softmax(dim=1) if scoring.window is None else band
     views = len(scoring.scales) * (2 if scoring.flip else 1)
-    return total.div_(views)[..., : images.shape[-2], : images.shape[-1]]
+    return total.div_(views)[..., : whole[0], : whole[1]]
 
 
-def _predict_view(model: nn.Module, pixels: Tensor, scoring: Scoring) -> Tensor:
-    """Predicts logits of normalised images that are continued as the scoring asks. -> (B, K, H, W) float32."""
+def _bands(grid: Grid, map_side: int, padded: int, scaled: int, height: int) -> Iterator[tuple[slice, Tensor, slice]]:
+    """Yields bands of an image's rows, the rows of the map that each is mixed from, and the weights of the mixture.
+
+    A map is sampled at the pixels of a scaled image that was continued to `padded` rows, cut back to `scaled` ones, and
+    resized to `height`.
+    """
+    one_each = torch.eye(map_side)[None, ..., None]  # (1, map_side, map_side, 1): each channel marks a row
+    matrix = _resize(grid.resize(one_each, (padded, 1))[:, :, :scaled], (height, 1))[0, ..., 0].T  # (height, map_side)
+    for top in range(0, height, BAND_ROWS):
+        weights = matrix[top : top + BAND_ROWS]
+        used = weights.any(dim=0).nonzero()
+        source = slice(int(used[0]), int(used[-1]) + 1)
+        yield slice(top, top + len(weights)), weights[:, source], source
+
+
+def _predict_map(model: nn.Module, pixels: Tensor, scoring: Scoring) -> tuple[Tensor, Grid, tuple[int, int]]:
+    """Predicts logits of normalised images that are continued as the scoring asks.
+
+    Returns them at the network's own stride, (B, K, h, w) float32, their grid, and the size of the continued images.
+    """
     height, width = pixels.shape[-2:]
     grid: Grid | None = getattr(model, "backbone_grid", None)  # any network can be scored; ours know their grid
-    continued = scoring.continued if scoring.continued is not None else grid is not None and grid.rule == "first_pixel"
-    if continued and grid is not None:
+    if grid is None:
+        return model(pixels).float(), Grid(1), (height, width)
+    if scoring.continued if scoring.continued is not None else grid.rule == "first_pixel":
         beyond = (0, -(width - 1) % grid.stride, 0, -(height - 1) % grid.stride)  # up to the next s * k + 1
         pixels = F.pad(pixels, beyond, mode="replicate")
-    return model(pixels)[..., :height, :width].float()
+    return model(pixels, upsample=False).float(), model.logits_grid, (*pixels.shape[-2:],)
 
 
 def _average_windows(model: nn.Module, pixels: Tensor, scoring: Scoring) -> Tensor:
@@ -204,7 +244,8 @@ def _average_windows(model: nn.Module, pixels: Tensor, scoring: Scoring) -> Tens
             bottom, right = top + seen.shape[-2], left + seen.shape[-1]
             # 0 is the mean colour, now that it is subtracted
             padded = F.pad(seen, (0, window[1] - seen.shape[-1], 0, window[0] - seen.shape[-2]))
-            found = _predict_view(model, padded, scoring).softmax(dim=1)[..., : bottom - top, : right - left]
+            logits, grid, size = _predict_map(model, padded, scoring)
+            found = grid.resize(logits, size)[..., : bottom - top, : right - left].softmax(dim=1)
             if total is None:
                 total = found.new_zeros(*found.shape[:2], height, width)  # (B, K, H, W)
             total[..., top:bottom, left:right] += found
@@ -237,7 +278,9 @@ def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
-def _pad(pixels: Tensor, side: int) -> Tensor:
+def _pad(pixels: Tensor, side: int | None) -> Tensor:
+    if side is None:
+        return pixels
     height, width = pixels.shape[-2:]
     if max(height, width) > side:
         raise ValueError(f"pad_to = {side}; expected at least the image's larger side, found {height} x {width}")

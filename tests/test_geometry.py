@@ -5,10 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from seglib.data.transforms import IMAGENET
 from seglib.geometry import RULES, Grid
 from seglib.models import DeepLabV3, DeepLabV3Plus, HeadVariant, ResNet
 from seglib.models.backbones import build_backbone
-from seglib.predict import Scoring, predict
+from seglib.predict import Scoring, predict, predict_labels
 from tests.networks import NETWORKS, randomise_norms
 
 # Networks of first-pixel maps beside those of tests.networks: how they are built, and the stride of their logits.
@@ -69,6 +70,38 @@ def test_resize_is_interpolation_between_places(rule: str, size: tuple[int, int]
         places = grid.places(torch.arange(side, dtype=torch.float64), n, side)
         weights.append((1 - (places[:, None] - torch.arange(n)).abs()).clamp(min=0))  # (side, n)
     torch.testing.assert_close(grid.resize(x, size)[0, 0], weights[0] @ x[0, 0] @ weights[1].T)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("size", [(33, 49), (40, 56), (32, 17), (61, 1)], ids=str)
+@pytest.mark.parametrize("smooth", [True, False])
+def test_classes_are_those_of_the_full_size_logits(rule: str, size: tuple[int, int], smooth: bool) -> None:
+    grid = Grid(8, rule)
+    x = torch.randn(3, 5, *(-(-side // 8) for side in size), generator=torch.Generator().manual_seed(4))
+    if smooth:  # whole cells of one class too
+        x = F.avg_pool2d(x, 3, stride=1, padding=1)
+    best = grid.resize(x.double(), size).topk(2, dim=1)
+    clear = best.values[:, 0] - best.values[:, 1] > 1e-5
+    assert clear.float().mean() > 0.99
+    found = grid.argmax(x, size)
+    assert found.dtype == torch.uint8 and found.shape == (3, *size)
+    assert torch.equal(found[clear].long(), best.indices[:, 0][clear])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_networks_labels_are_those_of_its_full_size_logits(name: str) -> None:
+    model = randomise_norms(NETWORKS[name][0]()).eval()
+    for score in getattr(model, "scores", ()):
+        nn.init.normal_(score.weight)
+    images = torch.randint(0, 256, (2, 3, 71, 90), dtype=torch.uint8)
+    scoring = Scoring(continued=False)
+    probabilities = predict(model, images, scoring=scoring)
+    with torch.inference_mode():
+        torch.testing.assert_close(probabilities, model(IMAGENET(images)).softmax(dim=1), rtol=1e-4, atol=1e-5)
+    best = probabilities.topk(2, dim=1)
+    clear = best.values[:, 0] - best.values[:, 1] > 1e-4
+    assert clear.float().mean() > 0.9
+    assert torch.equal(predict_labels(model, images, scoring=scoring)[clear].long(), best.indices[:, 0][clear])
 
 
 def test_a_label_is_picked_where_the_value_lies() -> None:

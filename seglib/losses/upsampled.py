@@ -53,7 +53,10 @@ class _ByBands(torch.autograd.Function):
         loss = source.new_zeros((), dtype=torch.float64 if source.device.type == "cpu" else torch.float32)
         for top in range(0, labels.shape[1], rows):
             band = labels[:, top : top + rows]
-            low, high, share = _source_rows(grid, top, band.shape[1], labels.shape[1], source)
+            pixels = torch.arange(top, top + band.shape[1], dtype=torch.float64)
+            neighbours = grid.neighbours(pixels, source.shape[1], labels.shape[1])
+            low, high, share = (x.to(source.device) for x in neighbours)
+            share = share[:, None, None]
             mixed = torch.lerp(source[:, low], source[:, high], share).requires_grad_(needs_gradient)
             with torch.set_grad_enabled(needs_gradient):
                 wide = grid.resize_columns(mixed.permute(0, 3, 1, 2), labels.shape[2])
@@ -72,12 +75,3 @@ class _ByBands(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
         return gradient * grad_output, None, None, None, None, None
-
-
-def _source_rows(grid: Grid, top: int, count: int, height: int, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The two source rows that each row of a band is mixed from, (count,) each, and the second one's share."""
-    last = source.shape[1] - 1
-    places = grid.places(torch.arange(top, top + count, dtype=torch.float64), source.shape[1], height)
-    low = places.floor().long()
-    share = (places - low).to(source.dtype)[:, None, None]
-    return tuple(x.to(source.device) for x in (low, (low + 1).clamp(max=last), share))
