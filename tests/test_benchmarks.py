@@ -24,6 +24,8 @@ PARTS = {
     "startup": ("imports",),
     "upsampled_loss": ("sizes", "contestants"),
     "packed": ("source", "crops"),
+    "evaluation": ("cases",),
+    "profile_steps": ("floors", "steps", "runs"),
     "cityscapes_scores": ("frames", "contestants"),
 }
 

@@ -266,7 +266,7 @@ def effects_figure(table: pd.DataFrame) -> Figure:
     for y, (row, line) in enumerate(table.iterrows()):
         ink = INK if line["n"] else GREY
         verdict = "base, not run" if row == base and not line["n"] else line["effect"]
-        colour = VERDICT_COLOURS.get(verdict, INK) if line["n"] else GREY
+        colour = VERDICT_COLOURS.get(verdict.split(" (")[0], INK) if line["n"] else GREY
         # what is nan draws nothing
         ax.plot(100 * line["paper difference"], y + apart, "D", color=ink, markerfacecolor="white", markersize=6)
         ax.plot(100 * line[["low", "high"]].astype(float), [y - apart] * 2, color=colour, solid_capstyle="butt")
