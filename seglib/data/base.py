@@ -97,6 +97,11 @@ class SegmentationDataset(Dataset):
         """Reads (H, W) uint8 class indices of a label file; raises as `read` does."""
         return read_indices(path)
 
+    def stamp(self, path: Path) -> str:
+        """Returns what changes when a label file does: bytes and modification time. Raises FileNotFoundError."""
+        status = path.stat()
+        return f"{status.st_size} {status.st_mtime_ns}"
+
     def __getitem__(self, key: int | tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Returns sample `index`, or `(epoch, index)`, after the transform; an index by itself is of epoch 0."""
         epoch, index = key if isinstance(key, tuple) else (0, key)

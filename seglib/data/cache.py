@@ -107,6 +107,10 @@ class PackedDataset(SegmentationDataset):
 
     read_label = read_image
 
+    def stamp(self, path: Path) -> str:
+        """Returns the packed file's name, which holds a hash of its source's path, bytes and modification time."""
+        return self._arrays[path].name
+
     def __getitem__(self, key: int | tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """As in `SegmentationDataset`; copies what no transform has copied yet, so that it can be written to."""
         image, label = super().__getitem__(key)

@@ -91,11 +91,11 @@ def find_obstacle(ours: Iterable[Mapping[str, Any]], base: Iterable[Mapping[str,
     if len(codes) > 1:
         now = "partly the present code" if "" in codes else "more than one version of the code"
         return f"not comparable: measured with {now}"
-    lists: dict[tuple, set[str]] = {}
+    lists: dict[tuple, set[tuple[str, str]]] = {}
     for result in results:
         for part, described in result.get("data", {}).items():
             choice = [result["recipe"].get(name) for name in CHOICE] if part == "train" else []
-            lists.setdefault((part, *choice), set()).add(described["list_sha256"])
+            lists.setdefault((part, *choice), set()).add((described["names"], described["labels"]))
     differing = sorted({part for (part, *_), found in lists.items() if len(found) > 1})
     return f"not comparable: other {' and '.join(differing)} images" if differing else ""
 

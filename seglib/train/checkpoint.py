@@ -2,7 +2,7 @@
 
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from seglib.data.fingerprint import describe_difference  # of two runs' data
 from seglib.data.open import CLASSES  # a recipe's `data` -> class names, function that makes the palette
 from seglib.files import load_tensors, read_state_dict, write_atomic
 from seglib.models.build import build_model
@@ -18,7 +19,7 @@ from seglib.recipe import Recipe, training_changes
 from seglib.train import distributed
 
 # What a run cannot be resumed without; `Trainer._save` writes it.
-STATE = {"recipe", "iteration", "seconds", "model", "optimizer", "scaler", "generators", "log", "losses"}
+STATE = {"recipe", "iteration", "seconds", "model", "optimizer", "scaler", "generators", "log", "losses", "data"}
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -64,6 +65,25 @@ def _check_state(state: Any, recipe: Recipe, path: Path) -> None:
         fields = [name for name in sorted({*stored, *mine}) if stored.get(name) != mine.get(name)]
         differ = ", ".join(f"{n}: {stored.get(n, 'default')} there, {mine.get(n, 'default')} here" for n in fields)
         raise ValueError(f"{path}: a run of another recipe ({differ}). Choose another run_dir.")
+
+
+def check_data(state: Mapping[str, Any], data: Mapping[str, Any], path: Path) -> None:
+    """Refuses to resume a run on other data than it began with.
+
+    Args:
+        state: as `load_state` returns it.
+        data: "train" and "val" -> `seglib.data.fingerprint` of the data that are there now.
+        path: the checkpoint, for the error.
+
+    Raises:
+        ValueError: if they differ; says in what.
+    """
+    for part, found in data.items():
+        if difference := describe_difference(state["data"][part], found):
+            raise ValueError(
+                f"{path}: a run on other {part} data ({difference}). Choose another run_dir, or delete this one to "
+                "train again."
+            )
 
 
 def load_run(path: str | Path) -> tuple[nn.Module, Recipe]:

@@ -8,7 +8,7 @@ import platform
 import re
 import sys
 import tokenize
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 
-from seglib.data.base import SegmentationDataset
 from seglib.metrics import ConfusionMatrix
 from seglib.recipe import Recipe
 
@@ -35,10 +34,13 @@ def collect(
     recipe: Recipe,
     matrix: ConfusionMatrix,
     trimap: Mapping[int, ConfusionMatrix],
-    train_set: SegmentationDataset,
-    val_set: SegmentationDataset,
+    classes: Sequence[str],
+    data: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Collects a run's settings, scores and image lists as JSON values; `trimap`: width of a band -> its matrix."""
+    """Collects a run's settings, scores and data as JSON values.
+
+    `trimap`: width of a band -> its matrix; `data`: "train" and "val" -> `seglib.data.fingerprint`.
+    """
     return {
         "name": recipe.name,
         "recipe": recipe.changes(),
@@ -49,7 +51,7 @@ def collect(
             "widths": list(trimap),
             "miou": [band.compute().to_dict()["miou"] for band in trimap.values()],  # None: no pixel in the band
         },
-        "classes": list(val_set.classes),
+        "classes": list(classes),
         "evaluation": {
             "split": recipe.val_split,
             "resolution": "the label's own",
@@ -58,7 +60,7 @@ def collect(
             "flip": recipe.eval_flip,
             "window": recipe.eval_window,
         },
-        "data": {"train": _describe(train_set), "val": _describe(val_set)},
+        "data": dict(data),
     }
 
 
@@ -70,11 +72,6 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
         "device": device_name(device),
         "versions": versions | {"python": platform.python_version()},
     }
-
-
-def _describe(dataset: SegmentationDataset) -> dict[str, Any]:
-    digest = hashlib.sha256("\n".join(dataset.names).encode()).hexdigest()
-    return {"images": len(dataset), "list_sha256": digest}
 
 
 def seal(result: dict[str, Any]) -> dict[str, Any]:

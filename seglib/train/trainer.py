@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from seglib.data.base import SegmentationDataset
 from seglib.data.batches import EpochBatches, make_loader
+from seglib.data.fingerprint import fingerprint
 from seglib.data.open import build_dataset
 from seglib.data.transforms import Normalisation
 from seglib.files import load_tensors, write_atomic, write_json
@@ -95,7 +96,12 @@ class Trainer:
         self._losses: list[Tensor] = []  # since the last row; on their device, so that a GPU is not waited for
         self._interrupted = False
 
+        with distributed.first_of_machine_first():  # the others find the counts that the first one kept
+            sets = {"train": self.train_set, "val": self.val_set}
+            self.data = {part: fingerprint(each, self.run_dir / "labels.json") for part, each in sets.items()}
         stored = checkpoints.load_state(self.checkpoint, recipe)
+        if stored is not None:
+            checkpoints.check_data(stored[0], self.data, stored[1])
         # a resumed run finds its weights in the checkpoint and does not need the file of the initial ones
         initial = recipe if stored is None else recipe.replace(weights="", start_from="")
         with torch.random.fork_rng(devices=self._cuda_devices), distributed.first_of_machine_first():
@@ -230,7 +236,7 @@ class Trainer:
         trimap = {width: ConfusionMatrix(val.num_classes, val.ignore_index, self.device) for width in TRIMAP_WIDTHS}
         matrix = self.evaluate(trimap=trimap)
         if distributed.is_main():
-            result = results.collect(self.recipe, matrix, trimap, self.train_set, val) | {
+            result = results.collect(self.recipe, matrix, trimap, val.classes, self.data) | {
                 "history": json.loads(self.history.to_json(orient="records")),
                 "class_history": json.loads(self.class_history.to_json(orient="split")),
                 "train_seconds": round(self.seconds, 1),
@@ -317,6 +323,7 @@ class Trainer:
             "log": list(self.log),
             "losses": [float(loss) for loss in self._losses],
             "code": self.code,
+            "data": self.data,
         }
         if distributed.is_main():
             checkpoints.save_state(self.checkpoint, state)

@@ -1,0 +1,89 @@
+"""The identity of the data that a run was trained and scored on, and the way to say that others differ."""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seglib.data.base import VOID, SegmentationDataset
+from seglib.files import some, write_json
+
+
+def fingerprint(dataset: SegmentationDataset, kept: Path | None = None) -> dict[str, Any]:
+    """Counts the pixels of each class in every label, as the labels are before a transform and label noise.
+
+    It is the same from files and from a packed copy of them. Reading thousands of labels takes seconds to minutes, so
+    their counts are kept; a label is read again where its file's stamp has changed.
+
+    Args:
+        kept: JSON file of the counts, made if missing; None keeps nothing.
+
+    Returns:
+        {"images": number, "names": hash of the ids, "pixels": one number per class and, last, void, "labels": hash over
+        ids, sizes and pixels of all labels}.
+
+    Raises:
+        FileNotFoundError, ValueError: if a label cannot be read, or holds a value that is no class; names it.
+    """
+    dataset = getattr(dataset, "source", dataset)
+    known = _read(kept) if kept is not None else {}
+    counts: dict[str, list[Any]] = {}  # path -> stamp, checksum, height, width, pixels of each class, of void
+    for _, path in dataset.files:
+        stamp = dataset.stamp(path)
+        found = known.get(str(path))
+        if found is None or found[0] != stamp or len(found) != 5 + dataset.num_classes:
+            found = [stamp, *_count(dataset, path)]
+        counts[str(path)] = found
+    if kept is not None and not known.items() >= counts.items():
+        write_json(kept, known | counts)
+    rows = [[name, *counts[str(path)][1:]] for name, (_, path) in zip(dataset.names, dataset.files, strict=True)]
+    return {
+        "images": len(rows),
+        "names": _digest([row[0] for row in rows]),
+        "pixels": np.sum([row[4:] for row in rows], axis=0, dtype=np.int64).tolist() if rows else [],
+        "labels": _digest(rows),
+    }
+
+
+def describe_difference(stored: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """Says how two fingerprints differ; "" if they do not."""
+    if stored["images"] != found["images"]:
+        return f"{stored['images']} images there, {found['images']} here"
+    if stored["names"] != found["names"]:
+        return f"{stored['images']} images of other names or in another order"
+    if stored["pixels"] != found["pixels"]:
+        if len(stored["pixels"]) != len(found["pixels"]):
+            return f"{len(stored['pixels']) - 1} classes there, {len(found['pixels']) - 1} here"
+        labels = [*map(str, range(len(found["pixels"]) - 1)), "void"]
+        pairs = zip(labels, stored["pixels"], found["pixels"], strict=True)
+        return "pixels of the labels: " + some([f"{k}: {a} there, {b} here" for k, a, b in pairs if a != b], limit=3)
+    return "" if stored["labels"] == found["labels"] else "the labels' pixels lie elsewhere"
+
+
+def _count(dataset: SegmentationDataset, path: Path) -> list[int]:
+    label = dataset.read_label(path)
+    pixels = np.bincount(label.ravel(), minlength=256)
+    if unknown := [int(value) for value in pixels[:VOID].nonzero()[0] if value >= dataset.num_classes]:
+        classes = f"{dataset.num_classes} classes"
+        raise ValueError(
+            f"{path}: holds the label values {unknown}; expected 0 to {dataset.num_classes - 1} for {classes}, or "
+            f"{VOID} for void"
+        )
+    counts = [*pixels[: dataset.num_classes].tolist(), int(pixels[VOID])]
+    return [zlib.crc32(np.ascontiguousarray(label)), *label.shape, *counts]
+
+
+def _read(path: Path) -> dict[str, list[Any]]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # it is only a shortcut: a damaged one is written anew
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
