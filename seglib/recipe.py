@@ -117,6 +117,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     eval_every: Positive | None = None  # iterations between scores on val_split
     patience: Count = 0  # stop after so many scores without a new best, keep the best weights; 0 never stops
     mixed_precision: bool = True  # only on CUDA
+    compile: bool = False  # train by torch.compile: fewer passes over memory, after a minute of compiling
     seed: Count = 0
 
     # --- scoring

@@ -1,17 +1,17 @@
 """A run belongs to its data: the fingerprint of labels, and runs that are called again on others."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from small_set import SIZE, SMALL, TRAIN, VAL, make_trainer, write_label, write_small_set
 
-from seglib.data import build_dataset
-from seglib.data.fingerprint import describe_difference, fingerprint
+from seglib.data import SegmentationDataset, build_dataset
+from seglib.data.fingerprint import count_labels, describe_difference, fingerprint, read_counts
 
 SHORT = SMALL.replace(iterations=2)
 LABELS = "VOCdevkit/VOC2012/SegmentationClassAug"
@@ -23,19 +23,23 @@ def root(tmp_path: Path) -> Path:
     return write_small_set(tmp_path / "data")
 
 
+def identify(dataset: SegmentationDataset) -> dict[str, Any]:
+    return fingerprint(dataset, count_labels(dataset, {}))
+
+
 def read(path: Path) -> np.ndarray:
     return np.array(Image.open(path))
 
 
 def test_it_counts_the_labels_as_they_are_stored(root: Path) -> None:
-    found = fingerprint(build_dataset(SHORT, "trainaug", root, train=True))
+    found = identify(build_dataset(SHORT, "trainaug", root, train=True))
     labels = np.stack([read(root / LABELS / f"{name}.png") for name in TRAIN])
     assert found["pixels"] == [int((labels == value).sum()) for value in (*range(9), 255)]
     assert found["images"] == len(TRAIN) and sum(found["pixels"]) == labels.size
 
 
 def test_packed_noisy_and_copied_data_are_the_same_and_a_subset_is_not(root: Path, tmp_path: Path) -> None:
-    plain = fingerprint(build_dataset(SHORT, "trainaug", root, train=True))
+    plain = identify(build_dataset(SHORT, "trainaug", root, train=True))
     shutil.copytree(root, tmp_path / "copy")  # other times
     noisy = build_dataset(SHORT.replace(label_noise=3), "trainaug", root, train=True)
     for other in (
@@ -43,24 +47,36 @@ def test_packed_noisy_and_copied_data_are_the_same_and_a_subset_is_not(root: Pat
         build_dataset(SHORT, "trainaug", tmp_path / "copy", train=True),
         noisy,
     ):
-        assert fingerprint(other) == plain
-    half = fingerprint(build_dataset(SHORT, "train", root))
+        assert identify(other) == plain
+    half = identify(build_dataset(SHORT, "train", root))
     assert describe_difference(plain, half) == "12 images there, 6 here"
 
 
-def test_counts_are_kept_and_only_changed_labels_are_read_again(root: Path, tmp_path: Path) -> None:
-    dataset, kept = build_dataset(SHORT, "trainaug", root), tmp_path / "labels.json"
+def test_only_changed_labels_are_read_again(root: Path) -> None:
+    dataset = build_dataset(SHORT, "trainaug", root)
     reads: list[str] = []
     read_label = dataset.read_label
     dataset.read_label = lambda path: reads.append(path.stem) or read_label(path)
-    first = fingerprint(dataset, kept)
+    first = count_labels(dataset, {})
     assert reads == list(TRAIN)
-    assert fingerprint(dataset, kept) == first and len(reads) == len(TRAIN)
+    assert count_labels(dataset, first) == first and len(reads) == len(TRAIN)
     write_label(root / LABELS / f"{TRAIN[3]}.png", np.full(SIZE, 8, np.uint8))
-    changed = fingerprint(dataset, kept)
-    assert reads[len(TRAIN) :] == [TRAIN[3]] and "pixels of the labels: 0: " in describe_difference(first, changed)
-    kept.write_text("{", encoding="utf-8")
-    assert fingerprint(dataset, kept) == changed and json.loads(kept.read_text(encoding="utf-8"))
+    changed = count_labels(dataset, first)
+    assert reads[len(TRAIN) :] == [TRAIN[3]]
+    assert "pixels of the labels: 0: " in describe_difference(
+        *(fingerprint(dataset, each) for each in (first, changed))
+    )
+
+
+def test_a_run_keeps_its_counts(root: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "run" / "labels.json"
+    trainer = make_trainer(SHORT, tmp_path / "run", root)
+    assert not kept.parent.exists()
+    trainer.fit(until=1)
+    assert len(read_counts(kept)) == len(TRAIN) + len(VAL)
+    for damaged in ("{", "[]"):
+        kept.write_text(damaged, encoding="utf-8")
+        assert make_trainer(SHORT, tmp_path / "run", root).data == trainer.data
 
 
 def repaint(root: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from seglib.data import TOY_VOC_CLASSES, ToyCityscapes, ToyVOC, voc_palette
 from seglib.data.cityscapes import TRAIN_IDS
@@ -16,6 +16,7 @@ from tools.toy_data import (
     generate_toy_mini,
     generate_toy_voc,
     mini_scene,
+    raw_set,
     street_scene,
     toy_cityscapes_scene,
     toy_mini_scene,
@@ -24,6 +25,7 @@ from tools.toy_data import (
 )
 from tools.toy_data.__main__ import main
 from tools.toy_data.canvas import Canvas
+from tools.toy_data.raw_set import write_raw_set
 from tools.toy_data.voc_objects import canvas_triangle, koi
 
 DATA = Path(__file__).parents[1] / "data"
@@ -128,6 +130,27 @@ def test_an_existing_folder_is_left_alone_unless_told(tmp_path: Path, capsys: py
         with pytest.raises(ValueError, match=message):
             generate(tmp_path / "new", **counts)
     assert not (tmp_path / "new").exists()
+
+
+# --- the bundled files: my_pictures
+
+
+def test_the_raw_set_is_the_painters_with_its_mishaps(tmp_path: Path) -> None:
+    folder = write_raw_set(tmp_path / "raw")
+    assert_same_files(folder, DATA / "my_pictures", 80)
+    with pytest.raises(FileExistsError, match="expected a new or empty folder"):
+        write_raw_set(folder)
+    lamps, sizes_differ = set(), []
+    for path in sorted((folder / "images").iterdir()):
+        shown, mask = ImageOps.exif_transpose(Image.open(path)), Image.open(folder / "masks" / f"{path.stem}.png")
+        colours = {colour for _, colour in mask.getcolors()}
+        assert colours <= {*raw_set.COLOURS.values(), raw_set.UNLABELLED}
+        if raw_set.COLOURS["lamp"] in colours:
+            lamps.add(path.stem.split("_")[0])
+        if shown.size != mask.size:
+            sizes_differ.append(path.stem)
+    assert lamps == {"evening"} and sizes_differ == [raw_set.HALVED]
+    assert Image.open(folder / "images" / f"{raw_set.TURNED}.jpg").getexif()[0x0112] == 6
 
 
 # --- the bundled files: toy_mini

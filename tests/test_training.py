@@ -1,10 +1,12 @@
 """The loop: bit-identical resumption, the schedule, the loss it minimises, and the result that it writes."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from small_set import SMALL, make_trainer, weights, write_small_set
+from torch import Tensor, nn
 
 from seglib.data import SegmentationDataset
 from seglib.metrics import ConfusionMatrix
@@ -39,6 +41,23 @@ def test_resumed_equals_uninterrupted_bit_for_bit(
     assert second.history.equals(whole.history) and second.class_history.equals(whole.class_history)
     results = [load_result(run.run_dir / "result.json") for run in (second, whole)]
     assert results[0]["scores"] == results[1]["scores"]
+
+
+def test_a_compiled_run_trains_the_same_network(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, compile_model, steps = SMALL.replace(iterations=3, dropout=0.0), torch.compile, []
+
+    def compile_without_a_compiler(model: nn.Module) -> Callable[..., Tensor]:
+        compiled = compile_model(model, backend="aot_eager")
+        return lambda *args, **options: (steps.append(args), compiled(*args, **options))[1]
+
+    monkeypatch.setattr(torch, "compile", compile_without_a_compiler)
+    plain = make_trainer(recipe, tmp_path / "plain", data).fit()
+    assert not steps
+    compiled = make_trainer(recipe.replace(compile=True), tmp_path / "compiled", data)
+    compiled.fit(until=1)
+    resumed = make_trainer(recipe.replace(compile=True), tmp_path / "compiled", data).fit()
+    assert len(steps) == 3
+    torch.testing.assert_close(weights(resumed.model), weights(plain.model), rtol=1e-4, atol=1e-5)
 
 
 def test_another_seed_is_another_run_and_the_global_generator_is_left_as_it_is(

@@ -10,36 +10,50 @@ from typing import Any
 import numpy as np
 
 from seglib.data.base import VOID, SegmentationDataset
-from seglib.files import some, write_json
+from seglib.files import some
+
+Counts = dict[str, list[Any]]  # a label's path -> stamp, checksum, height, width, pixels of each class, of void
 
 
-def fingerprint(dataset: SegmentationDataset, kept: Path | None = None) -> dict[str, Any]:
+def count_labels(dataset: SegmentationDataset, known: Counts) -> Counts:
     """Counts the pixels of each class in every label, as the labels are before a transform and label noise.
 
-    It is the same from files and from a packed copy of them. Reading thousands of labels takes seconds to minutes, so
-    their counts are kept; a label is read again where its file's stamp has changed.
-
-    Args:
-        kept: JSON file of the counts, made if missing; None keeps nothing.
-
-    Returns:
-        {"images": number, "names": hash of the ids, "pixels": one number per class and, last, void, "labels": hash over
-        ids, sizes and pixels of all labels}.
+    Reading thousands of labels takes seconds to minutes. What is `known` of a label is taken from there, unless its
+    file's stamp has changed.
 
     Raises:
         FileNotFoundError, ValueError: if a label cannot be read, or holds a value that is no class; names it.
     """
     dataset = getattr(dataset, "source", dataset)
-    known = _read(kept) if kept is not None else {}
-    counts: dict[str, list[Any]] = {}  # path -> stamp, checksum, height, width, pixels of each class, of void
+    counts: Counts = {}
     for _, path in dataset.files:
         stamp = dataset.stamp(path)
         found = known.get(str(path))
         if found is None or found[0] != stamp or len(found) != 5 + dataset.num_classes:
             found = [stamp, *_count(dataset, path)]
         counts[str(path)] = found
-    if kept is not None and not known.items() >= counts.items():
-        write_json(kept, known | counts)
+    return counts
+
+
+def read_counts(path: Path) -> Counts:
+    """Reads a JSON file of counts; {} without one, or if it is damaged: labels are then read again."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def fingerprint(dataset: SegmentationDataset, counts: Counts) -> dict[str, Any]:
+    """Identifies a data set by its labels; the same from files and from a packed copy of them.
+
+    Args:
+        counts: as `count_labels` returns them.
+
+    Returns:
+        {"images": number, "names": hash of the ids, "pixels": one number per class and, last, void, "labels": hash over
+        ids, sizes and pixels of all labels}.
+    """
     rows = [[name, *counts[str(path)][1:]] for name, (_, path) in zip(dataset.names, dataset.files, strict=True)]
     return {
         "images": len(rows),
@@ -75,14 +89,6 @@ def _count(dataset: SegmentationDataset, path: Path) -> list[int]:
         )
     counts = [*pixels[: dataset.num_classes].tolist(), int(pixels[VOID])]
     return [zlib.crc32(np.ascontiguousarray(label)), *label.shape, *counts]
-
-
-def _read(path: Path) -> dict[str, list[Any]]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # it is only a shortcut: a damaged one is written anew
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _digest(value: Any) -> str:

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from seglib.data.base import SegmentationDataset
 from seglib.data.batches import EpochBatches, make_loader
-from seglib.data.fingerprint import fingerprint
+from seglib.data.fingerprint import count_labels, fingerprint, read_counts
 from seglib.data.open import build_dataset
 from seglib.data.transforms import Normalisation
 from seglib.files import load_tensors, write_atomic, write_json
@@ -29,6 +29,7 @@ from seglib.train import distributed, optim, results  # results: result.json, an
 LOG_EVERY = 10  # iterations whose mean loss is one row of the history
 SCORES = ("miou", "pixel_accuracy", "iou")  # of a row of the history
 TRIMAP_WIDTHS = (1, 2, 3, 5, 8, 12, 20)  # pixels
+LABELS = "labels.json"  # in a run's folder: the counts of its labels
 
 
 class Trainer:
@@ -96,9 +97,11 @@ class Trainer:
         self._losses: list[Tensor] = []  # since the last row; on their device, so that a GPU is not waited for
         self._interrupted = False
 
-        with distributed.first_of_machine_first():  # the others find the counts that the first one kept
-            sets = {"train": self.train_set, "val": self.val_set}
-            self.data = {part: fingerprint(each, self.run_dir / "labels.json") for part, each in sets.items()}
+        self._labels = read_counts(self.run_dir / LABELS)
+        sets = {"train": self.train_set, "val": self.val_set}
+        for each in sets.values():
+            self._labels |= count_labels(each, self._labels)
+        self.data = {part: fingerprint(each, self._labels) for part, each in sets.items()}
         stored = checkpoints.load_state(self.checkpoint, recipe)
         if stored is not None:
             checkpoints.check_data(stored[0], self.data, stored[1])
@@ -115,6 +118,7 @@ class Trainer:
             self.model.set_output_stride(recipe.output_stride)
         self.model.to(self.device, memory_format=torch.channels_last)
         self.model = distributed.synchronise_batch_norm(self.model, self.device)
+        self._forward = torch.compile(self.model) if recipe.compile else self.model  # both have the same weights
         self.optimizer = optim.build_optimizer(self.model, recipe)
         self.loss = optim.build_loss(recipe, self.train_set, self.device, self.model.logits_grid)
         self.autocast_dtype = _autocast_dtype(self.device) if recipe.mixed_precision else None
@@ -180,6 +184,8 @@ class Trainer:
         batches = load_batches(recipe, self.train_set, self.iteration, end, self.num_workers)
         if self.iteration == 0:
             self._save(0.0)  # fail now if the folder is not writable
+            if distributed.is_main():
+                write_json(self.run_dir / LABELS, self._labels)  # so that resuming does not read every label again
         saved = logged = time.perf_counter()
         with tqdm(total=recipe.iterations, initial=self.iteration, desc="train", disable=not self.progress) as bar:
             for images, labels in batches:
@@ -208,7 +214,7 @@ class Trainer:
         optim.set_learning_rate(self.optimizer, optim.learning_rate(self.recipe, self.iteration))
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
-            logits = self.model(self.normalisation(images), upsample=not self._loss_resizes)  # (B, K, H, W)
+            logits = self._forward(self.normalisation(images), upsample=not self._loss_resizes)  # (B, K, H, W)
         loss = self.loss(logits, labels)
         self.scaler.scale(loss).backward()
         distributed.sum_gradients(self.model.parameters())

@@ -1,6 +1,7 @@
-"""The painter of the three bundled data sets.
+"""The painter of the bundled data sets.
 
-`python -m tools.toy_data voc ROOT`, and the same with `mini` or `cityscapes`, write larger ones.
+`python -m tools.toy_data voc ROOT`, and the same with `mini` or `cityscapes`, write larger ones; `raw` writes the small
+one that nobody has put in order yet.
 """
 
 from tools.toy_data.mini_scenes import MiniScene, mini_scene

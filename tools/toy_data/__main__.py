@@ -1,8 +1,9 @@
-"""The command line: `python -m tools.toy_data voc ROOT`, and the same with `mini` or `cityscapes`."""
+"""The command line: `python -m tools.toy_data voc ROOT`, and the same with `mini`, `cityscapes` or `raw`."""
 
 import argparse
 from pathlib import Path
 
+from tools.toy_data.raw_set import write_raw_set
 from tools.toy_data.write import generate_toy_cityscapes, generate_toy_mini, generate_toy_voc
 
 
@@ -23,8 +24,16 @@ def main(arguments: list[str] | None = None) -> None:
             command.add_argument(f"--{name}", type=int, default=count, help=f"images in {name} (default {count})")
         command.add_argument("--seed", type=int, default=0, help="another seed, other pictures (default 0)")
         command.add_argument("--overwrite", action="store_true", help="replace the data set that is in ROOT")
+    raw = sets.add_parser("raw", help="images and masks in colours, as somebody would have them")
+    raw.add_argument("root", type=Path, help="folder to write to")
+    raw.add_argument("--seed", type=int, default=0, help="another seed, other pictures (default 0)")
     options = vars(parser.parse_args(arguments))
-    writers = {"voc": generate_toy_voc, "mini": generate_toy_mini, "cityscapes": generate_toy_cityscapes}
+    writers = {
+        "voc": generate_toy_voc,
+        "mini": generate_toy_mini,
+        "cityscapes": generate_toy_cityscapes,
+        "raw": write_raw_set,
+    }
     generate = writers[options.pop("layout")]
     try:
         print(generate(**options))

@@ -50,10 +50,19 @@ def generate_toy_voc(
 
 
 def generate_toy_mini(
-    root: Path | str, train: int = 120, trainaug: int = 480, val: int = 120, seed: int = 0, overwrite: bool = False
+    root: Path | str,
+    train: int = 120,
+    trainaug: int = 480,
+    val: int = 120,
+    seed: int = 0,
+    overwrite: bool = False,
+    paint: Callable[[str, int, int], MiniScene] = toy_mini_scene,
 ) -> Path:
-    """Write the data set for small networks, as `generate_toy_voc` writes the toy VOC set."""
-    return _write_voc_layout(toy_mini_scene, Path(root), train, trainaug, val, seed, overwrite)
+    """Write the data set for small networks, as `generate_toy_voc` writes the toy VOC set.
+
+    `paint`: a scene from (part, index, seed); another one may change the labels.
+    """
+    return _write_voc_layout(paint, Path(root), train, trainaug, val, seed, overwrite)
 
 
 def _write_voc_layout(
