@@ -143,9 +143,7 @@ def cascade(cascade_blocks: int = 3, output_stride: int = 16) -> DeepLabV3:
         *((64, (1, 1, 2, 4)), (128, (1, 1, 1, 2)), (256, (1, 1, 1, 1))),
     ],
 )
-def test_base_rates_double_from_block_to_block(
-    output_stride: int, base: tuple[int, ...], multi_grid: tuple[int, ...]
-) -> None:
+def test_base_rates_double(output_stride: int, base: tuple[int, ...], multi_grid: tuple[int, ...]) -> None:
     """v3 Figure 3(b) at 16; multi-grid multiplies the base rate in block 4 and in every block after it."""
     network = meta_resnet(50, output_stride, multi_grid, cascade_blocks=3)
     for block, rate in zip((4, 5, 6, 7), base, strict=True):

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
-from small_set import SMALL, make_trainer, weights, write_label, write_small_set
+from small_set import SMALL, make_trainer, weights
+from trees import save
 
 from seglib.data import PackedDataset, SegmentationDataset, ToyCityscapes, build_dataset, cache, voc_palette
 from seglib.data.batches import EpochBatches, make_loader
@@ -37,13 +37,9 @@ FORK = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
 
 def write_sample(root: Path, number: int, size: tuple[int, int], seed: int = 0) -> tuple[Path, Path]:
     rng = np.random.default_rng((number, seed))
-    files = root / "images" / f"s{number}.png", root / "labels" / f"s{number}.png"
-    for path in files:
-        path.parent.mkdir(exist_ok=True)
-    Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(files[0])
-    label = rng.integers(0, len(CLASSES) + 1, size, dtype=np.uint8)
-    write_label(files[1], np.where(label == len(CLASSES), 255, label).astype(np.uint8))
-    return files
+    image, label = rng.integers(0, 256, (*size, 3), dtype=np.uint8), rng.integers(0, 5, size, dtype=np.uint8)
+    label[label == len(CLASSES)] = 255
+    return save(root / "images" / f"s{number}.png", image), save(root / "labels" / f"s{number}.png", label)
 
 
 @pytest.fixture
@@ -54,7 +50,6 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def source(tmp_path: Path) -> SegmentationDataset:
     """Five images of four sizes, void in the labels."""
-    (tmp_path / "source").mkdir()
     files = [write_sample(tmp_path / "source", number, size) for number, size in enumerate(SIZES)]
     return SegmentationDataset(files, CLASSES, voc_palette())
 
@@ -249,7 +244,7 @@ def test_full_disk(source: SegmentationDataset, folder: Path, monkeypatch: pytes
 
 def test_bad_sample_is_named(source: SegmentationDataset, folder: Path) -> None:
     good = source.files[3][1].read_bytes()
-    write_label(source.files[3][1], np.full(SIZES[3], 9, np.uint8))
+    save(source.files[3][1], np.full(SIZES[3], 9, np.uint8))
     with pytest.raises(ValueError, match=r"labels.s3\.png: holds the label values \[9\]"):
         pack(source, folder)
     with pytest.raises(FileNotFoundError, match="nothing to read yet"):
@@ -356,8 +351,8 @@ def test_file_tidied_up(source: SegmentationDataset, folder: Path, monkeypatch: 
     [({"label_noise": 2, "folds": 3, "fold": 1, "val_split": "fold"}, 2), ({"squash": (33, 33)}, 0)],
     ids=["workers, noise and folds", "squashed"],
 )
-def test_run_from_the_packed_copy_is_the_same(tmp_path: Path, changes: dict, workers: int) -> None:
-    recipe, data = SMALL.replace(**changes), write_small_set(tmp_path / "data")
+def test_run_from_the_packed_copy_is_the_same(tmp_path: Path, data: Path, changes: dict, workers: int) -> None:
+    recipe = SMALL.replace(**changes)
     plain = make_trainer(recipe, tmp_path / "plain", data).fit()
     # Begun from the files and resumed from the copy.
     make_trainer(recipe, tmp_path / "packed", data).fit(until=5)
@@ -374,10 +369,8 @@ def test_run_from_the_packed_copy_is_the_same(tmp_path: Path, changes: dict, wor
 def test_fine_and_coarse_labels_are_copies_of_their_own(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for kind, suffix in (("leftImg8bit",) * 2, ("gtFine", "gtFine_labelIds"), ("gtCoarse", "gtCoarse_labelIds")):
-        folder = tmp_path / kind / "train" / "town"
-        folder.mkdir(parents=True)
         pixels = rng.choice(np.array([7, 11, 26], np.uint8), (16, 32, 3) if kind == "leftImg8bit" else (16, 32))
-        Image.fromarray(pixels).save(folder / f"town_000000_000019_{suffix}.png")
+        save(tmp_path / kind / "train" / "town" / f"town_000000_000019_{suffix}.png", pixels)
     labels = []
     for quality in ("fine", "coarse"):
         recipe = Recipe(data="cityscapes", train_split="train", quality=quality)

@@ -115,9 +115,7 @@ def test_instances(root: Path, content: np.ndarray | bytes | None, message: str)
         ("leftImg8bit", "coarse", "train_extra", r"leftImg8bit_trainextra\.zip.* and gtCoarse\.zip"),
     ],
 )
-def test_missing_folder_says_where_it_comes_from(
-    root: Path, folder: str, quality: str, split: str, packages: str
-) -> None:
+def test_missing_folder_has_its_source(root: Path, folder: str, quality: str, split: str, packages: str) -> None:
     login = "log in at https://www.cityscapes-dataset.com"
     shutil.rmtree(root / folder / split)
     with pytest.raises(FileNotFoundError, match=rf"{folder}.{split}: no such folder; .*{login}.*{packages}"):

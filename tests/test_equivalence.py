@@ -77,7 +77,6 @@ def test_load_checkpoint_refuses_other_networks(tmp_path: Path) -> None:
     fcn = torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=3)
     mobilenet = smp.DeepLabV3Plus("mobilenet_v2", encoder_weights=None)
     full_aspp = smp.DeepLabV3Plus("resnet18", encoder_weights=None, decoder_aspp_separable=False)
-    (tmp_path / "broken.pth").write_bytes(b"no weights")
     torch.save([1], tmp_path / "list.pth")
     aspp = r"decoder\.aspp\.0\.convs\.1\.0"
     for checkpoint, source, message in (
@@ -86,7 +85,6 @@ def test_load_checkpoint_refuses_other_networks(tmp_path: Path) -> None:
         (full_aspp.state_dict(), "smp", rf"6 missing: {aspp}\.0\..*3 unexpected: {aspp}\.weight"),
         ({}, "caffe", "source = 'caffe'; expected one of"),
         ({"model_state": {}}, "torchvision", "model_state"),
-        (tmp_path / "broken.pth", "torchvision", r"broken\.pth: not a readable checkpoint; expected"),
         (tmp_path / "list.pth", "torchvision", r"list\.pth: .* found list"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -147,22 +145,3 @@ def test_imagenet_weights_of_another_network() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             load_imagenet_weights(backbone, weights)
-
-
-@torch.inference_mode()
-def test_the_published_mobilenet_needs_the_rule(seglib_data: Path) -> None:
-    """With trained weights: the rule keeps the features, the block's own rate in its first unit does not."""
-    path = seglib_data / "weights" / "mobilenet_v2_imagenet.pth"
-    if not path.exists():
-        pytest.skip(f"{path}: not there")
-    network, state = MobileNetV2(32).eval(), torch.load(path, map_location="cpu", weights_only=True)
-    load_imagenet_weights(network, state)
-    assert torch.equal(network.features[17].conv[2].weight, state["features.17.conv.2.weight"])
-    x = torch.randn(1, 3, 97, 129)
-    strided = network(x).high
-    network.set_output_stride(16)
-    assert relative_error(network(x).high[..., ::2, ::2], strided) < 1e-5
-    depthwise = network.features[14].conv[1][0]
-    assert depthwise.dilation == (1, 1)
-    depthwise.dilation = depthwise.padding = (2, 2)
-    assert relative_error(network(x).high[..., ::2, ::2], strided) > 0.05

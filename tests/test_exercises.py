@@ -15,10 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from seglib.course.checks import what_others_build
 from seglib.course.checks.verdict import (
     Mistake,
-    NotAttempted,
     Verdict,
     agree,
     call,
@@ -242,12 +240,6 @@ def test_a_kernel_interrupt_is_not_swallowed() -> None:
         double(interrupted)
 
 
-def test_call_hands_on_what_is_returned() -> None:
-    assert call(lambda a, b: (a, b), 1, 2) == (1, 2)
-    with pytest.raises(NotAttempted):
-        call(nothing, 1)
-
-
 def test_diagnose() -> None:
     """Names the first difference; a usual mistake is a value, or any tensor of a shape."""
     map_ = torch.arange(12.0).view(3, 4)
@@ -316,8 +308,3 @@ def test_compare_names_cases_reads_answers_and_keeps_the_arguments() -> None:
 
     with pytest.raises(Mistake, match=r"^The sum of two values is 12_345, expected 3. Hint: add them."):
         compare(spoil, {"The sum of two values": (np.array([1, 2]),)}, lambda v: (v.sum(), {"!": 0}), "add them.", int)
-
-
-def test_the_message_names_what_was_found_and_expected() -> None:
-    said = what_others_build.block_dilations(lambda model, block: [1]).message
-    assert re.match(r"block_dilations\(model, 3\) is \[1\], expected \[\d+(, \d+){5}\]\. Hint: ask of", said)

@@ -12,7 +12,6 @@ from seglib.models import (
     FCN,
     VGG16,
     BilinearUpsampling,
-    Features,
     ResNet,
     bilinear_kernel,
     convolutional_vgg16,
@@ -83,31 +82,6 @@ def test_skips_by_hand(kind: str) -> None:
         ]
         expected = up(up(up(scores[0], sixteen) + scores[1], eight) + scores[2], x)
         torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("kind", ["resnet", "vgg"])
-def test_a_point_stays_where_it_is(kind: str) -> None:
-    """No shift: the score of a map that holds its own coordinates is the coordinate of the pixel."""
-    model = small(8, kind).eval()
-    side = 129 if kind == "resnet" else 128
-    middle = 0 if kind == "resnet" else 0.5  # of a cell of stride s: (s - 1) / 2 from its first pixel
-
-    def coordinates(images: Tensor, taps: tuple[int, ...]) -> Features:
-        maps = []
-        for stride in (*taps, 32):
-            n = -(-side // stride)
-            x = torch.arange(float(n)) * stride + middle * (stride - 1)
-            channels = model.backbone.tap_channels.get(stride, model.backbone.high_channels)
-            maps.append(x.expand(1, channels, n, n))
-        return Features(maps[:-1], maps[-1])
-
-    model.backbone.forward = coordinates
-    for score in model.scores:
-        nn.init.constant_(score.weight, 1 / score.in_channels)
-    with torch.inference_mode():
-        columns = model(torch.zeros(1, 3, side, side))[0, 0, side // 2] / len(model.scores)
-    inner = slice(32, side - 32)  # away from the edge, beyond which a map is constant
-    torch.testing.assert_close(columns[inner], torch.arange(side, dtype=torch.float32)[inner])
 
 
 def test_scores_start_at_zero_and_the_last_upsampling_stays_bilinear() -> None:

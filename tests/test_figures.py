@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -32,7 +31,7 @@ from seglib.course.figures import (
     what_others_build,
 )
 from seglib.course.figures.losses_and_imbalance import one_pixel
-from seglib.course.figures.style import BLUE, GREEN, INK, MAX_PNG_BYTES, VERMILION, series
+from seglib.course.figures.style import MAX_PNG_BYTES
 from seglib.data import VOID
 from seglib.losses import cross_entropy, focal
 from seglib.metrics import ConfusionMatrix
@@ -186,14 +185,6 @@ def test_a_large_png_is_reduced_and_keeps_the_label_colours() -> None:
     assert {tuple(PALETTE[i].tolist()) for i in np.unique(label)} <= drawn and len(drawn) <= 256
 
 
-def test_lines_can_be_told_apart_without_colours() -> None:
-    """More lines than looks too."""
-    assert len({(look.colour, look.marker) for look in series(36)}) == 36
-    figure = figures.line_chart((8, 16), {"": {f"line {i}": [0.1 * i, 0.2] for i in range(7)}}, "x")
-    drawn = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2 and line.get_marker() != "None"]
-    assert len({(line.get_color(), line.get_marker()) for line in drawn}) == 7
-
-
 def test_lines_are_means_of_runs_and_differences_with_their_intervals() -> None:
     lines = {"runs": [[0.2, 0.4], [0.4, 0.8]], "gain": GAINS, "one": 0.3}
     figure = figures.line_chart((1, 20), {"": lines}, "x", percent=False)
@@ -257,28 +248,6 @@ def test_the_legend_of_label_maps_has_what_is_drawn() -> None:
     assert [colour.tolist() for colour in colours.values()] == PALETTE[[0, 2, VOID]].tolist()
 
 
-def test_fields_and_frames_stand_where_they_belong() -> None:
-    effective = np.zeros((301, 301))
-    effective[300, 0] = 8
-    (ax,) = figures.show_fields({"a": effective}, {"a": (Field(7, 2, -3), 2, 6)}).axes
-    shown, extent = ax.images[0].get_array(), ax.images[0].get_extent()
-    assert shown.shape == (76, 76) and extent == [-0.5, 303.5, 303.5, -0.5]
-    assert shown[75, 0] == 2, "a block of one real row, the others repeat the edge"
-    frame = ax.patches[1]
-    assert (*frame.get_xy(), frame.get_width(), frame.get_height()) == (8.5, 0.5, 7, 7)
-    assert ax.lines[0].get_xydata().tolist() == [[12, 4]] and ax.yaxis_inverted()
-
-
-@pytest.mark.parametrize(("row", "column"), [(4, 4), (0, 8), (2, 5)])
-def test_taps_stand_where_the_kernel_reads(row: int, column: int) -> None:
-    side, rate = 9, 3
-    (ax,) = aspp.show_taps((rate,), side, row, column).axes
-    drawn = {line.get_color(): {(int(y), int(x)) for x, y in line.get_xydata()} for line in ax.lines}
-    taps = {(row + i, column + j) for i in (-rate, 0, rate) for j in (-rate, 0, rate)}
-    inside = {(y, x) for y, x in taps if y in range(side) and x in range(side)}
-    assert drawn[BLUE] == inside and drawn[VERMILION] == taps - inside
-
-
 def test_wipe_shows_before_on_the_left_and_errors_in_the_band() -> None:
     label = np.zeros((20, 40), np.int64)
     label[5:15, 10:30] = VOID
@@ -291,17 +260,6 @@ def test_wipe_shows_before_on_the_left_and_errors_in_the_band() -> None:
     # of the band's pixels that count, the ring around the void rim and the ring inside it, the inner one is wrong
     inner, outer = 2 * 18 + 2 * 6, 2 * 22 + 2 * 10
     assert f"{inner / (inner + outer):.1%} without decoder, 0.0% with it" in figure.get_suptitle()
-
-
-def test_no_name_leaves_its_panel() -> None:
-    label = np.zeros((60, 90), np.uint8)
-    label[:, :8], label[:, 82:] = 3, 4
-    figure = figures.show_samples([np.zeros((60, 90, 3), np.uint8)], [label], **LOOK)
-    FigureCanvasAgg(figure).draw()
-    ax = figure.axes[1]
-    assert len(ax.texts) == 3
-    for box in (text.get_window_extent() for text in ax.texts):
-        assert ax.bbox.x0 <= box.x0 and box.x1 <= ax.bbox.x1
 
 
 # --- charts ----------------------------------------------------------------------------------------------------------
@@ -326,33 +284,7 @@ def test_effects_are_drawn_in_points() -> None:
             marks[line.get_marker()].append(round(float(line.get_xdata()[0]), 6))
     assert marks == {"o": [-2.0, 3.0, 0.4], "D": [-12.8, -1.4, -0.7]}, "ours and the paper's"
     assert [text.get_text() for text in ax.texts] == list(EFFECTS.effect)
-    assert [text.get_color() for text in ax.texts[:3]] == [GREEN, VERMILION, INK]
     assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first row is on top"
-    assert legend_names(figures.effects_figure(EFFECTS[3:])) == ["the paper's"], "no entry without a mark"
-    (ax,) = figures.effects_figure(EFFECTS.assign(**{"paper difference": NAN})).axes
-    assert ax.lines[3].get_ydata() == [0], "ours stands in the row's middle where the paper has no such study"
-
-
-def test_no_name_lies_on_another_or_on_a_mark() -> None:
-    table = pd.DataFrame(
-        {"weight": [0.68, 0.79, 1.08, 0.04], "IoU": [0.525, 0.522, 0.519, 0.8]}, ["house", "kite", "tent", "car"]
-    )
-    figure = figures.scatter_named({"one": {"classes": table}})
-    FigureCanvasAgg(figure).draw()
-    (ax,) = figure.axes
-    boxes = [text.get_window_extent() for text in ax.texts]
-    marks = ax.transData.transform(ax.lines[0].get_xydata())
-    assert len(boxes) == 4 and not any(one.overlaps(two) for i, one in enumerate(boxes) for two in boxes[:i])
-    assert not any(box.contains(*mark) for box in boxes for mark in marks)
-
-
-def test_dilations_that_differ_are_framed() -> None:
-    figure = what_others_build.dilation_table(PROFILES, "paper")
-    framed = [patch for patch in figure.axes[0].patches if not patch.get_fill()]
-    assert len(framed) == 2 and [text for text in texts(figure) if text.isdigit()] == list("124124118")
-
-    peer = what_others_build.show_peer("detectron2 DeepLab", 8).axes[0]  # which exists at 16 only, as in the papers
-    assert not peer.patches and "the papers, output stride 16" in [tick.get_text() for tick in peer.get_yticklabels()]
 
 
 # --- what is computed for a figure -----------------------------------------------------------------------------------

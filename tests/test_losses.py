@@ -8,8 +8,6 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from seglib.geometry import RULES, Grid
@@ -130,14 +128,6 @@ def test_bad_arguments_are_named(call: Callable[..., Tensor], message: str) -> N
 
 
 # --- pixel by pixel
-
-
-@settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10_000), void=st.floats(0.0, 1.0))
-def test_mean_over_valid_pixels_of_the_batch(seed: int, void: float) -> None:
-    logits, labels = draw(seed, void, (3, 5))
-    losses = by_hand(logits, labels, lambda log_p, label: -log_p[label])
-    assert float(cross_entropy(logits, labels)) == pytest.approx(sum(losses) / max(len(losses), 1), abs=1e-5)
 
 
 def test_weights_over_the_number_of_pixels() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import CLASSES, NETWORKS, meta_resnet, norm_relu, randomise_norms, rates, strided
+from networks import CLASSES, NETWORKS, meta_resnet, norm_relu, randomise_norms, rates
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -47,17 +47,6 @@ def test_atrous_plan_keeps_the_distance_between_taps(strides: list[int], stem: i
     for i, step in enumerate(plan):
         assert actual[i] * step.rate == nominal[i]
         assert actual[i + 1] * step.next_rate == nominal[i + 1]
-
-
-@pytest.mark.parametrize("depth", [50, 101, 152])
-def test_dilations_of_the_papers_network(depth: int) -> None:
-    sixteen, eight = meta_resnet(depth, 16), meta_resnet(depth, 8)
-    assert rates(sixteen, "layer4") == [2, 4, 8] and set(rates(sixteen, "layer3")) == {1}
-    assert strided(sixteen) == ["layer1.2.conv2", f"layer2.{len(sixteen.layer2) - 1}.conv2"]
-    assert rates(eight, "layer4") == [4, 8, 16] and rates(eight, "layer3") == [2] * len(eight.layer3)
-    assert set(rates(eight, "layer2")) == {1}
-    thirty_two = meta_resnet(depth, 32, multi_grid=(1, 1, 1))
-    assert set(rates(thirty_two)) == {1} and len(strided(thirty_two)) == 3
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_set import SMALL, make_trainer, weights, write_small_set
+from small_set import SMALL, make_trainer, weights
 from torch import nn
 
 from seglib.data import ToyVOC
@@ -27,11 +27,6 @@ CHOICES = {
     "everything in the picture": {"augmentation": "occlusion"},
     "a fold, noisy masks": {"folds": 3, "fold": 1, "label_noise": 2},
 }
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_set(tmp_path_factory.mktemp("data"))
 
 
 @pytest.mark.parametrize("name", CHOICES)
@@ -79,13 +74,6 @@ def test_a_second_stage_starts_from_the_firsts_weights(tmp_path: Path, data: Pat
 
 
 # --- the learning rate
-
-
-def test_poly_is_the_papers_formula() -> None:
-    assert poly(0, 30_000, 0.007) == 0.007
-    assert poly(15_000, 30_000, 0.007) == pytest.approx(0.007 * 0.5**0.9)
-    assert poly(29_999, 30_000, 0.007) == pytest.approx(0.007 * (1 / 30_000) ** 0.9)
-    assert poly(120_000, 90_000, 0.007, end_lr=0.001) == pytest.approx(0.001), "it may be shorter than the run"
 
 
 @pytest.mark.parametrize(

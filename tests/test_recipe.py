@@ -44,11 +44,7 @@ def test_one_recipe_has_one_name_however_its_numbers_are_written() -> None:
 
 
 def test_defaults_stay_what_stored_results_were_measured_with() -> None:
-    """A result is stored with the fields that differ from the defaults: another default would change what it says.
-
-    A new field changes the hash; its default must be what the code did before (but for `resize`: what was measured
-    with maps that were centred counts as measured with other code).
-    """
+    """Results are stored with what differs from the defaults; a new field's default is what the code did before."""
     defaults = dict(zip(Recipe.__struct_fields__, Recipe.__struct_defaults__, strict=True))
     assert len(defaults) == 75
     assert hashlib.sha256(json.dumps(defaults, sort_keys=True).encode()).hexdigest()[:12] == "eed04a7deccf"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from networks import randomise_norms
-from small_set import SMALL, make_trainer, weights, write_small_set
+from small_set import SMALL, make_trainer, weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,11 +22,6 @@ from seglib.studies.cost import mult_adds, parameter_count
 from seglib.train import distributed
 from seglib.train.optim import build_loss, freeze_batch_norm, reestimate_batch_norm
 from seglib.train.results import load_result
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_set(tmp_path_factory.mktemp("data"))
 
 
 @pytest.mark.parametrize("batch", [6, 7])

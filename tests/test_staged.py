@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_set import SMALL, write_small_set
+from small_set import SMALL
 from torch import nn
 
 from seglib.files import load_tensors
@@ -18,8 +18,7 @@ FAST = SMALL.replace(iterations=3, batch_size=4, dropout=0.1, seed=3)
 
 
 @pytest.fixture(scope="module")
-def staged(tmp_path_factory: pytest.TempPathFactory) -> Staged:
-    data = write_small_set(tmp_path_factory.mktemp("data"))
+def staged(data: Path) -> Staged:
     return Staged("two", {"first": FAST, "second": FAST.replace(iterations=2, lr=0.01, loss="dice")}, 3, data)
 
 
@@ -107,19 +106,11 @@ def test_a_folder_of_another_recipe_is_refused(staged: Staged, finished: tuple[d
         Staged("two", stages, 3, staged.data_root).run(finished[1], progress=False)
 
 
-def test_the_packages_own_is_the_reports() -> None:
-    stages = Staged.load("course_report").stages
-    assert [recipe.loss for recipe in stages.values()] == ["cross_entropy"] * 3 + ["combined"]
-    assert [recipe.schedule for recipe in stages.values()][-1] == "cosine"
-    assert [recipe.augmentation for recipe in stages.values()] == ["geometric"] * 2 + ["occlusion"] * 2
-
-
-def test_the_command_stores_and_prints(
-    finished: tuple[dict, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    monkeypatch.setattr(Staged, "run", lambda *_, **__: finished[0])
-    run_staged("course_report", output=tmp_path / "out.json")
-    assert json.loads((tmp_path / "out.json").read_text()) == finished[0]
+def test_the_command(finished: tuple, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    result, folder = finished
+    monkeypatch.setattr(Staged, "run", lambda *_, **__: result)
+    run_staged("course_report", output=folder / "out.json")
+    assert json.loads((folder / "out.json").read_text()) == result
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["first", "second"]
 
 

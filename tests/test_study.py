@@ -14,7 +14,7 @@ import pytest
 import torch
 import torchvision
 from filelock import FileLock
-from small_set import SMALL, write_small_set
+from small_set import SMALL
 
 from seglib.files import PROJECT, write_json
 from seglib.models.build import build_model, load_imagenet_weights
@@ -29,16 +29,11 @@ from seglib.train.results import code_hashes, device_name, load_result, seal
 from seglib.train.trainer import Trainer
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_set(tmp_path_factory.mktemp("data"))
-
-
 @pytest.fixture
-def study(root: Path, tmp_path: Path) -> Study:
+def study(data: Path, tmp_path: Path) -> Study:
     rows = {"plain": SMALL.replace(iterations=2), "no decoder": SMALL.replace(iterations=2, model="deeplabv3")}
     (tmp_path / "results").mkdir()
-    return Study("decoder", rows, (0, 1), folder=tmp_path / "results", runs=tmp_path / "runs", data_root=root)
+    return Study("decoder", rows, (0, 1), folder=tmp_path / "results", runs=tmp_path / "runs", data_root=data)
 
 
 def store(study: Study, more: dict[str, dict] | None = None, **scores: list[float]) -> None:
@@ -223,34 +218,26 @@ def test_a_result_without_its_code_is_earlier(study: Study) -> None:
 
 def test_what_cannot_be_compared_has_no_difference(study: Study) -> None:
     lists = {part: {"list_sha256": part} for part in ("train", "val")}
+    base, old = {"data": lists}, {"code": {"0": "removed"}}
+
+    def compared(plain: dict, other: dict, study: Study = study) -> pd.Series:
+        store(study, {"plain": plain, "no decoder": other}, plain=[0.5, 0.6], no_decoder=[0.4, 0.41])
+        return study.table().loc["no decoder"]
+
     for more, remark in (
         ({"code": None}, "not comparable: measured with partly the present code"),
         ({"data": lists | {"val": {"list_sha256": "other"}}}, "not comparable: other val images"),
         ({"data": lists | {"train": {"list_sha256": "other"}}}, "not comparable: other train images"),
     ):
-        store(
-            study,
-            {"plain": {"data": lists}, "no decoder": {"data": lists} | more},
-            plain=[0.5, 0.6],
-            no_decoder=[0.4, 0.41],
-        )
-        line = study.table().loc["no decoder"]
+        line = compared(base, base | more)
         assert (line.n, line.effect, line.remarks) == (2, "not comparable", remark) and math.isnan(line.difference)
-    half = dataclasses.replace(
-        study, rows={**study.rows, "no decoder": study.rows["plain"].replace(train_split="train")}
-    )
-    store(
-        half,
-        {"plain": {"data": lists}, "no decoder": {"data": lists | {"train": {"list_sha256": "half"}}}},
-        plain=[0.5, 0.6],
-        no_decoder=[0.4, 0.41],
-    )
-    assert half.table().effect["no decoder"] != "not comparable", "the recipes ask for other training images"
-    old = {"code": {"0": "removed"}}
-    store(study, {"plain": old, "no decoder": old}, plain=[0.5, 0.6], no_decoder=[0.2, 0.3])
-    assert study.table().effect["no decoder"] == "within noise", "both of one earlier code"
-    store(study, {"plain": old, "no decoder": {"code": {"1": "removed"}}}, plain=[0.5, 0.6], no_decoder=[0.2, 0.3])
-    assert study.table().remarks["no decoder"] == "not comparable: measured with more than one version of the code"
+    rows = study.rows | {"no decoder": study.rows["plain"].replace(train_split="train")}
+    half = dataclasses.replace(study, rows=rows)
+    line = compared(base, {"data": lists | {"train": {"list_sha256": "half"}}}, half)
+    assert line.effect != "not comparable", "the recipes ask for other training images"
+    assert compared(old, old).effect == "within noise", "both of one earlier code"
+    remark = "not comparable: measured with more than one version of the code"
+    assert compared(old, {"code": {"1": "removed"}}).remarks == remark
 
 
 def test_an_earlier_result_is_run_again_and_replaced(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,19 +283,15 @@ def test_a_row_that_cannot_show_anything(study: Study) -> None:
 def test_a_mean_over_some_classes(study: Study) -> None:
     scores = {"classes": ["a", "b", "c"], "scores": {"miou": 0.1, "iou": [0.2, 0.6, None]}}
     store(study, {"plain": scores}, plain=[0, 0])
-    assert dataclasses.replace(study, classes=("b", "a")).values("plain") == {
-        0: pytest.approx(0.4),
-        1: pytest.approx(0.4),
-    }
+    assert dataclasses.replace(study, classes=("b", "a")).values("plain") == pytest.approx({0: 0.4, 1: 0.4})
     assert dataclasses.replace(study, classes=("a", "c")).values("plain") == {}
 
 
 def test_a_network_of_several_tables_counts_once(study: Study) -> None:
     store(study, plain=[0.5, 0.51], no_decoder=[0.1, 0.11])
     small = study.with_row("small", crop_size=31)
-    again = dataclasses.replace(
-        small, title="another", rows={"p": small.rows["plain"], "n": small.rows["no decoder"]}, base="p"
-    )
+    rows = {"p": small.rows["plain"], "n": small.rows["no decoder"]}
+    again = dataclasses.replace(small, title="another", rows=rows, base="p")
     counts = count_verdicts([small, again])
     assert counts.loc["lower"].tolist() == [1, 0, 1] and counts.loc["not run"].tolist() == [1, 0, 1]
     assert counts.loc[["intervals", "wrong by chance"], "all"].tolist() == [1, pytest.approx(0.05)]
@@ -463,17 +446,15 @@ tiny = { only = ["smoke"], batch_size = 1 }
         Study.load("nowhere")
 
 
-def test_the_command_prints_and_writes_the_table(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_the_command(study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr("seglib.studies.gates.cannot_show", lambda study: {"4": f"a reason of {study.scale}"})
     toy = dataclasses.replace(Study.load("batch_size", "toy"), folder=study.folder)
     store(toy, **{row: [0.4, 0.41, 0.42, 0.43, 0.44] for row in toy.rows})
     places = {"folder": study.folder, "runs": study.runs}
-    assert run_study("batch_size", **places, csv=tmp_path / "t.csv") == 0
+    assert run_study("batch_size", **places, csv=study.folder / "t.csv") == 0
     out = capsys.readouterr().out
     assert "DeepLabv3, Table 9" in out and "cannot show: a reason of toy" in out
-    written = pd.read_csv(tmp_path / "t.csv", index_col=0)
+    written = pd.read_csv(study.folder / "t.csv", index_col=0)
     assert written["mean"].tolist() == pytest.approx([0.42] * 5) and set(written.source) == {"DeepLabv3, Table 9"}
     assert "500 iterations of 16" in written.protocol.iloc[0]
     assert (study.folder / "rows" / "batch_size_toy.json").exists()
@@ -488,9 +469,8 @@ def test_the_command_prints_and_writes_the_table(
         run_study("batch_size", seeds=(99,), **places)
 
 
-def test_the_command_continues_after_a_run_that_diverges(
-    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_a_run_may_diverge(study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """The command continues with the others."""
     fitted = []
     monkeypatch.setattr("seglib.studies.gates.cannot_show", lambda study: {})
 

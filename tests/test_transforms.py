@@ -15,7 +15,7 @@ from PIL import Image
 from torchvision.transforms.functional import normalize
 
 from seglib.data.base import Transform
-from seglib.data.resampling import resample_image, resample_label
+from seglib.data.resampling import resample_label
 from seglib.data.transforms import (
     IMAGENET,
     LEVELS,
@@ -71,17 +71,6 @@ def windows(draw: st.DrawFn) -> Window:
     extent = tuple(draw(st.integers(1, side)) for side in size)
     corner = tuple(draw(st.integers(0, s - e)) for s, e in zip(size, extent, strict=True))
     return source, size, corner, extent
-
-
-@given(windows())
-@settings(max_examples=150)
-def test_image_window_equals_resizing_all_with_pillow_and_cropping(window: Window) -> None:
-    source, size, (top, left), extent = window
-    image, _ = noise(*source)
-    whole = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR), dtype=int)
-    expected = whole[top : top + extent[0], left : left + extent[1]]
-    difference = np.abs(resample_image(image, size, (top, left), extent) - expected)
-    assert difference.max() <= 2, "rounding only; neighbouring pixels differ by 85 on average"
 
 
 @given(windows())
@@ -314,8 +303,3 @@ def test_each_level_does_what_the_one_before_does() -> None:
         assert image.shape == (64, 64, 3) and (image[label == 255] == (7, 8, 9)).all()
     with pytest.raises(ValueError, match="level = 'strong'"):
         build_augmentation("strong", 33)
-
-
-def test_an_unknown_convention_is_named() -> None:
-    with pytest.raises(ValueError, match=r"normalisation = 'caffe'; expected one of \['imagenet', 'unit'\]"):
-        Normalisation.named("caffe")
