@@ -28,8 +28,7 @@ def photographs(tmp_path: Path) -> SegmentationDataset:
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 60), st.integers(0, 2**40), st.data())
 @settings(max_examples=100)
-def test_any_start(length: int, batch_size: int, iterations: int, seed: int, data: st.DataObject) -> None:
-    """The rest of the sequence."""
+def test_any_start_has_the_rest(length: int, batch_size: int, iterations: int, seed: int, data: st.DataObject) -> None:
     batch_size, start = min(batch_size, length), data.draw(st.integers(0, iterations))
     whole = list(EpochBatches(length, batch_size, iterations, seed))
     rest = EpochBatches(length, batch_size, iterations, seed, start)

@@ -69,7 +69,6 @@ def test_smoke(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_committed_results_were_measured(path: Path) -> None:
-    """Not a smoke run, and with enough repeats for a spread."""
     result = json.loads(path.read_text(encoding="utf-8"))
     assert_is_result(result)
     assert result["settings"]["smoke"] is False

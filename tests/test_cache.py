@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from refusal import refused
 from small_set import SMALL, make_trainer, weights
 from trees import save
 
@@ -151,8 +152,7 @@ def test_changed_source(
         os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
     else:
         path.unlink()
-    with pytest.raises(ValueError, match=r"s2\.png changed or removed since it was packed; pack again"):
-        PackedDataset(folder)
+    refused(r"s2\.png changed or removed since it was packed; pack again", PackedDataset, folder)
     write_sample(path.parents[1], 2, SIZES[2], seed=1)
     touch(path, 10**9)
     noted, read = [], source.read
@@ -182,12 +182,10 @@ def test_samples_come_and_go(source: SegmentationDataset, folder: Path, tmp_path
 def test_folder_of_something_else_is_left_alone(source: SegmentationDataset, folder: Path, tmp_path: Path) -> None:
     root = tmp_path / "source"
     before = sorted(root.rglob("*"))
-    with pytest.raises(FileExistsError, match=r"source: expected a new or empty folder, .*; found images"):
-        pack(source, root)
+    refused(r"source: expected a new or empty folder, .*; found images", pack, source, root, error=FileExistsError)
     assert sorted(root.rglob("*")) == before
     pack(source, folder)
-    with pytest.raises(FileExistsError, match=r"holds another data set \(s0 \.\.\.\)"):
-        pack(ToyCityscapes("val"), folder)
+    refused(r"holds another data set \(s0 \.\.\.\)", pack, ToyCityscapes("val"), folder, error=FileExistsError)
     with pytest.raises(FileExistsError, match=r"s0-.*\.npy: holds what another data set reads from the same file"):
         pack(NoisyMasks(source, 3), folder)
     check_finished(folder, source)
@@ -199,31 +197,25 @@ def test_damage_is_named_and_mended(source: SegmentationDataset, folder: Path, p
     path = PackedDataset(folder)._arrays[source.files[3][part]]
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(ValueError, match=rf"{path.name}: differs from .*s3\.png; delete it and pack again"):
-        PackedDataset(folder).verify(source)
+    refused(rf"{path.name}: differs from .*s3\.png; delete it and pack again", PackedDataset(folder).verify, source)
     for damaged in (content[:-1], content[: len(content) // 2], b""):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=rf"{path.name}: missing or cut off .*; delete it and pack again"):
-            PackedDataset(folder).read(3)
+        refused(rf"{path.name}: missing or cut off .*; delete it and pack again", PackedDataset(folder).read, 3)
     for wrong, message in (((3, 4), "expected equal sizes"), (SIZES[3], r"label values \[9\]")):
         if part == 1:
             np.save(path, np.full(wrong, 9, np.uint8))
-            with pytest.raises(ValueError, match=message):
-                PackedDataset(folder).verify()
+            refused(message, PackedDataset(folder).verify)
     path.unlink()
-    with pytest.raises(ValueError, match=rf"{path.name}: missing"):
-        PackedDataset(folder).verify()
+    refused(rf"{path.name}: missing", PackedDataset(folder).verify)
     check_finished(pack(source, folder), source)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"format": 1}', b'{"samples": [["s0", 1, 2]]}'])
 def test_damaged_index(source: SegmentationDataset, folder: Path, content: bytes) -> None:
-    with pytest.raises(FileNotFoundError, match=r"packed\.json: nothing to read yet; .* starts or resumes"):
-        PackedDataset(folder)
+    refused(r"packed\.json: nothing to read yet; .* starts or resumes", PackedDataset, folder, error=FileNotFoundError)
     pack(source, folder)
     (folder / cache.INDEX).write_bytes(content)
-    with pytest.raises(ValueError, match=r"packed\.json: not an index that can be read"):
-        PackedDataset(folder)
+    refused(r"packed\.json: not an index that can be read", PackedDataset, folder)
     check_finished(pack(source, folder), source)
 
 
@@ -245,15 +237,12 @@ def test_full_disk(source: SegmentationDataset, folder: Path, monkeypatch: pytes
 def test_bad_sample_is_named(source: SegmentationDataset, folder: Path) -> None:
     good = source.files[3][1].read_bytes()
     save(source.files[3][1], np.full(SIZES[3], 9, np.uint8))
-    with pytest.raises(ValueError, match=r"labels.s3\.png: holds the label values \[9\]"):
-        pack(source, folder)
-    with pytest.raises(FileNotFoundError, match="nothing to read yet"):
-        PackedDataset(folder)
+    refused(r"labels.s3\.png: holds the label values \[9\]", pack, source, folder)
+    refused("nothing to read yet", PackedDataset, folder, error=FileNotFoundError)
     source.files[3][1].write_bytes(good)
     check_finished(pack(source, folder), source)
     source.files[0][0].unlink()
-    with pytest.raises(FileNotFoundError, match=r"s0\.png: no such file, though the data set lists it"):
-        pack(source, folder)
+    refused(r"s0\.png: no such file, though the data set lists it", pack, source, folder, error=FileNotFoundError)
 
 
 def exit_code(function: Callable, *arguments: object) -> int:
@@ -307,8 +296,7 @@ def test_killed_packing(source: SegmentationDataset, folder: Path, point: str, n
     if point == "after the index":
         assert_same(PackedDataset(folder), source)
     else:
-        with pytest.raises((FileNotFoundError, ValueError), match=r"changed|nothing to read yet"):
-            PackedDataset(folder)
+        refused(r"changed|nothing to read yet", PackedDataset, folder, error=(FileNotFoundError, ValueError))
     check_finished(pack(source, folder), source)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from refusal import refused
 from small_set import SMALL, make_trainer, weights
 
 from seglib.files import write_json
@@ -38,8 +39,7 @@ def test_a_checkpoint_belongs_to_a_training(tmp_path: Path) -> None:
 def test_json_without_a_value_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     write_json(path, {"miou": 0.5})
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(path, {"miou": float("nan")})
+    refused("not JSON compliant", write_json, path, {"miou": float("nan")})
     assert path.read_text() == '{\n "miou": 0.5\n}\n'
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
 
@@ -99,5 +99,4 @@ def test_every_kind_of_network_is_read(tmp_path: Path, data: Path, model: str, o
 
 def test_a_file_without_a_recipe_is_no_run(tmp_path: Path) -> None:
     torch.save({"model": {}}, tmp_path / "weights.pth")
-    with pytest.raises(ValueError, match=r"weights\.pth: holds no recipe; expected the checkpoint\.pt of a run"):
-        load_run(tmp_path / "weights.pth")
+    refused(r"weights\.pth: holds no recipe; expected the checkpoint\.pt of a run", load_run, tmp_path / "weights.pth")

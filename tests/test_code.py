@@ -48,7 +48,4 @@ def test_what_a_run_imports_is_counted_or_left_out_on_purpose() -> None:
     assert "train/trainer.py" in imported
     assert {name for name in imported - OTHER if name.split("/")[0] not in MEASURING} == set()
     assert all((PACKAGE / name).exists() for name in MEASURING)
-
-
-def test_the_table_of_labels_counts() -> None:
     assert "cityscapes_labels.csv" in code_hashes().values()

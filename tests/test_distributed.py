@@ -148,7 +148,6 @@ def compute(folder: Path) -> None:
 
 
 def messages(folder: Path, data: Path) -> list[str]:
-    """What is refused, in every process."""
     told = []
     for refused in (
         lambda: distributed.check_alike("number", distributed.rank()),
@@ -206,7 +205,6 @@ def ranks(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def alone(folder: Path) -> dict[str, dict[str, Any]]:
-    """The same runs in this process."""
     return {name: train(recipe, folder / "alone" / name, folder / "data")[1] for name, recipe in RUNS.items()}
 
 

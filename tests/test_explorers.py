@@ -109,9 +109,6 @@ def test_an_explorer_draws_what_its_controls_say() -> None:
     assert [label for label, _ in box.controls["size"]._options_full] == ["1 in", "2 in"]
 
 
-# --- what explorers compute ------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("factor", [2, 3, 4])
 def test_the_bilinear_kernel_leaves_ones_as_they_are(factor: int) -> None:
     """Even coverage inside, for odd and even kernels; ones of a size that the stride does not divide have none."""

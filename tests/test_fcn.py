@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from networks import randomise_norms
+from torch import Tensor
 from torch.nn import functional as F
 
 from seglib.models import (
@@ -21,13 +23,6 @@ from seglib.models import (
 
 def small(stride: int = 8, kind: str = "resnet") -> FCN:
     return FCN(4, ResNet(18, 32, width=8) if kind == "resnet" else VGG16(width=4), stride)
-
-
-def with_random_scores(model: FCN) -> FCN:
-    for score in model.scores:
-        nn.init.normal_(score.weight)
-        nn.init.normal_(score.bias)
-    return model.eval()
 
 
 @pytest.mark.parametrize("learned", [True, False])
@@ -67,7 +62,7 @@ def test_bilinear_kernel_is_the_reference_codes(size: int) -> None:
 @pytest.mark.parametrize("kind", ["resnet", "vgg"])
 def test_skips_by_hand(kind: str) -> None:
     """FCN-8s = up8(up2(up2(score32) + score16) + score8), each from the right map."""
-    model = with_random_scores(small(8, kind))
+    model = randomise_norms(small(8, kind)).eval()
     corners = kind == "resnet"
     x = torch.randn(2, 3, 65, 97) if corners else torch.randn(2, 3, 64, 96)
 
@@ -93,7 +88,7 @@ def test_scores_start_at_zero_and_the_last_upsampling_stays_bilinear() -> None:
 
 def test_a_coarser_nets_weights_fit_a_finer_one() -> None:
     """The paper's staged training: the finer net starts as the coarser one, but for its two-step interpolation."""
-    coarse, fine = with_random_scores(small(32)), small(16).eval()
+    coarse, fine = randomise_norms(small(32)).eval(), small(16).eval()
     names = set(coarse.state_dict()) - {"last_upsampling.conv.weight"}
     found = fine.load_state_dict({name: coarse.state_dict()[name] for name in names}, strict=False)
     assert not found.unexpected_keys
@@ -104,9 +99,7 @@ def test_a_coarser_nets_weights_fit_a_finer_one() -> None:
 
 def test_vgg16_computes_what_torchvisions_does() -> None:
     """fc7 at the middle of a 224x224 image is torchvision's last layer but one; unpadded it is all there is."""
-    from torchvision.models import vgg16
-
-    theirs = vgg16(weights=None).eval()
+    theirs = torchvision.models.vgg16(weights=None).eval()
     with torch.device("meta"):
         ours = VGG16()
     ours.to_empty(device="cpu")

@@ -15,6 +15,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from refusal import refused
 
 from seglib.course import figures
 from seglib.course.figures import (
@@ -141,17 +142,6 @@ FIGURES: dict[str, Callable[[], Figure]] = {
 }
 
 
-def legend_names(figure: Figure, which: int = 0) -> list[str]:
-    return [text.get_text() for text in figure.legends[which].get_texts()]
-
-
-def texts(figure: Figure) -> list[str]:
-    return [text.get_text() for ax in figure.axes for text in ax.texts]
-
-
-# --- all figures -----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", FIGURES)
 def test_figure(name: str) -> None:
     """Small, white on any theme, closed, with its alt text, no legend cut off; the reader's style stays as it was."""
@@ -171,8 +161,7 @@ def test_figure(name: str) -> None:
 
 
 def test_a_large_png_is_reduced_and_keeps_the_label_colours() -> None:
-    with pytest.raises(ValueError, match="alt: expected a sentence"):
-        figures.png(Figure(), alt=" ")
+    refused("alt: expected a sentence", figures.png, Figure(), alt=" ")
     label = scene((300, 400))[1]
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3)).astype(np.uint8)
     figure = figures.show_samples([noise] * 2, [label] * 2, **LOOK)
@@ -185,45 +174,18 @@ def test_a_large_png_is_reduced_and_keeps_the_label_colours() -> None:
     assert {tuple(PALETTE[i].tolist()) for i in np.unique(label)} <= drawn and len(drawn) <= 256
 
 
-def test_lines_are_means_of_runs_and_differences_with_their_intervals() -> None:
-    lines = {"runs": [[0.2, 0.4], [0.4, 0.8]], "gain": GAINS, "one": 0.3}
-    figure = figures.line_chart((1, 20), {"": lines}, "x", percent=False)
-    drawn = {str(line.get_label()): list(line.get_ydata()) for line in figure.axes[0].lines}
-    assert drawn["runs, mean of 2"] == pytest.approx([0.3, 0.6])
-    assert drawn["gain"] == [2, 4] and drawn["one"] == [0.3, 0.3]
-    assert legend_names(figure) == ["runs, mean of 2", "gain", "one"]
-    assert figure.axes[0].collections[0].get_datalim(figure.axes[0].transData).intervaly.tolist() == [1, 3]
-
-
-def test_bars_have_the_colours_of_the_legend_and_stand_in_their_rows() -> None:
-    figure = figures.score_bars({"a": BARS, "b": {"road": 0.2, "new": 0.1}}, means=True)
-    names = legend_names(figure)
-    assert names == ["a, mean 26.7%", "b, mean 15.0%"]
-    faces = {patch.get_facecolor(): name[0] for name, patch in zip(names, figure.legends[0].get_patches(), strict=True)}
-    rows = [*BARS, "new"]
-    bars = [
-        (faces[bar.get_facecolor()], rows[round(bar.get_y() + bar.get_height() / 2)], bar.get_width())
-        for bar in figure.axes[0].patches
-    ]
-    expected = [("a", "sky", 0.5), ("a", "road", 0.3), ("a", "tree", 0), ("a", "car", 0), ("b", "road", 0.2)]
-    assert bars == [*expected, ("b", "new", 0.1)]
-    assert texts(figure) == ["50", "30", "absent", "0", "20", "10"]
-
-
 def test_gains_are_blue_and_losses_red() -> None:
-    figure = figures.difference_map({"": pd.DataFrame([[0.1, -0.1], [NAN, 0.004]])})
-    gain, loss = figure.axes[0].images[0].to_rgba(np.array([10.0, -10.0]))
-    assert gain[2] > gain[0] and loss[0] > loss[2] and texts(figure) == ["+10", "-10", "", "0"]
-
-
-# --- pictures --------------------------------------------------------------------------------------------------------
+    ax = figures.difference_map({"": pd.DataFrame([[0.1, -0.1], [NAN, 0.004]])}).axes[0]
+    gain, loss = ax.images[0].to_rgba(np.array([10.0, -10.0]))
+    assert gain[2] > gain[0] and loss[0] > loss[2]
+    assert [text.get_text() for text in ax.texts] == ["+10", "-10", "", "0"]
 
 
 def test_errors_are_marked_in_the_legend_s_colours_and_void_does_not_count() -> None:
     prediction = np.where(LABEL == VOID, 4, PREDICTION)
     figure = figures.show_samples([IMAGE], [LABEL], [prediction], **LOOK)
-    faces = [np.round(255 * np.array(patch.get_facecolor()[:3])) for patch in figure.legends[1].get_patches()]
-    colours = dict(zip(legend_names(figure, 1), faces, strict=True))
+    legend = zip(figure.legends[1].get_texts(), figure.legends[1].get_patches(), strict=True)
+    colours = {text.get_text(): np.round(255 * np.array(patch.get_facecolor()[:3])) for text, patch in legend}
     right = np.where((prediction == LABEL)[..., None], colours["correct"], colours["wrong"])
     expected = np.where((LABEL == VOID)[..., None], colours["void, not counted"], right)
     np.testing.assert_array_equal(figures.error_map(LABEL, prediction), expected)
@@ -233,19 +195,10 @@ def test_errors_are_marked_in_the_legend_s_colours_and_void_does_not_count() -> 
 
 
 def test_samples_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="shorter than"):
-        figures.show_samples([IMAGE, IMAGE], [LABEL, LABEL], [PREDICTION], **LOOK)
+    refused("shorter than", figures.show_samples, [IMAGE, IMAGE], [LABEL, LABEL], [PREDICTION], **LOOK)
     with pytest.raises(ValueError, match=r"image: expected an image and its label maps of one size, .*\(59, 80\)"):
         figures.show_samples([IMAGE], [LABEL], [PREDICTION[1:]], **LOOK)
-    with pytest.raises(ValueError, match=r"expected 0\.\.4 or 255, found 9"):
-        figures.show_samples([IMAGE], [np.full_like(LABEL, 9)], **LOOK)
-
-
-def test_the_legend_of_label_maps_has_what_is_drawn() -> None:
-    maps = {"a": np.array([[0, 2]]), "b": np.array([[2, VOID]])}
-    assert legend_names(figures.show_labels(maps, CLASSES, PALETTE)) == ["sky", "tree", "void"]
-    colours = figures.class_colours(list(maps.values()), CLASSES, PALETTE)
-    assert [colour.tolist() for colour in colours.values()] == PALETTE[[0, 2, VOID]].tolist()
+    refused(r"expected 0\.\.4 or 255, found 9", figures.show_samples, [IMAGE], [np.full_like(LABEL, 9)], **LOOK)
 
 
 def test_wipe_shows_before_on_the_left_and_errors_in_the_band() -> None:
@@ -262,9 +215,6 @@ def test_wipe_shows_before_on_the_left_and_errors_in_the_band() -> None:
     assert f"{inner / (inner + outer):.1%} without decoder, 0.0% with it" in figure.get_suptitle()
 
 
-# --- charts ----------------------------------------------------------------------------------------------------------
-
-
 def test_confusions_are_shares_of_their_rows() -> None:
     matrix = np.array([[3, 1, 0], [0, 0, 0], [2, 2, 4]])
     for counts in (matrix, ConfusionMatrix.from_matrix(matrix).matrix):
@@ -272,8 +222,7 @@ def test_confusions_are_shares_of_their_rows() -> None:
         drawn = figure.axes[0].images[0].get_array()
         np.testing.assert_allclose(drawn.filled(-1), [[0.75, 0.25, 0], [-1, -1, -1], [0.25, 0.25, 0.5]])
         assert figure.axes[0].get_ylabel() == "label"
-    with pytest.raises(ValueError, match=r"matrix: expected \(5, 5\) for 5 classes, found \(3, 3\)"):
-        figures.confusion_heatmap(matrix, CLASSES)
+    refused(r"matrix: expected \(5, 5\) for 5 classes, found \(3, 3\)", figures.confusion_heatmap, matrix, CLASSES)
 
 
 def test_effects_are_drawn_in_points() -> None:
@@ -285,9 +234,6 @@ def test_effects_are_drawn_in_points() -> None:
     assert marks == {"o": [-2.0, 3.0, 0.4], "D": [-12.8, -1.4, -0.7]}, "ours and the paper's"
     assert [text.get_text() for text in ax.texts] == list(EFFECTS.effect)
     assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first row is on top"
-
-
-# --- what is computed for a figure -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("gamma", "num_classes"), [(0, 2), (0, 9), (0.5, 5), (2, 5)])

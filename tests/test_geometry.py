@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from seglib.geometry import RULES, Grid
 from seglib.models import DeepLabV3, DeepLabV3Plus, HeadVariant, ResNet
@@ -31,8 +30,6 @@ FIRST_PIXEL = {name: made for name, made in {**NETWORKS, **MORE}.items() if "vgg
 def test_every_stride_th_pixel_is_a_value_of_the_map(name: str, size: tuple[int, int]) -> None:
     build, stride = FIRST_PIXEL[name]
     model = randomise_norms(build()).eval()
-    for score in getattr(model, "scores", ()):  # an FCN's start at zero
-        nn.init.normal_(score.weight)
     images = torch.randn(1, 3, *size)
     logits, full = model(images, upsample=False), model(images)
     assert full.shape[2:] == size and model.logits_grid == Grid(stride) and logits.std() > 0

@@ -14,6 +14,7 @@ import torch
 import torchmetrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusal import refused
 from scipy.ndimage import binary_dilation
 
 from seglib.metrics import ConfusionMatrix, Scores, boundary_band, runs, update_trimap
@@ -233,10 +234,6 @@ def zeros(*shape: int) -> np.ndarray:
 
 
 def test_what_cannot_be_counted_is_named():
-    def refused(message, call, *arguments, error=ValueError, **options):
-        with pytest.raises(error, match=message):
-            call(*arguments, **options)
-
     refused(r"labels: .*found 255", counted, zeros(2) + VOID, zeros(2), 21, ignore_index=None)
     shapes = r"labels \(2, 4, 4\) and predictions \(2, 21, 4, 4\).*argmax"
     refused(shapes, counted, torch.zeros(2, 4, 4).byte(), torch.zeros(2, 21, 4, 4).long(), 21)
@@ -269,13 +266,10 @@ def test_streaming_and_merging_equal_one_pass(maps, parts):
     assert torch.equal(once.matrix, streamed.matrix) and torch.equal(once.matrix, merged.matrix)
 
 
-def test_from_matrix_does_not_share_memory():
+def test_from_matrix_shares_no_memory_and_counts_beyond_32_bits():
     counts = np.eye(3, dtype=np.int64)
     ConfusionMatrix.from_matrix(counts).update(np.array([0]), np.array([0]))
     assert counts[0, 0] == 1
-
-
-def test_counts_beyond_32_bits():
     scores = ConfusionMatrix.from_matrix(np.array([[3 * 10**12, 10**12], [0, 4 * 10**12]])).compute()
     np.testing.assert_allclose(scores.iou, [0.75, 0.8])
 

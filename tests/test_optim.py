@@ -9,9 +9,8 @@ from small_set import SMALL, make_trainer, weights
 from torch import nn
 
 from seglib.data import ToyVOC
-from seglib.models import DeepLabV3Plus, MobileNetV2
 from seglib.recipe import Recipe
-from seglib.train.optim import count_pixels, group_parameters, learning_rate, poly
+from seglib.train.optim import count_pixels, learning_rate, poly
 
 CHOICES = {
     "upsampled": {"loss": "upsampled_cross_entropy"},
@@ -73,9 +72,6 @@ def test_a_second_stage_starts_from_the_firsts_weights(tmp_path: Path, data: Pat
         make_trainer(stage.replace(width=4), tmp_path / "third", data, weights_root=tmp_path)
 
 
-# --- the learning rate
-
-
 @pytest.mark.parametrize(
     ("changes", "make"),
     [
@@ -104,20 +100,6 @@ def test_schedules_are_pytorchs(changes: dict, make: Callable) -> None:
     assert learning_rate(recipe, 80) == rates[-1]
     warm = [learning_rate(recipe.replace(warm_up=10), iteration) for iteration in range(51)]
     assert warm == pytest.approx([rate * min(i / 10, 1) for i, rate in enumerate(rates)])
-
-
-# --- parameter groups and class weights
-
-
-def test_every_parameter_is_in_one_group_and_gets_its_factors() -> None:
-    model = DeepLabV3Plus(5, MobileNetV2(), channels=16)
-    groups = group_parameters(model, Recipe(backbone_lr_factor=0.1, weight_decay=0.01))
-    found = {id(p): (group["lr_factor"], group["weight_decay"]) for group in groups for p in group["params"]}
-    assert len(found) == sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
-    backbone = {id(p) for p in model.backbone.parameters()}
-    for name, p in model.named_parameters():
-        assert found[id(p)] == (0.1 if id(p) in backbone else 1.0, 0.01 if p.ndim == 4 else 0.0), name
-    assert set(found.values()) == {(0.1, 0.01), (0.1, 0.0), (1.0, 0.01), (1.0, 0.0)}
 
 
 def test_each_step_has_the_rate_and_the_decay_of_its_group(tmp_path: Path, data: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from refusal import refused
 from small_set import SMALL
 from torch import nn
 
@@ -42,8 +43,7 @@ def test_mean_weights() -> None:
     assert mean["1.num_batches_tracked"] == 0
     with pytest.raises(ValueError, match=r"network 1 differs from the first in \['0\.weight'\]"):
         mean_weights([states[0], {**states[1], "0.weight": torch.zeros(1)}])
-    with pytest.raises(ValueError, match="found none"):
-        mean_weights([])
+    refused("found none", mean_weights, [])
 
 
 def test_every_stage_has_folds_aggregates_and_a_choice(finished: tuple[dict, Path]) -> None:
@@ -115,12 +115,8 @@ def test_the_command(finished: tuple, monkeypatch: pytest.MonkeyPatch, capsys: p
 
 
 def test_nonsense_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="2 folds"):
-        Staged("", {"a": Recipe()}, 2)
-    with pytest.raises(ValueError, match="stage 'a': folds"):
-        Staged("", {"a": Recipe(folds=3)})
-    with pytest.raises(FileNotFoundError, match="course_report"):
-        run_staged("nothing")
+    refused("2 folds", Staged, "", {"a": Recipe()}, 2)
+    refused("stage 'a': folds", Staged, "", {"a": Recipe(folds=3)})
+    refused("course_report", run_staged, "nothing", error=FileNotFoundError)
     (tmp_path / "bad.toml").write_text("title = 'x'\nrecipe = 'toy_voc'\nstages = {}\nx = 1\n")
-    with pytest.raises(ValueError, match=r"bad\.toml: not a staged training .*unknown field `x`"):
-        Staged.load(tmp_path / "bad.toml")
+    refused(r"bad\.toml: not a staged training .*unknown field `x`", Staged.load, tmp_path / "bad.toml")

@@ -14,6 +14,7 @@ import pytest
 import torch
 import torchvision
 from filelock import FileLock
+from refusal import refused
 from small_set import SMALL
 
 from seglib.files import PROJECT, write_json
@@ -109,8 +110,7 @@ def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str, said: str
     path = tmp_path / "wrong.toml"
     toy = "" if "scales" in text else 'scales.toy = { recipe = "toy_voc" }\n'
     path.write_text(f'title = "t"\n{toy}{text}\n')
-    with pytest.raises(ValueError, match=rf"(?s)wrong\.toml: not a study .*({said})"):
-        Study.load(path)
+    refused(rf"(?s)wrong\.toml: not a study .*({said})", Study.load, path)
 
 
 def test_the_table_compares_seed_by_seed_beside_the_paper(study: Study) -> None:
@@ -179,8 +179,7 @@ def test_an_interrupted_row_has_noted_what_it_stored(study: Study, monkeypatch: 
 def test_a_damaged_note_of_rows_is_named(study: Study, content: bytes) -> None:
     (study.folder / "rows").mkdir()
     (study.folder / "rows" / "decoder_toy.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"decoder_toy\.json: damaged \(.*\); take it back"):
-        study.table()
+    refused(r"decoder_toy\.json: damaged \(.*\); take it back", study.table)
 
 
 def present_code(patch: pytest.MonkeyPatch, code: dict[str, str]) -> None:
@@ -210,8 +209,7 @@ def test_a_result_without_its_code_is_earlier(study: Study) -> None:
     assert study.table().sources.tolist() == ["", "earlier"]
     code = study.folder / "code" / f"{study.result('plain', 0)['code']}.json"
     code.write_text("{")
-    with pytest.raises(ValueError, match=rf"{code.name}: damaged"):
-        study.table()
+    refused(rf"{code.name}: damaged", study.table)
     code.unlink()
     assert study.changed_code("plain") is None and study.table().sources["plain"] == "earlier"
 
@@ -351,20 +349,16 @@ def test_edited_and_exchanged_results_are_refused(study: Study) -> None:
     store(study, plain=[0.5, 0.6])
     first, second = (study.folder / f"{study.recipe('plain', seed).name}.json" for seed in (0, 1))
     second.write_text(second.read_text().replace("0.6", "0.7"))
-    with pytest.raises(ValueError, match=f"{second.name}: edited"):
-        study.table()
+    refused(f"{second.name}: edited", study.table)
     second.write_text(first.read_text())
     for use in (study.table, lambda: study.run("plain", progress=False)):
-        with pytest.raises(ValueError, match=f"{second.name}: holds the result of {first.stem}"):
-            use()
+        refused(f"{second.name}: holds the result of {first.stem}", use)
 
 
 def test_rows_and_seeds_that_the_study_does_not_have_are_refused(study: Study) -> None:
-    with pytest.raises(ValueError, match=r"seeds \[7\]; expected some of the study's, \[0, 1\]"):
-        study.run("plain", [0, 7], progress=False)
+    refused(r"seeds \[7\]; expected some of the study's, \[0, 1\]", study.run, "plain", [0, 7], progress=False)
     for use in (lambda: study.run("plan", progress=False), lambda: study.recipe("plan", 0)):
-        with pytest.raises(ValueError, match=r"row 'plan'; expected one of \['plain', 'no decoder'\]"):
-            use()
+        refused(r"row 'plan'; expected one of \['plain', 'no decoder'\]", use)
 
 
 def test_notebooks_and_the_command_line_resume_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -410,10 +404,8 @@ def test_a_row_of_ones_own(study: Study) -> None:
     mine = study.with_row("mine", batch_size=3)
     assert mine.recipe("mine", 1) == study.recipe("plain", 1).replace(batch_size=3)
     assert list(mine.table().index) == ["plain", "no decoder", "mine"] and list(study.rows) == ["plain", "no decoder"]
-    with pytest.raises(ValueError, match="'plain' is there already"):
-        study.with_row("plain", batch_size=3)
-    with pytest.raises(ValueError, match="unknown fields"):
-        study.with_row("mine", batchsize=3)
+    refused("'plain' is there already", study.with_row, "plain", batch_size=3)
+    refused("unknown fields", study.with_row, "mine", batchsize=3)
 
 
 def test_a_file_offers_scales(tmp_path: Path) -> None:
@@ -440,10 +432,8 @@ tiny = { only = ["smoke"], batch_size = 1 }
     assert smoke.rows["4"] == v3.replace(iterations=2, batch_size=4, crop_size=65) and smoke.seeds == (7,)
     assert list(smoke.rows) == ["4", "16", "tiny"] and list(paper.rows) == ["4", "16"]
     assert paper.rows["4"] == Recipe.load("voc_paper").replace(batch_size=4)
-    with pytest.raises(ValueError, match=r"scale = 'gpu'; the file offers \['toy', 'smoke', 'paper'\]"):
-        Study.load(path, "gpu")
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.toml: no such study"):
-        Study.load("nowhere")
+    refused(r"scale = 'gpu'; the file offers \['toy', 'smoke', 'paper'\]", Study.load, path, "gpu")
+    refused(r"nowhere\.toml: no such study", Study.load, "nowhere", error=FileNotFoundError)
 
 
 def test_the_command(study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
@@ -459,14 +449,12 @@ def test_the_command(study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert "500 iterations of 16" in written.protocol.iloc[0]
     assert (study.folder / "rows" / "batch_size_toy.json").exists()
     for dry in (False, True):
-        with pytest.raises(ValueError, match="row '44'"):
-            run_study("batch_size", ("44",), dry_run=dry, **places)
+        refused("row '44'", run_study, "batch_size", ("44",), dry_run=dry, **places)
     store(toy, {"16": {"code": {"0": "removed"}, "train_seconds": 90, "device": "CPU"}}, **{"16": [0.4] * 5})
     assert run_study("batch_size", ("4", "16"), dry_run=True, **places) == 0
     out = capsys.readouterr().out
     assert out.endswith("minutes: 8\n") and "a reason of toy" in out and toy.missing() == [("16", s) for s in range(5)]
-    with pytest.raises(ValueError, match=r"seeds \[99\]"):
-        run_study("batch_size", seeds=(99,), **places)
+    refused(r"seeds \[99\]", run_study, "batch_size", seeds=(99,), **places)
 
 
 def test_a_run_may_diverge(study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from refusal import refused
 
 from seglib.data import TOY_VOC_CLASSES, ToyCityscapes, ToyVOC, voc_palette
 from seglib.data.cityscapes import TRAIN_IDS
@@ -39,9 +40,6 @@ def names(split: str) -> list[str]:
 
 def mask(folder: str, name: str) -> np.ndarray:
     return np.array(Image.open(VOC / folder / f"{name}.png"))
-
-
-# --- the painter
 
 
 def assert_same_files(written: Path, bundled: Path, count: int) -> None:
@@ -123,12 +121,8 @@ def test_an_existing_folder_is_left_alone_unless_told(tmp_path: Path, capsys: py
         (generate_toy_voc, {"train": 5, "trainaug": 4}, "trainaug"),
         (generate_toy_cityscapes, {"val": 0}, "val"),
     ):
-        with pytest.raises(ValueError, match=message):
-            generate(tmp_path / "new", **counts)
+        refused(message, generate, tmp_path / "new", **counts)
     assert not (tmp_path / "new").exists()
-
-
-# --- the bundled files: toy_mini
 
 
 def test_the_mini_set_is_the_painters_and_the_ground_is_far_away(tmp_path: Path) -> None:
@@ -154,9 +148,6 @@ def test_above_the_ground_the_pictures_of_a_pair_are_the_same(first: str, second
         assert np.array_equal(one.image[:top], other.image[:top]) and not np.array_equal(one.image, other.image)
         assert np.array_equal(one.label == classes[0], other.label == classes[1])
         assert (one.label == classes[0]).any() and not np.isin(one.label, classes[1:]).any()
-
-
-# --- the bundled files: toy_voc
 
 
 def test_voc_splits_and_masks_follow_the_rules_of_the_real_set() -> None:
@@ -193,5 +184,4 @@ def test_the_reader_serves_the_bundled_set(tmp_path: Path) -> None:
     image, label = data[data.names.index("2008_000006")]
     assert data.classes == TOY_VOC_CLASSES and data.names == names("trainaug") and image.shape == (*label.shape, 3)
     assert np.array_equal(label, mask("SegmentationClassAug", "2008_000006"))
-    with pytest.raises(FileNotFoundError, match=r"python -m tools\.toy_data voc"):
-        ToyVOC("train", root=tmp_path / "nothing")
+    refused(r"python -m tools\.toy_data voc", ToyVOC, "train", error=FileNotFoundError, root=tmp_path / "nothing")
