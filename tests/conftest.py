@@ -1,4 +1,4 @@
-"""Settings every test shares: one thread, fixed seeds, repeatable property tests, and the folder of real data."""
+"""Settings every test shares: one thread, fixed seeds, repeatable property tests; the small set and real data."""
 
 import os
 import random
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from small_set import write_small_set
 
 # Before anything imports matplotlib: figures are drawn without a display.
 os.environ["MPLBACKEND"] = "Agg"
@@ -22,6 +23,12 @@ def _seeds() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002  the libraries compared with may draw from the global state
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small set, which no test changes; one that does writes its own."""
+    return write_small_set(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")

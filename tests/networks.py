@@ -42,7 +42,10 @@ def strided(network: nn.Module) -> list[str]:
 
 
 def randomise_norms(model: nn.Module) -> nn.Module:
-    """Draws scale, shift and statistics of every batch norm, so that a norm that is forgotten shows."""
+    """Draws scale, shift and statistics of every batch norm, and an FCN's scores, which are zero: all layers matter."""
+    for score in getattr(model, "scores", ()):
+        nn.init.normal_(score.weight)
+        nn.init.normal_(score.bias)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.weight.data.uniform_(0.5, 1.5)

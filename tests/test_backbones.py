@@ -7,6 +7,7 @@ from itertools import permutations
 import pytest
 import torch
 from networks import meta_resnet, norm, norm_relu, randomise_norms, rates, strided
+from refusal import refused
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -55,8 +56,7 @@ def test_maps_are_what_was_asked_for_and_do_not_depend_on_it(name: str, output_s
                 assert all(torch.equal(tap, single[s]) for tap, s in zip(features.taps, order, strict=True))
         for wrong in (2, 32, *({8, 16} - {*single})):
             offered = r"\(4,\)" if name in ONE_TAP else r"\(4, 8, 16\)"
-            with pytest.raises(ValueError, match=rf"taps = \(4, {wrong}\); \w+ offers maps at strides {offered}$"):
-                backbone(x, taps=(4, wrong))
+            refused(rf"taps = \(4, {wrong}\); \w+ offers maps at strides {offered}$", backbone, x, taps=(4, wrong))
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -95,8 +95,7 @@ def test_output_strides_that_are_not_offered_are_refused(name: str) -> None:
     backbone = BACKBONES[name](32)
     before = [(m.stride, m.dilation, m.padding) for m in backbone.modules() if isinstance(m, nn.Conv2d)]
     for wrong in (0, 4, 12, 512) + ((8, 16) if name == "vgg16" else ()):
-        with pytest.raises(ValueError, match=rf"output_stride = {wrong}; expected one of \(.*32"):
-            backbone.set_output_stride(wrong)
+        refused(rf"output_stride = {wrong}; expected one of \(.*32", backbone.set_output_stride, wrong)
     assert before == [(m.stride, m.dilation, m.padding) for m in backbone.modules() if isinstance(m, nn.Conv2d)]
     backbone.set_output_stride(32)
 
@@ -128,9 +127,6 @@ def test_the_tap_at_stride_4_is_the_map_before_the_next_stride(name: str, unit: 
     assert torch.equal(features.taps[0], maps[0])
 
 
-# --- cascades and pre-activation
-
-
 def cascade(cascade_blocks: int = 3, output_stride: int = 16) -> DeepLabV3:
     return DeepLabV3(4, ResNet(18, output_stride, width=8, cascade_blocks=cascade_blocks))
 
@@ -143,9 +139,7 @@ def cascade(cascade_blocks: int = 3, output_stride: int = 16) -> DeepLabV3:
         *((64, (1, 1, 2, 4)), (128, (1, 1, 1, 2)), (256, (1, 1, 1, 1))),
     ],
 )
-def test_base_rates_double_from_block_to_block(
-    output_stride: int, base: tuple[int, ...], multi_grid: tuple[int, ...]
-) -> None:
+def test_base_rates_double(output_stride: int, base: tuple[int, ...], multi_grid: tuple[int, ...]) -> None:
     """v3 Figure 3(b) at 16; multi-grid multiplies the base rate in block 4 and in every block after it."""
     network = meta_resnet(50, output_stride, multi_grid, cascade_blocks=3)
     for block, rate in zip((4, 5, 6, 7), base, strict=True):
@@ -160,8 +154,7 @@ def test_every_block_but_the_last_strides(cascade_blocks: int) -> None:
     network = meta_resnet(50, deepest, (1, 1, 1), cascade_blocks=cascade_blocks)
     assert [name.split(".")[0] for name in strided(network)] == [f"layer{n}" for n in range(1, 4 + cascade_blocks)]
     assert {*rates(network)} == {1}
-    with pytest.raises(ValueError, match=rf"output_stride = {2 * deepest}; expected one of"):
-        network.set_output_stride(2 * deepest)
+    refused(rf"output_stride = {2 * deepest}; expected one of", network.set_output_stride, 2 * deepest)
 
 
 def test_an_added_block_is_a_copy_of_block_4() -> None:
@@ -193,12 +186,10 @@ def test_the_cascade_has_no_aspp() -> None:
 
 def test_by_name_and_by_recipe() -> None:
     with torch.device("meta"):
-        model = DeepLabV3(21, "resnet50", 16, cascade_blocks=3)
         recipe = Recipe(model="deeplabv3", backbone="resnet50")
         built = build_model(recipe.replace(cascade_blocks=3, multi_grid=(1, 2, 1), output_stride=256), 21)
         block_4 = build_model(recipe.replace(aspp=False), 21)
         pre_activation = build_model(Recipe(backbone="resnet50", pre_activation=True), 21).backbone
-    assert rates(model.backbone, "layer7") == [16, 32, 64]
     assert built.backbone.cascade_blocks == 3 and built.output_stride == 256 and built.aspp is None
     assert block_4.aspp is None and not any("aspp" in name for name, _ in block_4.named_modules())
     block_4.set_output_stride(8)
@@ -228,9 +219,6 @@ def test_pre_activation_by_hand(depth: int, stem: str) -> None:
         high = network(torch.randn(1, 3, 65, 65)).high
         assert maps[0].min() < 0
         torch.testing.assert_close(high, norm_relu(maps[0], network.final_norm))
-
-
-# --- Xception
 
 
 @cache

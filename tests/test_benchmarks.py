@@ -50,10 +50,6 @@ def assert_is_result(result: dict[str, Any]) -> None:
     assert all(ratio > 0 for ratio in find_numbers(result, "times_the_floor"))
 
 
-def test_every_script_is_known() -> None:
-    assert {path.stem for path in SCRIPTS} == PARTS.keys()
-
-
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_smoke(path: Path, tmp_path: Path) -> None:
     output = tmp_path / "result.json"
@@ -75,7 +71,6 @@ def test_smoke(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_committed_results_were_measured(path: Path) -> None:
-    """Not a smoke run, and with enough repeats for a spread."""
     result = json.loads(path.read_text(encoding="utf-8"))
     assert_is_result(result)
     assert result["settings"]["smoke"] is False

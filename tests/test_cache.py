@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
-from small_set import SMALL, make_trainer, weights, write_label, write_small_set
+from refusal import refused
+from small_set import SMALL, make_trainer, weights
+from trees import save
 
 from seglib.data import PackedDataset, SegmentationDataset, ToyCityscapes, build_dataset, cache, voc_palette
 from seglib.data.batches import EpochBatches, make_loader
@@ -37,13 +38,9 @@ FORK = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
 
 def write_sample(root: Path, number: int, size: tuple[int, int], seed: int = 0) -> tuple[Path, Path]:
     rng = np.random.default_rng((number, seed))
-    files = root / "images" / f"s{number}.png", root / "labels" / f"s{number}.png"
-    for path in files:
-        path.parent.mkdir(exist_ok=True)
-    Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(files[0])
-    label = rng.integers(0, len(CLASSES) + 1, size, dtype=np.uint8)
-    write_label(files[1], np.where(label == len(CLASSES), 255, label).astype(np.uint8))
-    return files
+    image, label = rng.integers(0, 256, (*size, 3), dtype=np.uint8), rng.integers(0, 5, size, dtype=np.uint8)
+    label[label == len(CLASSES)] = 255
+    return save(root / "images" / f"s{number}.png", image), save(root / "labels" / f"s{number}.png", label)
 
 
 @pytest.fixture
@@ -54,7 +51,6 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def source(tmp_path: Path) -> SegmentationDataset:
     """Five images of four sizes, void in the labels."""
-    (tmp_path / "source").mkdir()
     files = [write_sample(tmp_path / "source", number, size) for number, size in enumerate(SIZES)]
     return SegmentationDataset(files, CLASSES, voc_palette())
 
@@ -156,8 +152,7 @@ def test_changed_source(
         os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
     else:
         path.unlink()
-    with pytest.raises(ValueError, match=r"s2\.png changed or removed since it was packed; pack again"):
-        PackedDataset(folder)
+    refused(r"s2\.png changed or removed since it was packed; pack again", PackedDataset, folder)
     write_sample(path.parents[1], 2, SIZES[2], seed=1)
     touch(path, 10**9)
     noted, read = [], source.read
@@ -187,12 +182,10 @@ def test_samples_come_and_go(source: SegmentationDataset, folder: Path, tmp_path
 def test_folder_of_something_else_is_left_alone(source: SegmentationDataset, folder: Path, tmp_path: Path) -> None:
     root = tmp_path / "source"
     before = sorted(root.rglob("*"))
-    with pytest.raises(FileExistsError, match=r"source: expected a new or empty folder, .*; found images"):
-        pack(source, root)
+    refused(r"source: expected a new or empty folder, .*; found images", pack, source, root, error=FileExistsError)
     assert sorted(root.rglob("*")) == before
     pack(source, folder)
-    with pytest.raises(FileExistsError, match=r"holds another data set \(s0 \.\.\.\)"):
-        pack(ToyCityscapes("val"), folder)
+    refused(r"holds another data set \(s0 \.\.\.\)", pack, ToyCityscapes("val"), folder, error=FileExistsError)
     with pytest.raises(FileExistsError, match=r"s0-.*\.npy: holds what another data set reads from the same file"):
         pack(NoisyMasks(source, 3), folder)
     check_finished(folder, source)
@@ -204,31 +197,25 @@ def test_damage_is_named_and_mended(source: SegmentationDataset, folder: Path, p
     path = PackedDataset(folder)._arrays[source.files[3][part]]
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(ValueError, match=rf"{path.name}: differs from .*s3\.png; delete it and pack again"):
-        PackedDataset(folder).verify(source)
+    refused(rf"{path.name}: differs from .*s3\.png; delete it and pack again", PackedDataset(folder).verify, source)
     for damaged in (content[:-1], content[: len(content) // 2], b""):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=rf"{path.name}: missing or cut off .*; delete it and pack again"):
-            PackedDataset(folder).read(3)
+        refused(rf"{path.name}: missing or cut off .*; delete it and pack again", PackedDataset(folder).read, 3)
     for wrong, message in (((3, 4), "expected equal sizes"), (SIZES[3], r"label values \[9\]")):
         if part == 1:
             np.save(path, np.full(wrong, 9, np.uint8))
-            with pytest.raises(ValueError, match=message):
-                PackedDataset(folder).verify()
+            refused(message, PackedDataset(folder).verify)
     path.unlink()
-    with pytest.raises(ValueError, match=rf"{path.name}: missing"):
-        PackedDataset(folder).verify()
+    refused(rf"{path.name}: missing", PackedDataset(folder).verify)
     check_finished(pack(source, folder), source)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"format": 1}', b'{"samples": [["s0", 1, 2]]}'])
 def test_damaged_index(source: SegmentationDataset, folder: Path, content: bytes) -> None:
-    with pytest.raises(FileNotFoundError, match=r"packed\.json: nothing to read yet; .* starts or resumes"):
-        PackedDataset(folder)
+    refused(r"packed\.json: nothing to read yet; .* starts or resumes", PackedDataset, folder, error=FileNotFoundError)
     pack(source, folder)
     (folder / cache.INDEX).write_bytes(content)
-    with pytest.raises(ValueError, match=r"packed\.json: not an index that can be read"):
-        PackedDataset(folder)
+    refused(r"packed\.json: not an index that can be read", PackedDataset, folder)
     check_finished(pack(source, folder), source)
 
 
@@ -249,16 +236,13 @@ def test_full_disk(source: SegmentationDataset, folder: Path, monkeypatch: pytes
 
 def test_bad_sample_is_named(source: SegmentationDataset, folder: Path) -> None:
     good = source.files[3][1].read_bytes()
-    write_label(source.files[3][1], np.full(SIZES[3], 9, np.uint8))
-    with pytest.raises(ValueError, match=r"labels.s3\.png: holds the label values \[9\]"):
-        pack(source, folder)
-    with pytest.raises(FileNotFoundError, match="nothing to read yet"):
-        PackedDataset(folder)
+    save(source.files[3][1], np.full(SIZES[3], 9, np.uint8))
+    refused(r"labels.s3\.png: holds the label values \[9\]", pack, source, folder)
+    refused("nothing to read yet", PackedDataset, folder, error=FileNotFoundError)
     source.files[3][1].write_bytes(good)
     check_finished(pack(source, folder), source)
     source.files[0][0].unlink()
-    with pytest.raises(FileNotFoundError, match=r"s0\.png: no such file, though the data set lists it"):
-        pack(source, folder)
+    refused(r"s0\.png: no such file, though the data set lists it", pack, source, folder, error=FileNotFoundError)
 
 
 def exit_code(function: Callable, *arguments: object) -> int:
@@ -312,8 +296,7 @@ def test_killed_packing(source: SegmentationDataset, folder: Path, point: str, n
     if point == "after the index":
         assert_same(PackedDataset(folder), source)
     else:
-        with pytest.raises((FileNotFoundError, ValueError), match=r"changed|nothing to read yet"):
-            PackedDataset(folder)
+        refused(r"changed|nothing to read yet", PackedDataset, folder, error=(FileNotFoundError, ValueError))
     check_finished(pack(source, folder), source)
 
 
@@ -356,8 +339,8 @@ def test_file_tidied_up(source: SegmentationDataset, folder: Path, monkeypatch: 
     [({"label_noise": 2, "folds": 3, "fold": 1, "val_split": "fold"}, 2), ({"squash": (33, 33)}, 0)],
     ids=["workers, noise and folds", "squashed"],
 )
-def test_run_from_the_packed_copy_is_the_same(tmp_path: Path, changes: dict, workers: int) -> None:
-    recipe, data = SMALL.replace(**changes), write_small_set(tmp_path / "data")
+def test_run_from_the_packed_copy_is_the_same(tmp_path: Path, data: Path, changes: dict, workers: int) -> None:
+    recipe = SMALL.replace(**changes)
     plain = make_trainer(recipe, tmp_path / "plain", data).fit()
     # Begun from the files and resumed from the copy.
     make_trainer(recipe, tmp_path / "packed", data).fit(until=5)
@@ -374,10 +357,8 @@ def test_run_from_the_packed_copy_is_the_same(tmp_path: Path, changes: dict, wor
 def test_fine_and_coarse_labels_are_copies_of_their_own(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for kind, suffix in (("leftImg8bit",) * 2, ("gtFine", "gtFine_labelIds"), ("gtCoarse", "gtCoarse_labelIds")):
-        folder = tmp_path / kind / "train" / "town"
-        folder.mkdir(parents=True)
         pixels = rng.choice(np.array([7, 11, 26], np.uint8), (16, 32, 3) if kind == "leftImg8bit" else (16, 32))
-        Image.fromarray(pixels).save(folder / f"town_000000_000019_{suffix}.png")
+        save(tmp_path / kind / "train" / "town" / f"town_000000_000019_{suffix}.png", pixels)
     labels = []
     for quality in ("fine", "coarse"):
         recipe = Recipe(data="cityscapes", train_split="train", quality=quality)

@@ -11,15 +11,6 @@ def test_the_table_is_the_official_one_in_its_order() -> None:
     assert [tuple(row) for row in CITYSCAPES_LABELS] == [tuple(row) for row in official]
 
 
-def test_train_ids_go_back_to_their_ids() -> None:
-    rows = [row for row in official if row.trainId not in (-1, 255)]
-    train_ids = np.array([[row.trainId for row in rows], [255] * 19], np.uint8)
-    ids = train_ids_to_ids(train_ids)
-    assert ids.dtype == np.uint8
-    assert ids.tolist() == [[row.id for row in rows], [0] * 19]
-    assert train_ids_to_ids(np.zeros((0, 3), np.uint8)).shape == (0, 3)
-
-
 @pytest.mark.parametrize("wrong", [19, 33, 254, 256, -1])
 def test_other_values_are_no_train_ids(wrong: int) -> None:
     with pytest.raises(ValueError, match=rf"expected trainIds, 0 to 18 or 255 for void; found \[{wrong}\]"):

@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+from refusal import refused
 
 from seglib.metrics import runs
 from seglib.metrics.cityscapes import (
@@ -195,7 +197,6 @@ def test_random_ids(data: st.DataObject) -> None:
 
 
 def test_instances_that_cross_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A frame is counted in pieces, and an instance may lie in all of them."""
     whole, cut = StreetScores(), StreetScores()
     whole.update(*street())
     monkeypatch.setattr(runs, "PIECE", 50)
@@ -220,8 +221,7 @@ def test_instances_that_cross_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_impossible_values(which: int, value: int, message: str) -> None:
     planes, scores = street(), StreetScores()
     planes[which][5, 5] = value
-    with pytest.raises(ValueError, match=message):
-        scores.update(*planes)
+    refused(message, scores.update, *planes)
     assert not scores.matrix.any() and not scores.instances.any()
 
 
@@ -229,8 +229,7 @@ def test_wrong_shapes_and_types() -> None:
     label, prediction, instances = street()
     scores = StreetScores()
     shape = r"prediction_ids: expected the shape of label_ids, \(24, 32\), found \(24, 31\)"
-    with pytest.raises(ValueError, match=shape):
-        scores.update(label, prediction[:, 1:], instances)
+    refused(shape, scores.update, label, prediction[:, 1:], instances)
     with pytest.raises(TypeError, match="instance_ids: expected integers, found float64"):
         scores.update(label, prediction, instances.astype(float))
     scores.update(*(np.zeros((0, 5), np.uint8),) * 3)
@@ -278,22 +277,18 @@ def test_predictions_are_found(folders: tuple[Path, Path], monkeypatch: pytest.M
 
 def test_missing_and_double_files(folders: tuple[Path, Path], tmp_path: Path) -> None:
     gt, predictions = folders
-
-    def refused(error: type[Exception], message: str, gt: Path = gt, predictions: Path = predictions) -> None:
-        with pytest.raises(error, match=message):
-            find_frames(gt, predictions)
-
-    refused(FileNotFoundError, "nowhere: expected a folder, found nothing", predictions=tmp_path / "nowhere")
-    refused(FileNotFoundError, r"expected files CITY_NUMBER_NUMBER_gtFine_labelIds\.png, found none", gt=predictions)
+    missing = partial(refused, error=FileNotFoundError)
+    missing("nowhere: expected a folder, found nothing", find_frames, gt, tmp_path / "nowhere")
+    missing(r"CITY_NUMBER_NUMBER_gtFine_labelIds\.png, found none", find_frames, predictions, predictions)
     (predictions / "town_000001_000019_again.png").write_bytes(b"")
-    refused(ValueError, r"expected one prediction town_000001_000019\*\.png, found .*_again.*_result")
+    refused(r"expected one prediction town_000001_000019\*\.png, found .*_again.*_result", find_frames, *folders)
     (predictions / "town_000001_000019_again.png").unlink()
     (predictions / "town_000001_000019_result.png").unlink()
-    refused(FileNotFoundError, r"expected a prediction town_000001_000019\*\.png for .*000001.*found none")
+    missing(r"expected a prediction town_000001_000019\*\.png for .*000001.*found none", find_frames, *folders)
     (gt / "town_000000_000019_gtFine_instanceIds.png").unlink()
-    refused(FileNotFoundError, r"town_000000_000019_gtFine_instanceIds\.png: no such file")
+    missing(r"town_000000_000019_gtFine_instanceIds\.png: no such file", find_frames, *folders)
     (gt / "a_labelIds.png").write_bytes(b"")
-    refused(ValueError, r"a_labelIds\.png: expected a name such as")
+    refused(r"a_labelIds\.png: expected a name such as", find_frames, *folders)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -314,14 +309,12 @@ def test_files_with_a_wrong_content(folders: tuple[Path, Path], workers: int) ->
             path.write_bytes(content)
         else:
             Image.fromarray(content).save(path)
-        with pytest.raises(ValueError, match=message):
-            score_folders(gt, predictions, workers)
+        refused(message, score_folders, gt, predictions, workers)
     path.write_bytes(whole)
     Image.new("I;16", (32, 23)).save(gt / "town_000001_000019_gtFine_instanceIds.png")
     with pytest.raises(ValueError, match=r"_gtFine_instanceIds\.png: expected 32 x 24, .*labelIds\.png, found 32 x 23"):
         score_folders(gt, predictions, workers)
-    with pytest.raises(ValueError, match="workers: expected at least 1, found 0"):
-        score_folders(gt, predictions, workers=0)
+    refused("workers: expected at least 1, found 0", score_folders, gt, predictions, workers=0)
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,12 @@ import torch.
 """
 
 import functools
-import itertools
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,6 @@ import torch
 from small_set import SMALL, make_trainer, write_recipe, write_small_set
 from torch import Tensor, nn
 
-from seglib.data import EpochBatches
 from seglib.geometry import Grid
 from seglib.metrics import ConfusionMatrix
 from seglib.recipe import Recipe
@@ -151,7 +148,6 @@ def compute(folder: Path) -> None:
 
 
 def messages(folder: Path, data: Path) -> list[str]:
-    """What is refused, in every process."""
     told = []
     for refused in (
         lambda: distributed.check_alike("number", distributed.rank()),
@@ -191,15 +187,6 @@ def torchrun(*program: str | Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """As in the processes: another number of threads adds up in another order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes wrote before the second killed itself."""
@@ -218,7 +205,6 @@ def ranks(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def alone(folder: Path) -> dict[str, dict[str, Any]]:
-    """The same runs in this process."""
     return {name: train(recipe, folder / "alone" / name, folder / "data")[1] for name, recipe in RUNS.items()}
 
 
@@ -346,16 +332,6 @@ def test_killed_process_ends_the_run_which_resumes_bit_for_bit(folder: Path, tmp
     with pytest.warns(UserWarning, match="2 processes before, 1 now: dropout draws other numbers"):
         run = make_trainer(KILLED, tmp_path / "one", folder / "data")
     assert run.iteration == KILL_AT and run.fit().finished
-
-
-@pytest.mark.parametrize("world", [1, 2, 3, 6])
-def test_parts_of_the_batches_are_those_of_one_process(world: int) -> None:
-    whole = list(EpochBatches(20, 6, 7, seed=1, start_iteration=2))
-    parts = [EpochBatches(20, 6, 7, 1, 2, rank, world) for rank in range(world)]
-    assert [list(itertools.chain(*batches)) for batches in zip(*parts, strict=True)] == whole
-    assert all(len(batch) == 6 // world for part in parts for batch in part)
-    with pytest.raises(ValueError, match="batch_size: 6, shared by 4 processes; expected a multiple of 4"):
-        EpochBatches(20, 6, 7, 1, 0, 0, 4)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refusal import refused
 
 from seglib.__main__ import main
 from seglib.data import VOCSegmentation, download
@@ -143,11 +144,6 @@ def check_tree(root: Path) -> None:
     assert [path.name for path in root.iterdir()] == ["VOC2012"]
 
 
-def test_checksums_are_the_published_ones() -> None:
-    assert (VOC.filename, VOC.md5) == ("VOCtrainval_11-May-2012.tar", "6cd6e144f989b92b3379bac3b3de84fd")
-    assert (SBD.filename, SBD.md5) == ("benchmark.tgz", "82b4d87ceb2ed10f6038a1cba92111cb")
-
-
 def test_all_of_a_mirror_is_read_by_the_data_set_and_asked_for_once(server: FakeServer, tmp_path: Path) -> None:
     root = tmp_path / "new" / "VOCdevkit"
     main(["download", "all", str(root), "--url", f"{server.address}/"])
@@ -187,8 +183,7 @@ def test_server_that_ignores_range(server: FakeServer, tmp_path: Path) -> None:
     fetch(server, tmp_path / "1")
     check_tree(tmp_path / "1")
     server.always_cut = MIDDLE
-    with pytest.raises(ConnectionError, match="the connection ended"):
-        fetch(server, tmp_path / "2")
+    refused("the connection ended", fetch, server, tmp_path / "2", error=ConnectionError)
 
 
 @pytest.mark.parametrize(
@@ -196,16 +191,14 @@ def test_server_that_ignores_range(server: FakeServer, tmp_path: Path) -> None:
 )
 def test_wrong_file_is_not_unpacked(server: FakeServer, tmp_path: Path, served: bytes) -> None:
     server.files[VOC.filename] = served
-    with pytest.raises(ValueError, match=rf"\.tar: expected .*md5 {md5(ARCHIVE)}, found .*{len(served)} bytes"):
-        fetch(server, tmp_path)
+    refused(rf"\.tar: expected .*md5 {md5(ARCHIVE)}, found .*{len(served)} bytes", fetch, server, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("part", [bytes(len(ARCHIVE)), ARCHIVE + b"more"], ids=["damaged", "too long"])
 def test_wrong_part_is_removed(server: FakeServer, tmp_path: Path, part: bytes) -> None:
     (tmp_path / PART).write_bytes(part)
-    with pytest.raises(ValueError, match=r"expected .*md5"):
-        fetch(server, tmp_path)
+    refused(r"expected .*md5", fetch, server, tmp_path)
     fetch(server, tmp_path)
     assert server.asked == [f"bytes={len(part)}-", None]
     check_tree(tmp_path)
@@ -225,8 +218,7 @@ def test_passing_trouble_is_waited_for(server: FakeServer, tmp_path: Path, waits
 
 def test_file_address(server: FakeServer, tmp_path: Path, waits: list[float]) -> None:
     mirror = tmp_path / "my mirror.tar"
-    with pytest.raises(ConnectionError, match="my%20mirror"):
-        download.download("voc", tmp_path / "root", mirror.as_uri())
+    refused("my%20mirror", download.download, "voc", tmp_path / "root", mirror.as_uri(), error=ConnectionError)
     mirror.write_bytes(ARCHIVE)
     download.download("voc", tmp_path / "root", mirror.as_uri())
     check_tree(tmp_path / "root")
@@ -240,8 +232,6 @@ def test_silence_times_out_and_is_resumed(server: FakeServer, tmp_path: Path, mo
     assert server.asked == [None, f"bytes={MIDDLE}-"]  # every byte sent before the silence was kept
     check_tree(tmp_path)
 
-
-# --- processes that end early ----------------------------------------------------------------------------------------
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no os.fork on this system")
 
@@ -284,31 +274,16 @@ def test_interrupted_download_is_resumed(server: FakeServer, tmp_path: Path, end
     check_tree(tmp_path)
 
 
-@needs_fork
-def entry(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
-    info = tarfile.TarInfo(f"{VOC.source}/{name}")
-    info.type, info.linkname, info.size = kind, target, 5 if kind == tarfile.REGTYPE else 0
-    return info
-
-
-HOSTILE = {
-    "parent": lambda outside: (entry("../../../../outside/evil"),),
-    "symlink, written through": lambda outside: (entry("out", tarfile.SYMTYPE, str(outside)), entry("out/evil")),
-    "relative symlink": lambda outside: (entry("out", tarfile.SYMTYPE, "../../../.."), entry("out/outside/evil")),
-    "hard link": lambda outside: (entry("out", tarfile.LNKTYPE, f"{outside}/kept"), entry("out")),
-    "device": lambda outside: (entry("null", tarfile.CHRTYPE),),
-}
-
-
-@pytest.mark.parametrize("case", HOSTILE)
-def test_hostile_archive(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+@pytest.mark.parametrize("name", ["../../../../outside/evil", "link/evil"])
+def test_hostile_archive(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     outside, root = tmp_path / "outside", tmp_path / "inside" / "root"
     outside.mkdir()
     (outside / "kept").write_text("kept")
-    server.files[VOC.filename] = content = tar_of(IN_TAR, extra=HOSTILE[case](outside))
+    link, evil = tarfile.TarInfo(f"{VOC.source}/link"), tarfile.TarInfo(f"{VOC.source}/{name}")
+    link.type, link.linkname, evil.size = tarfile.SYMTYPE, str(outside), 5
+    server.files[VOC.filename] = content = tar_of(IN_TAR, extra=(link, evil) if name.startswith("link") else (evil,))
     monkeypatch.setattr(download, "VOC", replace(VOC, md5=md5(content)))
-    with pytest.raises(ValueError, match=r"\.part: unsafe or damaged, nothing was unpacked"):
-        fetch(server, root)
+    refused(r"\.part: unsafe or damaged, nothing was unpacked", fetch, server, root)
     assert {path.name for path in tmp_path.rglob("*")} == {"outside", "kept", "inside", "root", PART}
     assert (outside / "kept").read_text() == "kept"
 
@@ -326,8 +301,7 @@ def test_stopped_unpacking(server: FakeServer, tmp_path: Path, monkeypatch: pyte
             process.join(120)
             assert process.exitcode == -signal.SIGKILL and not (tmp_path / "VOC2012").exists()
         else:
-            with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'"):
-                fetch(server, tmp_path)
+            refused(f"No space left on device: '{tmp_path}'", fetch, server, tmp_path, error=OSError)
             assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {PART: ARCHIVE}
     fetch(server, tmp_path)
     assert server.asked == [None], "what had arrived is used"
@@ -339,8 +313,7 @@ def test_full_disk_while_receiving_is_not_tried_again(server: FakeServer, tmp_pa
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (MIDDLE, limits[1]))
     try:
-        with pytest.raises(OSError, match=f"too large: '{tmp_path}'"):
-            fetch(server, tmp_path)
+        refused(f"too large: '{tmp_path}'", fetch, server, tmp_path, error=OSError)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert waits == []

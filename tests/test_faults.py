@@ -6,11 +6,13 @@ import pickle
 import resource
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from refusal import refused
 from small_set import SIZE, SMALL, TRAIN, VAL, make_trainer, weights, write_label, write_small_set
 from torch import Tensor
 
@@ -89,8 +91,7 @@ def test_mended_sample(data: Path, tmp_path: Path, whole: Tensor, workers: int, 
     name = run.train_set.names[index]
     good = image_path(data, name).read_bytes()
     message = spoil(data, name, "truncated")
-    with pytest.raises(ValueError, match=message):
-        run.fit()
+    refused(message, run.fit)
     state, _ = load_state(run.checkpoint, SMALL)
     assert state["iteration"] == 4 if workers == 0 else 2 <= state["iteration"] <= 4, "what was trained is kept"
     image_path(data, name).write_bytes(good)
@@ -142,31 +143,26 @@ def test_fault_of_a_step(data: Path, tmp_path: Path, whole: Tensor, fault: Calla
     if fault is out_of_memory:  # does not recommend what is there
         run = make_trainer(SMALL.replace(loss="upsampled_cross_entropy"), tmp_path / "upsampled", data)
         faulty_at(run, 0, fault)
-        with pytest.raises(kind, match=r"Lower one of them: that is another recipe"):
-            run.fit()
+        refused(r"Lower one of them: that is another recipe", run.fit, error=kind)
 
 
 def test_what_is_missing_or_impossible_is_found_before_the_training(data: Path, tmp_path: Path) -> None:
-    lists = data / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation"
-
-    def refused(kind: type[Exception], message: str, root: Path = data) -> None:
-        with pytest.raises(kind, match=message):
-            make_trainer(SMALL, tmp_path / "run", root)
-
+    lists, run = data / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation", tmp_path / "run"
+    missing = partial(refused, error=FileNotFoundError)
     path_of(data, VAL[1], "SegmentationClass").unlink()
-    refused(FileNotFoundError, rf"SegmentationClass: lacks 1 of the 4 files listed: {VAL[1]}\.png")
+    missing(rf"SegmentationClass: lacks 1 of the 4 files listed: {VAL[1]}\.png", make_trainer, SMALL, run, data)
     path_of(data, TRAIN[9]).unlink()
-    refused(FileNotFoundError, rf"SegmentationClassAug: lacks 1 of the 12 .*: {TRAIN[9]}\.png")
+    missing(rf"SegmentationClassAug: lacks 1 of the 12 .*: {TRAIN[9]}\.png", make_trainer, SMALL, run, data)
     (lists / "val.txt").write_text("\n")
-    refused(ValueError, r"val\.txt: .*expected at least one")
+    refused(r"val\.txt: .*expected at least one", make_trainer, SMALL, run, data)
     (lists / "val.txt").unlink()
-    refused(FileNotFoundError, r"val\.txt: no such list of image ids")
-    refused(FileNotFoundError, "elsewhere: expected a folder that holds VOCdevkit", tmp_path / "elsewhere")
-    with pytest.raises(ValueError, match="output_stride = 12; expected one of"):
-        make_trainer(SMALL.replace(eval_output_stride=12), tmp_path / "run", None)
-    with pytest.raises(ValueError, match="batch_size: expected 1 to the data set's 12 samples, found 13"):
-        make_trainer(SMALL.replace(batch_size=13), tmp_path / "run", write_small_set(tmp_path / "whole")).fit()
-    assert not (tmp_path / "run").exists()
+    missing(r"val\.txt: no such list of image ids", make_trainer, SMALL, run, data)
+    missing("elsewhere: expected a folder that holds VOCdevkit", make_trainer, SMALL, run, tmp_path / "elsewhere")
+    stride, batch = SMALL.replace(eval_output_stride=12), SMALL.replace(batch_size=13)
+    refused("output_stride = 12; expected one of", make_trainer, stride, run, None)
+    trainer = make_trainer(batch, run, write_small_set(tmp_path / "whole"))
+    refused("batch_size: expected 1 to the data set's 12 samples, found 13", trainer.fit)
+    assert not run.exists()
 
 
 @pytest.fixture
@@ -225,8 +221,7 @@ def test_checkpoint_of_something_else_is_refused(data: Path, stopped: Path) -> N
         make_trainer(SMALL, stopped, data)
     optimizer = {**state["optimizer"], "param_groups": state["optimizer"]["param_groups"][:1]}
     torch.save({**state, "optimizer": optimizer}, path)
-    with pytest.raises(ValueError, match=r"checkpoint\.pt: the optimiser's state does not fit"):
-        make_trainer(SMALL, stopped, data)
+    refused(r"checkpoint\.pt: the optimiser's state does not fit", make_trainer, SMALL, stopped, data)
     for content in ({"classifier.weight": torch.zeros(3)}, [1, 2]):
         torch.save(content, path)
         with pytest.raises(ValueError, match=r"checkpoint\.pt: not a run's checkpoint: it lacks .*'generators', 'iter"):
@@ -248,8 +243,7 @@ def test_code_in_a_checkpoint_is_not_executed(data: Path, stopped: Path, tmp_pat
     state = torch.load(path, weights_only=True)
     for bomb in (path, previous_path(path)):
         torch.save({**state, "log": Bomb(tmp_path / "executed")}, bomb)
-    with pytest.raises(ValueError, match=r"checkpoint\.pt: .*found code \(\w+\.mkdir\), which was not executed"):
-        make_trainer(SMALL, stopped, data)
+    refused(r"checkpoint\.pt: .*found code \(\w+\.mkdir\), which was not executed", make_trainer, SMALL, stopped, data)
     assert not (tmp_path / "executed").exists()
 
 
@@ -265,10 +259,8 @@ def test_code_and_damage_in_a_weights_file(data: Path, tmp_path: Path, kind: str
         path.write_bytes(pickle.dumps(state, protocol=2))
     else:
         torch.save(state, path, _use_new_zipfile_serialization=kind == "zipped")
-    with pytest.raises(ValueError, match=message):
-        load_checkpoint(path)
-    with pytest.raises(ValueError, match=message):
-        make_trainer(SMALL.replace(weights=path.name), tmp_path / "run", data, weights_root=tmp_path)
+    refused(message, load_checkpoint, path)
+    refused(message, make_trainer, SMALL.replace(weights=path.name), tmp_path / "run", data, weights_root=tmp_path)
     assert not (tmp_path / "executed").exists()
 
 
@@ -280,17 +272,14 @@ def test_damaged_and_edited_results_are_named(tmp_path: Path) -> None:
     without = {name: value for name, value in result.items() if name != "digest"}
     for edited in ({**result, "scores": {"miou": 0.6}}, {**result, "more": 1}, without):
         path.write_text(json.dumps(edited))
-        with pytest.raises(ValueError, match=r"result\.json: edited after the run wrote it"):
-            load_result(path)
+        refused(r"result\.json: edited after the run wrote it", load_result, path)
     for content in ("", "[1]", '{"name": "x"}', "\x80\x02"):
         path.write_text(content, encoding="latin-1")
-        with pytest.raises(ValueError, match=r"result\.json: not a result of a run"):
-            load_result(path)
+        refused(r"result\.json: not a result of a run", load_result, path)
 
 
 def test_missing_and_foreign_weights_are_named(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"absent\.pth"):
-        load_checkpoint(tmp_path / "absent.pth")
+    refused(r"absent\.pth", load_checkpoint, tmp_path / "absent.pth", error=FileNotFoundError)
     with pytest.raises(FileNotFoundError, match=r"absent\.pth: no such weights"):
         make_trainer(SMALL.replace(weights="absent.pth"), tmp_path / "run", data, weights_root=tmp_path)
     torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "w.pth")
@@ -350,8 +339,7 @@ def test_fault_after_the_last_step(
         path.write_bytes(good[:300])
     else:
         run.evaluate = scored
-    with pytest.raises(kind, match=message):
-        run.fit()
+    refused(message, run.fit, error=kind)
     limit()
     path.write_bytes(good)
     run.evaluate = evaluate
@@ -370,14 +358,11 @@ def test_folder_that_goes_away_is_named(data: Path, tmp_path: Path) -> None:
     run = make_trainer(SMALL, drive / "run", data, checkpoint_seconds=0.0).fit(until=4)
     drive.rename(away)
     drive.write_text("not mounted")
-    with pytest.raises(OSError, match=r"checkpoint\.pt: could not be written"):
-        run.fit()
+    refused(r"checkpoint\.pt: could not be written", run.fit, error=OSError)
     fresh = make_trainer(SMALL, drive / "other", data)
-    with pytest.raises(OSError, match=r"checkpoint\.pt: could not be written"):
-        fresh.fit()
+    refused(r"checkpoint\.pt: could not be written", fresh.fit, error=OSError)
     assert fresh.iteration == 0, "found before the work"
-    with pytest.raises(OSError, match=r"result\.json: could not be written"):
-        write_json(drive / "result.json", {})
+    refused(r"result\.json: could not be written", write_json, drive / "result.json", {}, error=OSError)
     drive.unlink()
     away.rename(drive)
     assert make_trainer(SMALL, drive / "run", data).iteration == 4

@@ -3,16 +3,17 @@
 import numpy as np
 import pytest
 import torch
+import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from networks import randomise_norms
+from torch import Tensor
 from torch.nn import functional as F
 
 from seglib.models import (
     FCN,
     VGG16,
     BilinearUpsampling,
-    Features,
     ResNet,
     bilinear_kernel,
     convolutional_vgg16,
@@ -22,13 +23,6 @@ from seglib.models import (
 
 def small(stride: int = 8, kind: str = "resnet") -> FCN:
     return FCN(4, ResNet(18, 32, width=8) if kind == "resnet" else VGG16(width=4), stride)
-
-
-def with_random_scores(model: FCN) -> FCN:
-    for score in model.scores:
-        nn.init.normal_(score.weight)
-        nn.init.normal_(score.bias)
-    return model.eval()
 
 
 @pytest.mark.parametrize("learned", [True, False])
@@ -68,7 +62,7 @@ def test_bilinear_kernel_is_the_reference_codes(size: int) -> None:
 @pytest.mark.parametrize("kind", ["resnet", "vgg"])
 def test_skips_by_hand(kind: str) -> None:
     """FCN-8s = up8(up2(up2(score32) + score16) + score8), each from the right map."""
-    model = with_random_scores(small(8, kind))
+    model = randomise_norms(small(8, kind)).eval()
     corners = kind == "resnet"
     x = torch.randn(2, 3, 65, 97) if corners else torch.randn(2, 3, 64, 96)
 
@@ -85,31 +79,6 @@ def test_skips_by_hand(kind: str) -> None:
         torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["resnet", "vgg"])
-def test_a_point_stays_where_it_is(kind: str) -> None:
-    """No shift: the score of a map that holds its own coordinates is the coordinate of the pixel."""
-    model = small(8, kind).eval()
-    side = 129 if kind == "resnet" else 128
-    middle = 0 if kind == "resnet" else 0.5  # of a cell of stride s: (s - 1) / 2 from its first pixel
-
-    def coordinates(images: Tensor, taps: tuple[int, ...]) -> Features:
-        maps = []
-        for stride in (*taps, 32):
-            n = -(-side // stride)
-            x = torch.arange(float(n)) * stride + middle * (stride - 1)
-            channels = model.backbone.tap_channels.get(stride, model.backbone.high_channels)
-            maps.append(x.expand(1, channels, n, n))
-        return Features(maps[:-1], maps[-1])
-
-    model.backbone.forward = coordinates
-    for score in model.scores:
-        nn.init.constant_(score.weight, 1 / score.in_channels)
-    with torch.inference_mode():
-        columns = model(torch.zeros(1, 3, side, side))[0, 0, side // 2] / len(model.scores)
-    inner = slice(32, side - 32)  # away from the edge, beyond which a map is constant
-    torch.testing.assert_close(columns[inner], torch.arange(side, dtype=torch.float32)[inner])
-
-
 def test_scores_start_at_zero_and_the_last_upsampling_stays_bilinear() -> None:
     model = small().train()
     assert not model(torch.randn(1, 3, 65, 65)).any()
@@ -119,7 +88,7 @@ def test_scores_start_at_zero_and_the_last_upsampling_stays_bilinear() -> None:
 
 def test_a_coarser_nets_weights_fit_a_finer_one() -> None:
     """The paper's staged training: the finer net starts as the coarser one, but for its two-step interpolation."""
-    coarse, fine = with_random_scores(small(32)), small(16).eval()
+    coarse, fine = randomise_norms(small(32)).eval(), small(16).eval()
     names = set(coarse.state_dict()) - {"last_upsampling.conv.weight"}
     found = fine.load_state_dict({name: coarse.state_dict()[name] for name in names}, strict=False)
     assert not found.unexpected_keys
@@ -130,9 +99,7 @@ def test_a_coarser_nets_weights_fit_a_finer_one() -> None:
 
 def test_vgg16_computes_what_torchvisions_does() -> None:
     """fc7 at the middle of a 224x224 image is torchvision's last layer but one; unpadded it is all there is."""
-    from torchvision.models import vgg16
-
-    theirs = vgg16(weights=None).eval()
+    theirs = torchvision.models.vgg16(weights=None).eval()
     with torch.device("meta"):
         ours = VGG16()
     ours.to_empty(device="cpu")

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusal import refused
 from torch import Tensor, nn
 
 from seglib.course.fields import (
@@ -112,7 +113,6 @@ def test_published_sizes(depth: int, size: int) -> None:
 
 
 def test_gridding() -> None:
-    """Rates 2, 2, 2 see every second pixel; 1, 2, 3 see all."""
     twos, mixed = ([Layer(3, 1, rate, rate) for rate in rates] for rates in ((2, 2, 2), (1, 2, 3)))
     assert path_counts(twos).tolist() == [1, 0, 3, 0, 6, 0, 7, 0, 6, 0, 3, 0, 1]
     assert path_counts(mixed).min() > 0
@@ -136,14 +136,11 @@ def test_effective_field_is_the_mean_over_images() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(ValueError, match="0: expected a square layer"):
-        backbone_layers(nn.Sequential(nn.Conv2d(3, 1, (1, 3))))
+    refused("0: expected a square layer", backbone_layers, nn.Sequential(nn.Conv2d(3, 1, (1, 3))))
     conv = nn.Conv2d(1, 1, 3)
-    with pytest.raises(ValueError, match="found training mode"):
-        effective_field(conv, torch.zeros(1, 1, 5, 5), 0, 0)
+    refused("found training mode", effective_field, conv, torch.zeros(1, 1, 5, 5), 0, 0)
     for row, column in ((3, 0), (0, 3), (-1, 0), (0, -1)):
-        with pytest.raises(ValueError, match="a pixel of the 3 x 3 output"):
-            effective_field(conv.eval(), torch.zeros(1, 1, 5, 5), row, column)
+        refused("a pixel of the 3 x 3 output", effective_field, conv.eval(), torch.zeros(1, 1, 5, 5), row, column)
 
 
 def test_settled_batch_norm_normalises_these_images() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from refusal import refused
 from trees import save
 
 from seglib.data.images import open_image, read_indices, read_rgb
@@ -33,20 +34,17 @@ def test_indices_are_read_and_not_colours(tmp_path: Path) -> None:
         assert np.array_equal(found, NOISE[..., 0]) and found.dtype == np.uint8 and found.flags.writeable
     for mode in ("RGB", "RGBA", "I;16", "1", "LA"):
         Image.new(mode, (17, 12)).save(tmp_path / "mask.png")
-        with pytest.raises(ValueError, match=rf"mask\.png: an image of mode {mode}; expected class indices"):
-            read_indices(tmp_path / "mask.png")
+        refused(rf"mask\.png: an image of mode {mode}; expected class indices", read_indices, tmp_path / "mask.png")
 
 
 @pytest.mark.parametrize("read", [open_image, read_rgb, read_indices])
 def test_missing_and_damaged_files_are_named(tmp_path: Path, read: Callable[[Path], object]) -> None:
-    with pytest.raises(FileNotFoundError, match=r"absent\.png: no such file$"):
-        read(tmp_path / "absent.png")
+    refused(r"absent\.png: no such file$", read, tmp_path / "absent.png", error=FileNotFoundError)
     for name, pixels in (("a.png", NOISE[..., 0]), ("a.jpg", NOISE)):
         whole = save(tmp_path / name, pixels).read_bytes()
         for content in (*(whole[:size] for size in range(0, len(whole) - 20, 7)), b"a text", bytes(300)):
             (tmp_path / name).write_bytes(content)
-            with pytest.raises(ValueError, match=rf"{name}: not an image that can be read; damaged or cut off\?"):
-                read(tmp_path / name)
+            refused(rf"{name}: not an image that can be read; damaged or cut off\?", read, tmp_path / name)
         for place in range(8, len(whole), 3):  # a flipped bit: Pillow raises many types, or reads other pixels
             (tmp_path / name).write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
             with suppress(ValueError):

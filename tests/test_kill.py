@@ -39,7 +39,6 @@ pytestmark = pytest.mark.skipif(not LINUX, reason="forks, and reads from /proc w
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the killer did, by number of workers."""
     folder = tmp_path_factory.mktemp("kills")
     write_small_set(folder / "data")
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}

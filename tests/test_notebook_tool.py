@@ -195,7 +195,9 @@ def test_good_cell_is_not_reported(cell: nbformat.NotebookNode) -> None:
     assert found(cell, user="jane") == ""
 
 
-def test_ids_are_stable() -> None:
+def test_ids_are_stable_and_the_accelerator_is_kept() -> None:
+    nb = new_notebook(metadata={"accelerator": "GPU", "colab": {"name": "x"}})
+    assert set(tool.normalise(nb).metadata) == {"accelerator", "kernelspec", "language_info"}
     nb = new_notebook(cells=[code("a"), code("b")])
     own = nb.cells[1].id = nb.cells[0].id
     first, second = tool.normalise(nb).cells
@@ -232,11 +234,6 @@ def test_order_of_execution_is_kept_and_reported() -> None:
         "cell 1: execution count is 3, expected 2: run the whole notebook",
         "cell 2: execution count is 2, expected 3: run the whole notebook",
     ]
-
-
-def test_colab_accelerator_is_kept() -> None:
-    nb = new_notebook(metadata={"accelerator": "GPU", "colab": {"name": "x"}})
-    assert set(tool.normalise(nb).metadata) == {"accelerator", "kernelspec", "language_info"}
 
 
 def test_unknown_notebook_is_an_error(capsys: pytest.CaptureFixture) -> None:

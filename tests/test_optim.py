@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_set import SMALL, make_trainer, weights, write_small_set
+from small_set import SMALL, make_trainer, weights
 from torch import nn
 
 from seglib.data import ToyVOC
-from seglib.models import DeepLabV3Plus, MobileNetV2
 from seglib.recipe import Recipe
-from seglib.train.optim import count_pixels, group_parameters, learning_rate, poly
+from seglib.train.optim import count_pixels, learning_rate, poly
 
 CHOICES = {
     "upsampled": {"loss": "upsampled_cross_entropy"},
@@ -27,11 +26,6 @@ CHOICES = {
     "everything in the picture": {"augmentation": "occlusion"},
     "a fold, noisy masks": {"folds": 3, "fold": 1, "label_noise": 2},
 }
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_set(tmp_path_factory.mktemp("data"))
 
 
 @pytest.mark.parametrize("name", CHOICES)
@@ -78,16 +72,6 @@ def test_a_second_stage_starts_from_the_firsts_weights(tmp_path: Path, data: Pat
         make_trainer(stage.replace(width=4), tmp_path / "third", data, weights_root=tmp_path)
 
 
-# --- the learning rate
-
-
-def test_poly_is_the_papers_formula() -> None:
-    assert poly(0, 30_000, 0.007) == 0.007
-    assert poly(15_000, 30_000, 0.007) == pytest.approx(0.007 * 0.5**0.9)
-    assert poly(29_999, 30_000, 0.007) == pytest.approx(0.007 * (1 / 30_000) ** 0.9)
-    assert poly(120_000, 90_000, 0.007, end_lr=0.001) == pytest.approx(0.001), "it may be shorter than the run"
-
-
 @pytest.mark.parametrize(
     ("changes", "make"),
     [
@@ -116,20 +100,6 @@ def test_schedules_are_pytorchs(changes: dict, make: Callable) -> None:
     assert learning_rate(recipe, 80) == rates[-1]
     warm = [learning_rate(recipe.replace(warm_up=10), iteration) for iteration in range(51)]
     assert warm == pytest.approx([rate * min(i / 10, 1) for i, rate in enumerate(rates)])
-
-
-# --- parameter groups and class weights
-
-
-def test_every_parameter_is_in_one_group_and_gets_its_factors() -> None:
-    model = DeepLabV3Plus(5, MobileNetV2(), channels=16)
-    groups = group_parameters(model, Recipe(backbone_lr_factor=0.1, weight_decay=0.01))
-    found = {id(p): (group["lr_factor"], group["weight_decay"]) for group in groups for p in group["params"]}
-    assert len(found) == sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
-    backbone = {id(p) for p in model.backbone.parameters()}
-    for name, p in model.named_parameters():
-        assert found[id(p)] == (0.1 if id(p) in backbone else 1.0, 0.01 if p.ndim == 4 else 0.0), name
-    assert set(found.values()) == {(0.1, 0.01), (0.1, 0.0), (1.0, 0.01), (1.0, 0.0)}
 
 
 def test_each_step_has_the_rate_and_the_decay_of_its_group(tmp_path: Path, data: Path) -> None:

@@ -72,20 +72,10 @@ def module_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
-
-
-def test_no_absolute_path_in_any_file() -> None:
+def test_no_file_has_an_absolute_path_or_is_large() -> None:
     found = [f"{name}: {match.group()}" for name, text in tracked_texts() for match in tool.HOME_PATH.finditer(text)]
-    assert found == []
-
-
-def test_no_large_file_is_tracked() -> None:
     large = [name for name, _ in tracked_texts() if (ROOT / name).stat().st_size > 4_000_000]
-    assert large == []
-
-
-# --- who imports whom ------------------------------------------------------------------------------------------------
+    assert found == large == []
 
 
 def test_imports_point_down() -> None:
@@ -115,9 +105,6 @@ def test_no_circle_of_modules() -> None:
 @pytest.mark.parametrize("path", [path for path in MODULES if "course" not in path.parts], ids=name_of)
 def test_only_the_course_draws(path: Path) -> None:
     assert {name.split(".")[0] for name in imports(path)} & DRAWING == set()
-
-
-# --- notebooks -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -174,9 +161,6 @@ def test_wrong_citations_are_seen() -> None:
     wrong = ["77.12 (DeepLabv3, Table 9)", "77.21 (DeepLabv3, Table 14)", "62.70 (FCN, Table 2)"]
     assert cited_but_not_published(right) == []
     assert cited_but_not_published(", ".join(wrong)) == wrong
-
-
-# --- packaging and documents -----------------------------------------------------------------------------------------
 
 
 def pins() -> dict[str, str]:

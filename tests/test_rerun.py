@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from small_set import SMALL, write_small_set
+from small_set import SMALL
 
 from seglib.recipe import Recipe
 from seglib.studies.rerun import Comparison, rerun, run_again, sample
@@ -22,12 +22,11 @@ RECIPE = SMALL.replace(iterations=2)
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Study:
+def stored(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """Three results of code of which one definition has changed since; two of them are of one kind."""
     place = tmp_path_factory.mktemp("stored")
     rows = {"plain": RECIPE, "Dice": RECIPE.replace(loss="dice"), "slow": RECIPE.replace(lr=0.01)}
-    root = write_small_set(place / "data")
-    study = Study("tiny", rows, seeds=(0,), folder=place / "results", runs=place / "runs", data_root=root)
+    study = Study("tiny", rows, seeds=(0,), folder=place / "results", runs=place / "runs", data_root=data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("seglib.train.results.code_hashes", lambda: code_hashes() | {"0": "old_loss"})
         assert [study.run(row, progress=False) for row in rows] == [1, 1, 1]
@@ -77,7 +76,7 @@ def test_the_sample_is_random_and_can_be_repeated(tmp_path: Path) -> None:
         sample(tmp_path, 5, 1, "camvid*")
 
 
-def test_the_command_counts_what_does_not_agree(
+def test_disagreements_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     for name in ("toy_a", "toy_b"):
@@ -105,9 +104,7 @@ def test_code_that_gives_the_same_is_renewed(study: Study, capsys: pytest.Captur
     assert "nothing to renew" in capsys.readouterr().out
 
 
-def test_code_that_gives_something_else_is_not(
-    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_others_renew_nothing(study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     def rate(recipe: Recipe, step: int) -> float:
         return learning_rate(recipe, step) * (9.0 if recipe.loss == "dice" else 1.0)
 

@@ -23,8 +23,6 @@ class ByColour(nn.Module):
 
 
 class Frames(SegmentationDataset):
-    """Frames in memory."""
-
     def __init__(self, frames: list[tuple[np.ndarray, np.ndarray]]) -> None:
         self.frames = frames
         self.transform, self.ignore_index, self.classes = None, 255, ("a", "b", "c")

@@ -14,7 +14,8 @@ import pytest
 import torch
 import torchvision
 from filelock import FileLock
-from small_set import SMALL, write_small_set
+from refusal import refused
+from small_set import SMALL
 
 from seglib.files import PROJECT, write_json
 from seglib.models.build import build_model, load_imagenet_weights
@@ -29,16 +30,11 @@ from seglib.train.results import code_hashes, device_name, load_result, seal
 from seglib.train.trainer import Trainer
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_set(tmp_path_factory.mktemp("data"))
-
-
 @pytest.fixture
-def study(root: Path, tmp_path: Path) -> Study:
+def study(data: Path, tmp_path: Path) -> Study:
     rows = {"plain": SMALL.replace(iterations=2), "no decoder": SMALL.replace(iterations=2, model="deeplabv3")}
     (tmp_path / "results").mkdir()
-    return Study("decoder", rows, (0, 1), folder=tmp_path / "results", runs=tmp_path / "runs", data_root=root)
+    return Study("decoder", rows, (0, 1), folder=tmp_path / "results", runs=tmp_path / "runs", data_root=data)
 
 
 def store(study: Study, more: dict[str, dict] | None = None, **scores: list[float]) -> None:
@@ -114,8 +110,7 @@ def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str, said: str
     path = tmp_path / "wrong.toml"
     toy = "" if "scales" in text else 'scales.toy = { recipe = "toy_voc" }\n'
     path.write_text(f'title = "t"\n{toy}{text}\n')
-    with pytest.raises(ValueError, match=rf"(?s)wrong\.toml: not a study .*({said})"):
-        Study.load(path)
+    refused(rf"(?s)wrong\.toml: not a study .*({said})", Study.load, path)
 
 
 def test_the_table_compares_seed_by_seed_beside_the_paper(study: Study) -> None:
@@ -184,8 +179,7 @@ def test_an_interrupted_row_has_noted_what_it_stored(study: Study, monkeypatch: 
 def test_a_damaged_note_of_rows_is_named(study: Study, content: bytes) -> None:
     (study.folder / "rows").mkdir()
     (study.folder / "rows" / "decoder_toy.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"decoder_toy\.json: damaged \(.*\); take it back"):
-        study.table()
+    refused(r"decoder_toy\.json: damaged \(.*\); take it back", study.table)
 
 
 def present_code(patch: pytest.MonkeyPatch, code: dict[str, str]) -> None:
@@ -215,42 +209,33 @@ def test_a_result_without_its_code_is_earlier(study: Study) -> None:
     assert study.table().sources.tolist() == ["", "earlier"]
     code = study.folder / "code" / f"{study.result('plain', 0)['code']}.json"
     code.write_text("{")
-    with pytest.raises(ValueError, match=rf"{code.name}: damaged"):
-        study.table()
+    refused(rf"{code.name}: damaged", study.table)
     code.unlink()
     assert study.changed_code("plain") is None and study.table().sources["plain"] == "earlier"
 
 
 def test_what_cannot_be_compared_has_no_difference(study: Study) -> None:
     lists = {part: {"names": part, "labels": part} for part in ("train", "val")}
+    base, old = {"data": lists}, {"code": {"0": "removed"}}
+
+    def compared(plain: dict, other: dict, study: Study = study) -> pd.Series:
+        store(study, {"plain": plain, "no decoder": other}, plain=[0.5, 0.6], no_decoder=[0.4, 0.41])
+        return study.table().loc["no decoder"]
+
     for more, remark in (
         ({"code": None}, "not comparable: measured with partly the present code"),
         ({"data": lists | {"val": {"names": "val", "labels": "other"}}}, "not comparable: other val images"),
         ({"data": lists | {"train": {"names": "other", "labels": "other"}}}, "not comparable: other train images"),
     ):
-        store(
-            study,
-            {"plain": {"data": lists}, "no decoder": {"data": lists} | more},
-            plain=[0.5, 0.6],
-            no_decoder=[0.4, 0.41],
-        )
-        line = study.table().loc["no decoder"]
+        line = compared(base, base | more)
         assert (line.n, line.effect, line.remarks) == (2, "not comparable", remark) and math.isnan(line.difference)
-    half = dataclasses.replace(
-        study, rows={**study.rows, "no decoder": study.rows["plain"].replace(train_split="train")}
-    )
-    store(
-        half,
-        {"plain": {"data": lists}, "no decoder": {"data": lists | {"train": {"names": "half", "labels": "half"}}}},
-        plain=[0.5, 0.6],
-        no_decoder=[0.4, 0.41],
-    )
-    assert half.table().effect["no decoder"] != "not comparable", "the recipes ask for other training images"
-    old = {"code": {"0": "removed"}}
-    store(study, {"plain": old, "no decoder": old}, plain=[0.5, 0.6], no_decoder=[0.2, 0.3])
-    assert study.table().effect["no decoder"] == "within noise", "both of one earlier code"
-    store(study, {"plain": old, "no decoder": {"code": {"1": "removed"}}}, plain=[0.5, 0.6], no_decoder=[0.2, 0.3])
-    assert study.table().remarks["no decoder"] == "not comparable: measured with more than one version of the code"
+    rows = study.rows | {"no decoder": study.rows["plain"].replace(train_split="train")}
+    half = dataclasses.replace(study, rows=rows)
+    line = compared(base, {"data": lists | {"train": {"names": "half", "labels": "half"}}}, half)
+    assert line.effect != "not comparable", "the recipes ask for other training images"
+    assert compared(old, old).effect == "within noise", "both of one earlier code"
+    remark = "not comparable: measured with more than one version of the code"
+    assert compared(old, {"code": {"1": "removed"}}).remarks == remark
 
 
 def test_an_earlier_result_is_run_again_and_replaced(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,19 +281,15 @@ def test_a_row_that_cannot_show_anything(study: Study) -> None:
 def test_a_mean_over_some_classes(study: Study) -> None:
     scores = {"classes": ["a", "b", "c"], "scores": {"miou": 0.1, "iou": [0.2, 0.6, None]}}
     store(study, {"plain": scores}, plain=[0, 0])
-    assert dataclasses.replace(study, classes=("b", "a")).values("plain") == {
-        0: pytest.approx(0.4),
-        1: pytest.approx(0.4),
-    }
+    assert dataclasses.replace(study, classes=("b", "a")).values("plain") == pytest.approx({0: 0.4, 1: 0.4})
     assert dataclasses.replace(study, classes=("a", "c")).values("plain") == {}
 
 
 def test_a_network_of_several_tables_counts_once(study: Study) -> None:
     store(study, plain=[0.5, 0.51], no_decoder=[0.1, 0.11])
     small = study.with_row("small", crop_size=31)
-    again = dataclasses.replace(
-        small, title="another", rows={"p": small.rows["plain"], "n": small.rows["no decoder"]}, base="p"
-    )
+    rows = {"p": small.rows["plain"], "n": small.rows["no decoder"]}
+    again = dataclasses.replace(small, title="another", rows=rows, base="p")
     counts = count_verdicts([small, again])
     assert counts.loc["lower"].tolist() == [1, 0, 1] and counts.loc["not run"].tolist() == [1, 0, 1]
     assert counts.loc[["intervals", "wrong by chance"], "all"].tolist() == [1, pytest.approx(0.05)]
@@ -368,20 +349,16 @@ def test_edited_and_exchanged_results_are_refused(study: Study) -> None:
     store(study, plain=[0.5, 0.6])
     first, second = (study.folder / f"{study.recipe('plain', seed).name}.json" for seed in (0, 1))
     second.write_text(second.read_text().replace("0.6", "0.7"))
-    with pytest.raises(ValueError, match=f"{second.name}: edited"):
-        study.table()
+    refused(f"{second.name}: edited", study.table)
     second.write_text(first.read_text())
     for use in (study.table, lambda: study.run("plain", progress=False)):
-        with pytest.raises(ValueError, match=f"{second.name}: holds the result of {first.stem}"):
-            use()
+        refused(f"{second.name}: holds the result of {first.stem}", use)
 
 
 def test_rows_and_seeds_that_the_study_does_not_have_are_refused(study: Study) -> None:
-    with pytest.raises(ValueError, match=r"seeds \[7\]; expected some of the study's, \[0, 1\]"):
-        study.run("plain", [0, 7], progress=False)
+    refused(r"seeds \[7\]; expected some of the study's, \[0, 1\]", study.run, "plain", [0, 7], progress=False)
     for use in (lambda: study.run("plan", progress=False), lambda: study.recipe("plan", 0)):
-        with pytest.raises(ValueError, match=r"row 'plan'; expected one of \['plain', 'no decoder'\]"):
-            use()
+        refused(r"row 'plan'; expected one of \['plain', 'no decoder'\]", use)
 
 
 def test_notebooks_and_the_command_line_resume_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -427,10 +404,8 @@ def test_a_row_of_ones_own(study: Study) -> None:
     mine = study.with_row("mine", batch_size=3)
     assert mine.recipe("mine", 1) == study.recipe("plain", 1).replace(batch_size=3)
     assert list(mine.table().index) == ["plain", "no decoder", "mine"] and list(study.rows) == ["plain", "no decoder"]
-    with pytest.raises(ValueError, match="'plain' is there already"):
-        study.with_row("plain", batch_size=3)
-    with pytest.raises(ValueError, match="unknown fields"):
-        study.with_row("mine", batchsize=3)
+    refused("'plain' is there already", study.with_row, "plain", batch_size=3)
+    refused("unknown fields", study.with_row, "mine", batchsize=3)
 
 
 def test_a_file_offers_scales(tmp_path: Path) -> None:
@@ -457,40 +432,33 @@ tiny = { only = ["smoke"], batch_size = 1 }
     assert smoke.rows["4"] == v3.replace(iterations=2, batch_size=4, crop_size=65) and smoke.seeds == (7,)
     assert list(smoke.rows) == ["4", "16", "tiny"] and list(paper.rows) == ["4", "16"]
     assert paper.rows["4"] == Recipe.load("voc_paper").replace(batch_size=4)
-    with pytest.raises(ValueError, match=r"scale = 'gpu'; the file offers \['toy', 'smoke', 'paper'\]"):
-        Study.load(path, "gpu")
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.toml: no such study"):
-        Study.load("nowhere")
+    refused(r"scale = 'gpu'; the file offers \['toy', 'smoke', 'paper'\]", Study.load, path, "gpu")
+    refused(r"nowhere\.toml: no such study", Study.load, "nowhere", error=FileNotFoundError)
 
 
-def test_the_command_prints_and_writes_the_table(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_the_command(study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr("seglib.studies.gates.cannot_show", lambda study: {"4": f"a reason of {study.scale}"})
     toy = dataclasses.replace(Study.load("batch_size", "toy"), folder=study.folder)
     store(toy, **{row: [0.4, 0.41, 0.42, 0.43, 0.44] for row in toy.rows})
     places = {"folder": study.folder, "runs": study.runs}
-    assert run_study("batch_size", **places, csv=tmp_path / "t.csv") == 0
+    assert run_study("batch_size", **places, csv=study.folder / "t.csv") == 0
     out = capsys.readouterr().out
     assert "DeepLabv3, Table 9" in out and "cannot show: a reason of toy" in out
-    written = pd.read_csv(tmp_path / "t.csv", index_col=0)
+    written = pd.read_csv(study.folder / "t.csv", index_col=0)
     assert written["mean"].tolist() == pytest.approx([0.42] * 5) and set(written.source) == {"DeepLabv3, Table 9"}
     assert "500 iterations of 16" in written.protocol.iloc[0]
     assert (study.folder / "rows" / "batch_size_toy.json").exists()
     for dry in (False, True):
-        with pytest.raises(ValueError, match="row '44'"):
-            run_study("batch_size", ("44",), dry_run=dry, **places)
+        refused("row '44'", run_study, "batch_size", ("44",), dry_run=dry, **places)
     store(toy, {"16": {"code": {"0": "removed"}, "train_seconds": 90, "device": "CPU"}}, **{"16": [0.4] * 5})
     assert run_study("batch_size", ("4", "16"), dry_run=True, **places) == 0
     out = capsys.readouterr().out
     assert out.endswith("minutes: 8\n") and "a reason of toy" in out and toy.missing() == [("16", s) for s in range(5)]
-    with pytest.raises(ValueError, match=r"seeds \[99\]"):
-        run_study("batch_size", seeds=(99,), **places)
+    refused(r"seeds \[99\]", run_study, "batch_size", seeds=(99,), **places)
 
 
-def test_the_command_continues_after_a_run_that_diverges(
-    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_a_run_may_diverge(study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """The command continues with the others."""
     fitted = []
     monkeypatch.setattr("seglib.studies.gates.cannot_show", lambda study: {})
 

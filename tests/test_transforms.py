@@ -12,10 +12,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from refusal import refused
 from torchvision.transforms.functional import normalize
 
 from seglib.data.base import Transform
-from seglib.data.resampling import resample_image, resample_label
+from seglib.data.resampling import resample_label
 from seglib.data.transforms import (
     IMAGENET,
     LEVELS,
@@ -36,6 +37,7 @@ from seglib.data.transforms import (
 FILL = (124, 116, 104)
 Size = tuple[int, int]
 Window = tuple[Size, Size, Size, Size]
+generator = np.random.default_rng
 
 
 def noise(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -43,10 +45,6 @@ def noise(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarra
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
     return image, rng.integers(0, 21, (height, width), dtype=np.uint8)
-
-
-def generator(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
 
 
 def check_padding(image: np.ndarray, label: np.ndarray, size: Size, inside: Size, fill: tuple[int, int, int]) -> None:
@@ -71,17 +69,6 @@ def windows(draw: st.DrawFn) -> Window:
     extent = tuple(draw(st.integers(1, side)) for side in size)
     corner = tuple(draw(st.integers(0, s - e)) for s, e in zip(size, extent, strict=True))
     return source, size, corner, extent
-
-
-@given(windows())
-@settings(max_examples=150)
-def test_image_window_equals_resizing_all_with_pillow_and_cropping(window: Window) -> None:
-    source, size, (top, left), extent = window
-    image, _ = noise(*source)
-    whole = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR), dtype=int)
-    expected = whole[top : top + extent[0], left : left + extent[1]]
-    difference = np.abs(resample_image(image, size, (top, left), extent) - expected)
-    assert difference.max() <= 2, "rounding only; neighbouring pixels differ by 85 on average"
 
 
 @given(windows())
@@ -118,7 +105,7 @@ def test_image_and_label_stay_aligned() -> None:
 
 @pytest.mark.parametrize("shape", [(20, 50), (50, 20), (20, 20)])
 def test_padding_is_void_and_fill_at_the_bottom_and_the_right(shape: tuple[int, int]) -> None:
-    new_image, new_label = RandomScaleCrop((48, 44), scale_range=(1, 1), fill=(1, 2, 3))(*noise(*shape), generator())
+    new_image, new_label = RandomScaleCrop((48, 44), scale_range=(1, 1), fill=(1, 2, 3))(*noise(*shape), generator(0))
     check_padding(new_image, new_label, (48, 44), (min(48, shape[0]), min(44, shape[1])), (1, 2, 3))
 
 
@@ -147,8 +134,7 @@ def test_scale_is_the_size_of_things_in_the_result() -> None:
         sides.append(rows)
     assert 9 <= min(sides) <= 13 and 36 <= max(sides) <= 41
     for wrong in ((2.0, 0.5), (0.0, 0.5)):
-        with pytest.raises(ValueError, match=r"scale_range: expected 0 < smallest <= largest, found \("):
-            RandomScaleCrop(8, wrong)
+        refused(r"scale_range: expected 0 < smallest <= largest, found \(", RandomScaleCrop, 8, wrong)
 
 
 @pytest.mark.parametrize(
@@ -160,8 +146,7 @@ def test_scale_is_the_size_of_things_in_the_result() -> None:
     ],
 )
 def test_a_probability_or_strength_that_cannot_be_is_named(make: Callable[[], object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make()
+    refused(message, make)
 
 
 @pytest.mark.parametrize(("p", "fewest", "most"), [(0.0, 0, 0), (0.5, 161, 239), (1.0, 400, 400)])
@@ -180,7 +165,7 @@ def test_flip_mirrors_both_or_neither(p: float, fewest: int, most: int) -> None:
 def test_jitter_scales_brightness_and_mixes_contrast_and_saturation_with_grey() -> None:
     image, label = noise(9, 8)
     grey = image @ np.array([0.2989, 0.587, 0.114])
-    assert np.array_equal(ColorJitter()(image, label, generator())[0], image)
+    assert np.array_equal(ColorJitter()(image, label, generator(0))[0], image)
     for seed in range(20):
         factors = 0.5 + generator(seed).random(3)
         for step, factor, towards in (
@@ -242,8 +227,7 @@ def test_batch_holds_the_samples_in_channels_last() -> None:
         assert np.array_equal(images[index].permute(1, 2, 0).numpy(), image)
         assert np.array_equal(labels[index].numpy(), label)
     for unequal, message in (([noise(6, 5), noise(8, 4)], r"found 5 x 6, 4 x 8; crop or pad"), ([], "no sample")):
-        with pytest.raises(ValueError, match=message):
-            to_batch(unequal)
+        refused(message, to_batch, unequal)
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
@@ -261,11 +245,7 @@ def test_normalisation_is_torchvisions_and_keeps_the_memory_format(memory_format
     for convention in (IMAGENET, UNIT):
         assert convention(torch.tensor(convention.fill, dtype=torch.uint8).view(1, 3, 1, 1)).abs().max() < 0.01
     for wrong in (images.float(), images[0]):
-        with pytest.raises(ValueError, match=r"expected images \(B, 3, H, W\) uint8"):
-            IMAGENET(wrong)
-
-
-# --- levels of augmentation
+        refused(r"expected images \(B, 3, H, W\) uint8", IMAGENET, wrong)
 
 
 @pytest.mark.parametrize(
@@ -312,10 +292,4 @@ def test_each_level_does_what_the_one_before_does() -> None:
     for steps, seed in itertools.product(levels, range(20)):
         image, label = steps(*noise(20, 20), generator(seed))
         assert image.shape == (64, 64, 3) and (image[label == 255] == (7, 8, 9)).all()
-    with pytest.raises(ValueError, match="level = 'strong'"):
-        build_augmentation("strong", 33)
-
-
-def test_an_unknown_convention_is_named() -> None:
-    with pytest.raises(ValueError, match=r"normalisation = 'caffe'; expected one of \['imagenet', 'unit'\]"):
-        Normalisation.named("caffe")
+    refused("level = 'strong'", build_augmentation, "strong", 33)
