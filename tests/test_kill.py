@@ -88,7 +88,7 @@ def test_killed_runs_end_as_an_uninterrupted_one(report: dict[str, Any], workers
 def test_nothing_is_left_behind(report: dict[str, Any], workers: int) -> None:
     for name in report[str(workers)]["finished"]:
         names = sorted(path.name for path in (report["folder"] / name).iterdir())
-        assert names == ["checkpoint.previous.pt", "checkpoint.pt", "labels.json", "result.json"]
+        assert names == ["checkpoint.previous.pt", "checkpoint.pt", "result.json"]
     assert max(len(kill["temporary"]) for kill in report[str(workers)]["kills"]) <= 1, "they pile up"
     assert report[str(workers)]["orphans"] == [], "loader processes outlive the run that started them"
 

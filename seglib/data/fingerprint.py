@@ -35,15 +35,6 @@ def count_labels(dataset: SegmentationDataset, known: Counts) -> Counts:
     return counts
 
 
-def read_counts(path: Path) -> Counts:
-    """Reads a JSON file of counts; {} without one, or if it is damaged: labels are then read again."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def fingerprint(dataset: SegmentationDataset, counts: Counts) -> dict[str, Any]:
     """Identifies a data set by its labels; the same from files and from a packed copy of them.
 

@@ -19,7 +19,9 @@ from seglib.recipe import Recipe, training_changes
 from seglib.train import distributed
 
 # What a run cannot be resumed without; `Trainer._save` writes it.
-STATE = {"recipe", "iteration", "seconds", "model", "optimizer", "scaler", "generators", "log", "losses", "data"}
+STATE = {
+    "recipe", "iteration", "seconds", "model", "optimizer", "scaler", "generators", "log", "losses", "data", "labels",
+}  # fmt: skip
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

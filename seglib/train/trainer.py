@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from seglib.data.base import SegmentationDataset
 from seglib.data.batches import EpochBatches, make_loader
-from seglib.data.fingerprint import count_labels, fingerprint, read_counts
+from seglib.data.fingerprint import Counts, count_labels, fingerprint
 from seglib.data.open import build_dataset
 from seglib.data.transforms import Normalisation
 from seglib.files import load_tensors, write_atomic, write_json
@@ -29,7 +29,6 @@ from seglib.train import distributed, optim, results  # results: result.json, an
 LOG_EVERY = 10  # iterations whose mean loss is one row of the history
 SCORES = ("miou", "pixel_accuracy", "iou")  # of a row of the history
 TRIMAP_WIDTHS = (1, 2, 3, 5, 8, 12, 20)  # pixels
-LABELS = "labels.json"  # in a run's folder: the counts of its labels
 
 
 class Trainer:
@@ -97,12 +96,13 @@ class Trainer:
         self._losses: list[Tensor] = []  # since the last row; on their device, so that a GPU is not waited for
         self._interrupted = False
 
-        self._labels = read_counts(self.run_dir / LABELS)
+        stored = checkpoints.load_state(self.checkpoint, recipe)
+        # counts of labels; those in the checkpoint save reading every label again
+        self._labels: Counts = {} if stored is None else stored[0]["labels"]
         sets = {"train": self.train_set, "val": self.val_set}
         for each in sets.values():
             self._labels |= count_labels(each, self._labels)
         self.data = {part: fingerprint(each, self._labels) for part, each in sets.items()}
-        stored = checkpoints.load_state(self.checkpoint, recipe)
         if stored is not None:
             checkpoints.check_data(stored[0], self.data, stored[1])
         # a resumed run finds its weights in the checkpoint and does not need the file of the initial ones
@@ -184,8 +184,6 @@ class Trainer:
         batches = load_batches(recipe, self.train_set, self.iteration, end, self.num_workers)
         if self.iteration == 0:
             self._save(0.0)  # fail now if the folder is not writable
-            if distributed.is_main():
-                write_json(self.run_dir / LABELS, self._labels)  # so that resuming does not read every label again
         saved = logged = time.perf_counter()
         with tqdm(total=recipe.iterations, initial=self.iteration, desc="train", disable=not self.progress) as bar:
             for images, labels in batches:
@@ -330,6 +328,7 @@ class Trainer:
             "losses": [float(loss) for loss in self._losses],
             "code": self.code,
             "data": self.data,
+            "labels": self._labels,
         }
         if distributed.is_main():
             checkpoints.save_state(self.checkpoint, state)
