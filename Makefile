@@ -87,7 +87,7 @@ bench: $(STAMP) ## run every benchmarks/*.py
 requirements: $(STAMP) ## pin requirements.txt from pyproject.toml (UV_ARGS=--upgrade moves to the newest versions)
 	$(PY) -m pip install --quiet uv
 	$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
-		--extra lab --extra test --no-emit-index-url $(UV_ARGS) pyproject.toml -o requirements.txt
+		--extra lab --extra test --extra export --no-emit-index-url $(UV_ARGS) pyproject.toml -o requirements.txt
 
 clean: ## remove .venv and caches; runs/ and data/ stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
