@@ -10,16 +10,16 @@ from seglib.data.cache import PackedDataset, pack
 from seglib.data.camvid import CAMVID_CLASSES, CamVid, camvid_palette
 from seglib.data.cityscapes import CITYSCAPES_CLASSES, CityscapesSegmentation, cityscapes_palette
 from seglib.data.noise import NoisyMasks
-from seglib.data.toy import TOY_VOC_CLASSES, ToyCityscapes, ToyVOC
+from seglib.data.toy import TOY_MINI_CLASSES, TOY_VOC_CLASSES, ToyCityscapes, ToyMini, ToyVOC
 from seglib.data.transforms import Compose, Normalisation, build_augmentation
 from seglib.data.voc import VOC_CLASSES, VOCSegmentation, voc_palette
-from seglib.files import PROJECT, data_folder
+from seglib.files import data_folder
 from seglib.recipe import Recipe
 
 # By a recipe's `data`: class names, and the function that makes the palette.
 CLASSES = {
     "toy_voc": (TOY_VOC_CLASSES, voc_palette),
-    "toy_mini": (TOY_VOC_CLASSES, voc_palette),
+    "toy_mini": (TOY_MINI_CLASSES, voc_palette),
     "voc": (VOC_CLASSES, voc_palette),
     "toy_cityscapes": (CITYSCAPES_CLASSES, cityscapes_palette),
     "cityscapes": (CITYSCAPES_CLASSES, cityscapes_palette),
@@ -64,7 +64,7 @@ def _open(
     if recipe.data == "toy_voc":
         return ToyVOC(split, data_root, transform, seed)
     if recipe.data == "toy_mini":
-        return ToyVOC(split, data_root or PROJECT / "data" / "toy_mini", transform, seed)
+        return ToyMini(split, data_root, transform, seed)
     if recipe.data == "toy_cityscapes":
         return ToyCityscapes(split, data_root, transform, seed)
     if recipe.data == "voc":

@@ -8,6 +8,7 @@ from seglib.data.voc import VOCSegmentation
 from seglib.files import PROJECT
 
 TOY_VOC_CLASSES = ("background", "house", "tree", "boat", "tent", "kite", "fish", "fence", "lamp")
+TOY_MINI_CLASSES = (*TOY_VOC_CLASSES, "grass", "sand", "water")
 
 
 class ToyVOC(VOCSegmentation):
@@ -28,6 +29,22 @@ class ToyVOC(VOCSegmentation):
             raise FileNotFoundError(f"{folder}: expected a folder that holds VOCdevkit; {cure}")
         super().__init__(folder / "VOCdevkit", split, transform, partial=True, seed=seed)
         self.classes = TOY_VOC_CLASSES
+
+
+class ToyMini(ToyVOC):
+    """The toy set for small networks: the layout of `ToyVOC`, and what the ground is as three more classes.
+
+    Args:
+        split: "train", "val", "trainval" or "trainaug".
+        root: the folder that holds `VOCdevkit`; None takes the bundled `data/toy_mini`.
+        transform, seed: as in `SegmentationDataset`.
+    """
+
+    def __init__(
+        self, split: str, root: str | Path | None = None, transform: Transform | None = None, seed: int = 0
+    ) -> None:
+        super().__init__(split, root or PROJECT / "data" / "toy_mini", transform, seed)
+        self.classes = TOY_MINI_CLASSES
 
 
 class ToyCityscapes(CityscapesSegmentation):

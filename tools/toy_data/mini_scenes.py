@@ -9,6 +9,8 @@ from tools.toy_data import voc_scenes as large
 from tools.toy_data.canvas import Canvas, chance, mix, pick, shade, uniform, vary, void_border
 
 KINDS = {"meadow, kites": large.KITE, "sea floor": large.FISH, "meadow, tents": large.TENT, "lake": large.BOAT}
+GRASS, SAND, WATER = 9, 10, 11
+GROUNDS = {"meadow, kites": GRASS, "sea floor": SAND, "meadow, tents": GRASS, "lake": WATER}
 SIZES = ((128, 96), (128, 112), (128, 128))  # height, width
 DISTANCE = 40  # pixels at least from a thing's outline to the ground that tells what it is
 GROUND = (10, 15)  # height of that ground, the lowest strip of a picture
@@ -60,11 +62,16 @@ def mini_scene(rng: np.random.Generator, kind: str | None = None, size: tuple[in
             things.canvas_triangle(canvas, rng, label, x, uniform(rng, h + 2, lowest - 0.06 * h - 1), h)
     owners = canvas.sample(canvas.owners)
     shift = large._unsteady_hand(rng, canvas.height, canvas.width)
+    image = large._develop(canvas, rng, night)
+    labels = void_border(canvas.sample(canvas.labels), owners), canvas.sample(canvas.labels, shift).astype(np.uint8)
+    for each in labels:
+        strip = each[int(top) :]
+        strip[strip == 0] = GROUNDS[kind]
     return MiniScene(
         kind=kind,
-        image=large._develop(canvas, rng, night),
-        label=void_border(canvas.sample(canvas.labels), owners),
-        label_sbd=canvas.sample(canvas.labels, shift).astype(np.uint8),
+        image=image,
+        label=labels[0],
+        label_sbd=labels[1],
         owners=owners,
         ground=int(top - REACH),
     )
