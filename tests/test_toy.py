@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 from refusal import refused
 
-from seglib.data import TOY_VOC_CLASSES, ToyCityscapes, ToyVOC, voc_palette
+from seglib.data import TOY_VOC_CLASSES, ToyCityscapes, ToyMini, ToyVOC, voc_palette
 from seglib.data.cityscapes import TRAIN_IDS
 from seglib.data.images import read_rgb
 from tools.toy_data import (
@@ -26,6 +26,7 @@ from tools.toy_data import (
 )
 from tools.toy_data.__main__ import main
 from tools.toy_data.canvas import Canvas
+from tools.toy_data.mini_scenes import KINDS, REACH
 from tools.toy_data.raw_set import write_raw_set
 from tools.toy_data.voc_objects import canvas_triangle, koi
 
@@ -174,6 +175,16 @@ def test_above_the_ground_the_pictures_of_a_pair_are_the_same(first: str, second
         assert np.array_equal(one.image[:top], other.image[:top]) and not np.array_equal(one.image, other.image)
         assert np.array_equal(one.label == classes[0], other.label == classes[1])
         assert (one.label == classes[0]).any() and not np.isin(one.label, classes[1:]).any()
+
+
+def test_the_ground_of_the_mini_set_is_labelled() -> None:
+    data = ToyMini("val")
+    for index, (kind, ground) in enumerate(zip((*KINDS, *KINDS), ("grass", "sand", "grass", "water") * 2, strict=True)):
+        label, scene = data.read(index)[1], toy_mini_scene("val", index)
+        present = {data.classes[value] for value in np.unique(label[label != 255])}
+        assert scene.kind == kind and present & {"grass", "sand", "water"} == {ground}
+        rows = np.flatnonzero((label == data.classes.index(ground)).any(axis=1))
+        assert rows.min() >= scene.ground + REACH and rows.max() == len(label) - 1 and not (label[rows] == 0).any()
 
 
 def test_voc_splits_and_masks_follow_the_rules_of_the_real_set() -> None:

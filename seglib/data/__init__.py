@@ -13,6 +13,6 @@ from seglib.metrics.cityscapes_labels import train_ids_to_ids
 __all__ = [
     "CAMVID_CLASSES", "CITYSCAPES_CLASSES", "TOY_MINI_CLASSES", "TOY_VOC_CLASSES", "VOC_CLASSES", "VOID",
     "CamVid", "CityscapesSegmentation", "EpochBatches", "PackedDataset", "SegmentationDataset", "ToyCityscapes",
-    "ToyMini", "ToyVOC", "VOCSegmentation", "build_dataset", "camvid_palette", "cityscapes_palette", "make_loader", "pack",
-    "sample_rng", "train_ids_to_ids", "voc_palette",
+    "ToyMini", "ToyVOC", "VOCSegmentation", "build_dataset", "camvid_palette", "cityscapes_palette", "make_loader",
+    "pack", "sample_rng", "train_ids_to_ids", "voc_palette",
 ]  # fmt: skip
