@@ -153,7 +153,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
         """
         path = toml_path(name, RECIPES, "recipe")
         try:
-            return cls.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
+            return cls.from_dict(tomllib.loads(path.read_text(encoding="utf-8-sig")))
         except (tomllib.TOMLDecodeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
 

@@ -1,16 +1,20 @@
 """Reading image files, and the errors that every data set passes on."""
 
+import struct
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from imagecodecs import png_encode, tiff_encode
+from PIL import Image, ImageOps
 from refusal import refused
 from trees import save
 
-from seglib.data.images import open_image, read_indices, read_rgb
+from seglib.data import voc_palette
+from seglib.data.images import check_files, open_image, read_channels, read_indices, read_list, read_rgb
 
 NOISE = np.random.default_rng(0).integers(0, 21, (12, 17, 3), dtype=np.uint8)
 REVERSED = np.repeat(np.arange(255, -1, -1, dtype=np.uint8)[:, None], 3, axis=1)  # a palette
@@ -49,3 +53,109 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path, read: Callable[[Pat
             (tmp_path / name).write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
             with suppress(ValueError):
                 read(tmp_path / name)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_lie_as_viewers_show_them(tmp_path: Path, orientation: int) -> None:
+    upright, exif = Image.fromarray(np.arange(12 * 16 * 3, dtype=np.uint8).reshape(12, 16, 3)), Image.Exif()
+    exif[0x0112] = orientation
+    upright.save(tmp_path / "a.png", exif=exif)
+    upright.convert("L").save(tmp_path / "mask.png", exif=exif)
+    shown = ImageOps.exif_transpose(Image.open(tmp_path / "a.png"))
+    assert np.array_equal(read_rgb(tmp_path / "a.png"), shown)
+    assert np.array_equal(read_indices(tmp_path / "mask.png"), shown.convert("L"))
+    assert (read_rgb(tmp_path / "a.png").shape == (16, 12, 3)) == (orientation > 4)
+
+
+def write_grey_png(path: Path, samples: np.ndarray, bits: int) -> Path:
+    """Writes a grey PNG of 1, 2 or 4 bits by hand: Pillow writes none of 2 and 4."""
+    height, width = samples.shape
+    packed = np.packbits(((samples[..., None] >> np.arange(bits)[::-1]) & 1).reshape(height, -1), axis=1)
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in packed))
+    chunks = [(b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")]
+    body = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(body))
+    return path
+
+
+RAMP = np.linspace(500, 60000, 12 * 17).reshape(12, 17).astype(np.uint16)
+
+
+def test_more_than_8_bits_are_refused_or_scaled(tmp_path: Path) -> None:
+    Image.fromarray(RAMP).save(tmp_path / "grey.png")
+    Image.fromarray(RAMP).save(tmp_path / "grey.tif")
+    Image.fromarray(RAMP.astype(np.float32)).save(tmp_path / "float.tif")
+    (tmp_path / "rgb.png").write_bytes(png_encode(np.stack([RAMP] * 3, axis=2)))
+    (tmp_path / "rgb.tif").write_bytes(tiff_encode(np.stack([RAMP] * 3, axis=2), photometric="rgb"))
+    np.save(tmp_path / "array.npy", RAMP)
+    scaled = np.round((RAMP / 1.0 - 400) / (60000 - 400) * 255)
+    for path in tmp_path.iterdir():
+        refused(rf"{path.name}: \d+ bits a channel, values 500(\.0)? to 60000(\.0)?; expected 8", read_rgb, path)
+        refused("values 500.* to 60000.*; expected 500 to 59999, pixel_range", read_rgb, path, (500, 59999))
+        found = read_rgb(path, (400, 60000))
+        assert found.dtype == np.uint8 and (found == scaled[..., None]).all(), path
+    save(tmp_path / "b.png", NOISE)
+    refused(r"b\.png: 8 bits a channel, .*expected more bits", read_rgb, tmp_path / "b.png", (0, 4000))
+
+
+def test_any_number_of_channels(tmp_path: Path) -> None:
+    six = np.concatenate([NOISE, NOISE[::-1]], axis=2)
+    np.save(tmp_path / "six.npy", six)
+    (tmp_path / "six.TIF").write_bytes(tiff_encode(six, photometric="rgb"))
+    for name in ("six.npy", "six.TIF"):
+        assert np.array_equal(read_channels(tmp_path / name, 6), six)
+        refused(rf"{name}: an array \(12, 17, 6\); expected \(height, width, 5\)", read_channels, tmp_path / name, 5)
+    grey, alpha = save(tmp_path / "grey.png", NOISE[..., 0]), save(tmp_path / "rgba.png", six[..., :4])
+    assert np.array_equal(read_channels(grey, 1), NOISE[..., :1])
+    assert np.array_equal(read_channels(alpha, 4), six[..., :4])
+    refused(r"an array \(12, 17, 1\); expected \(height, width, 4\)", read_channels, grey, 4)
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "six.npy").read_bytes()[:300])
+    refused(r"cut\.npy: not an array that can be read", read_channels, tmp_path / "cut.npy", 6)
+    refused(r"no\.npy: no such file", read_channels, tmp_path / "no.npy", 6, error=FileNotFoundError)
+
+
+def test_a_picture_too_large_to_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    path = save(tmp_path / "large.png", np.zeros((12, 17, 3), np.uint8))
+    refused(r"large\.png: too large .*204 pixels.*MAX_IMAGE_PIXELS", read_rgb, path)
+
+
+def test_masks_whose_values_may_be_others_are_refused(tmp_path: Path) -> None:
+    """Lossy formats, greys of few bits, and palettes that a program has renumbered."""
+    mask, palette = NOISE[..., 0] // 7 * 7, voc_palette()  # 0, 7, 14
+    for name in ("a.jpg", "a.webp"):
+        refused(rf"{name}: a mask in \w+ format, which may be lossy", read_indices, save(tmp_path / name, mask))
+    for bits in (2, 4):
+        path = write_grey_png(tmp_path / "few.png", mask // 7, bits)
+        assert np.array_equal(Image.open(path), mask // 7 * (255 // (2**bits - 1))), "Pillow makes shades of them"
+        refused(rf"few\.png: a grey mask of {bits} bits; expected 8", read_indices, path)
+        assert not read_indices(write_grey_png(path, mask * 0, bits)).any()
+    stored = Image.fromarray(mask)
+    stored.putpalette(palette.tobytes())
+    stored.remap_palette([0, 14, 7]).save(tmp_path / "p.png", optimize=True)  # as a lossless optimiser does
+    assert np.array_equal(Image.open(tmp_path / "p.png").convert("RGB"), palette[mask])
+    message = r"p\.png: its palette shows index 1 as \(64, 128, 128\), the data set's as \(128, 0, 0\)"
+    refused(message, read_indices, tmp_path / "p.png", palette)
+    for own in (palette, np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)):
+        assert np.array_equal(read_indices(save(tmp_path / "right.png", mask, own), palette), mask)
+
+
+def test_lists_of_any_editor(tmp_path: Path) -> None:
+    path = tmp_path / "val.txt"
+    for content in ("\ufeffb_2\r\n\r\n img 03.x \r\n", "b_2\nimg 03.x"):
+        path.write_bytes(content.encode())
+        assert read_list(path) == ["b_2", "img 03.x"]
+    for encoding in ("utf-16", "utf-16-le", "latin-1"):
+        path.write_bytes("b_2\nd\u00e4".encode(encoding))
+        refused(r"val\.txt: not a text in UTF-8 .*save the list as UTF-8", read_list, path)
+
+
+def test_the_nearest_file_is_named(tmp_path: Path) -> None:
+    for present, absent in (("b_2.JPG", "b_2.jpg"), ("C.png", "c.png"), ("d_mask.png", "d.png"), ("e.png", "e -1.png")):
+        (tmp_path / present).touch()
+        message = rf"lacks 1 of the 2 files listed: {absent} \({present} is there\)$"
+        refused(message, check_files, [tmp_path / absent, tmp_path / "b_2.JPG"], error=FileNotFoundError)
+    refused(r"listed: d2\.png$", check_files, [tmp_path / "d2.png"], error=FileNotFoundError)

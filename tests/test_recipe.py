@@ -77,6 +77,7 @@ def test_packaged_recipes_load_and_round_trip(path: Path) -> None:
         ("output_strid = 8\n", r"mine\.toml.*unknown fields \['output_strid'\]; known are \[.*'crop_size'"),
         ('crop_size = "big"\n', r"mine\.toml.*crop_size = 'big'; expected int"),
         ("crop_size = \n", r"mine\.toml"),
+        ('\ufeffcrop_size = "big"\n', r"crop_size = 'big'; expected int"),  # the mark of Windows' editors
     ],
 )
 def test_a_wrong_file_is_named(tmp_path: Path, text: str, message: str) -> None:

@@ -94,8 +94,8 @@ class SegmentationDataset(Dataset):
         return read_rgb(path)
 
     def read_label(self, path: Path) -> np.ndarray:
-        """Reads (H, W) uint8 class indices of a label file; raises as `read` does."""
-        return read_indices(path)
+        """Reads (H, W) uint8 class indices of a label file; raises as `read` does, and for colours that are others'."""
+        return read_indices(path, self.palette)
 
     def stamp(self, path: Path) -> str:
         """Returns what changes when a label file does: bytes and modification time. Raises FileNotFoundError."""

@@ -51,7 +51,9 @@ class CamVid(SegmentationDataset):
         for folder in (images, labels):
             if not folder.is_dir():
                 raise FileNotFoundError(f"{folder}: no such folder; data/README.md says how to get CamVid")
-        found = sorted(name for name in os.listdir(images) if name.endswith((".jpg", ".png")) and name[0] != ".")
+        found = sorted(
+            name for name in os.listdir(images) if name.lower().endswith((".jpg", ".png")) and name[0] != "."
+        )
         if not found:
             raise FileNotFoundError(f"{images}: holds no .jpg or .png file; data/README.md says how to get CamVid")
         files = [(images / name, labels / f"{name.rpartition('.')[0]}.png") for name in found]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from seglib.data.base import VOID, SegmentationDataset, Transform
-from seglib.data.images import check_files, open_image
+from seglib.data.images import check_files, open_image, read_indices
 from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS
 
 _TRAINED = sorted((row for row in CITYSCAPES_LABELS if 0 <= row.train_id < VOID), key=lambda row: row.train_id)
@@ -80,7 +80,7 @@ class CityscapesSegmentation(SegmentationDataset):
         """Reads (H, W) uint8 trainIds, 255 = void, of a labelIds file. Raises ValueError if it holds something else."""
         if path.name.endswith("_labelTrainIds.png"):
             raise ValueError(f"{path}: trainIds; expected ids, a file named *_labelIds.png, which are mapped in memory")
-        ids = super().read_label(path)
+        ids = read_indices(path)
         if ids.max() > LAST_ID:
             wrong = [int(value) for value in np.unique(ids) if value > LAST_ID]
             cause = "255 is void among trainIds: is it a labelTrainIds file? " if 255 in wrong else ""

@@ -1,12 +1,11 @@
 """Pascal VOC 2012 segmentation, with SBD's annotations: trainaug."""
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from seglib.data.base import SegmentationDataset, Transform
-from seglib.data.images import check_files
+from seglib.data.images import check_files, read_list
 from seglib.files import some
 
 VOC_CLASSES = (
@@ -131,15 +130,9 @@ def _find_sbd(root: Path, sbd_root: str | Path | None) -> Path | None:
 
 
 def _read_list(path: Path) -> list[str]:
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such list of image ids")
-    names = path.read_text(encoding="utf-8").split()
-    if not names:
-        raise ValueError(f"{path}: lists no image; expected at least one")
+    names = read_list(path)
     if wrong := next((name for name in names if "/" in name or "." in name), None):
         raise ValueError(f"{path}: expected one image id such as 2007_000032 per line, found {wrong!r}")
-    if repeated := [name for name, number in Counter(names).items() if number > 1]:
-        raise ValueError(f"{path}: lists {some(repeated)} more than once")
     return names
 
 
