@@ -115,7 +115,7 @@ def predict(
     if not images:
         raise ValueError("images: expected at least one file")
     if source is None:
-        model, recipe = load_run(checkpoint)
+        model, recipe, *_ = load_run(checkpoint)
         palette = palette or recipe.data
     elif palette is None:
         raise ValueError("--palette: other libraries' weights do not say what their classes are; expected the data set")

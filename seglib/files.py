@@ -1,6 +1,8 @@
 """Files and folders: atomic writes, safe loading, and the folders of runs and of real data."""
 
+import builtins
 import glob
+import hashlib
 import json
 import os
 import re
@@ -130,6 +132,17 @@ def run_folder(name: str) -> Path:
     if name in ("", "..") or Path(name).name != name:
         raise ValueError(f"run name {name!r}: expected the name of one folder, without a path")
     return runs_folder() / name
+
+
+def tell(message: str) -> None:
+    """Prints a line: in a notebook on stdout, elsewhere on stderr, so that what a command writes stays readable."""
+    print(message, file=sys.stdout if hasattr(builtins, "__IPYTHON__") else sys.stderr, flush=True)
+
+
+def hash_file(path: Path) -> str:
+    """Returns a file's SHA-256, which no other content has."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def some(names: Sequence[str], limit: int = 6) -> str:

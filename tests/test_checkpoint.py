@@ -71,7 +71,7 @@ def test_an_early_stopped_run_gives_its_best_weights(tmp_path: Path, data: Path)
     run = make_trainer(SMALL.replace(eval_every=2, patience=3), tmp_path, data).fit(until=3)
     run.model.classifier.weight.data += 1
     torch.save(run.model.state_dict(), run.best)
-    model, recipe = load_run(run.checkpoint)
+    model, recipe, *_ = load_run(run.checkpoint)
     assert recipe == run.recipe and torch.equal(weights(model), weights(run.model)) and not model.training
     run.best.unlink()
     last = load_run(run.checkpoint)[0].classifier.weight
@@ -90,7 +90,7 @@ def test_every_kind_of_network_is_read(tmp_path: Path, data: Path, model: str, o
     run = make_trainer(SMALL.replace(model=model, **options), tmp_path, data).fit(until=1)
     run.best.write_bytes(b"only of a recipe with patience")
     before = torch.get_rng_state()
-    loaded, recipe = load_run(run.checkpoint)
+    loaded, recipe, *_ = load_run(run.checkpoint)
     assert torch.equal(torch.get_rng_state(), before), "the caller's random state is left as it is"
     assert recipe == run.recipe and loaded.num_classes == 9
     assert loaded.output_stride == options.get("eval_output_stride", recipe.output_stride)

@@ -22,7 +22,7 @@ KEPT = sorted((PROJECT / "data" / "checkpoints").glob("*.pt"))
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
 def test_kept_weights_score_as_their_run(path: Path) -> None:
-    model, recipe = load_run(path)
+    model, recipe, *_ = load_run(path)
     result = load_result(PROJECT / "data" / "results" / f"{recipe.name}.json")
     val = build_dataset(recipe, recipe.val_split)
     scores = evaluate(model, val, Normalisation.named(recipe.normalisation), Scoring.of(recipe)).compute()
@@ -63,7 +63,7 @@ def test_a_run_is_kept(run: Trainer, tmp_path: Path) -> None:
     assert miou == pytest.approx(load_result(run.run_dir / "result.json")["scores"]["miou"], abs=1e-3)
     content = load_tensors(target)
     assert content.keys() == {"recipe", "model"}, "no optimiser, no history"
-    model, recipe = load_run(target)
+    model, recipe, *_ = load_run(target)
     assert recipe == run.recipe and not model.training
     best = load_tensors(run.best)
     for name, value in model.state_dict().items():

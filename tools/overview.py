@@ -21,7 +21,7 @@ def main(run_dir: str) -> None:
     checkpoint = Path(run_dir) / "checkpoint.pt"
     if not checkpoint.exists():
         sys.exit(f"{checkpoint}: no such file; train one with python -m seglib train toy_voc --run-dir {run_dir}")
-    model, recipe = load_run(checkpoint)
+    model, recipe, *_ = load_run(checkpoint)
     val = build_dataset(recipe, recipe.val_split)
     images, labels = zip(*(val.read(index) for index in IMAGES), strict=True)
     convention, scoring = Normalisation.named(recipe.normalisation), Scoring.of(recipe)

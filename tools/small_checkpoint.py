@@ -28,7 +28,7 @@ def keep(run_dir: Path, target: Path) -> float:
         ValueError: if they are damaged or of two recipes, or the kept weights do not score as the result says; nothing
             is left at `target` then.
     """
-    model, recipe = load_run(run_dir / "checkpoint.pt")
+    model, recipe, *_ = load_run(run_dir / "checkpoint.pt")
     stored = load_result(run_dir / "result.json")
     if stored["name"] != recipe.name:
         raise ValueError(f"{run_dir}: result.json is of {stored['name']}, checkpoint.pt of {recipe.name}")

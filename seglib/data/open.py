@@ -1,5 +1,6 @@
 """From a recipe to its data set, with its augmentation."""
 
+import copy
 import sys
 from pathlib import Path
 
@@ -55,6 +56,41 @@ def build_dataset(
         left_out = split_into_folds(len(dataset), recipe.folds)[recipe.fold]
         dataset = dataset.subset(sorted({*range(len(dataset))} - {*left_out}) if train else left_out)
     return NoisyMasks(dataset, recipe.label_noise) if train and recipe.label_noise else dataset
+
+
+def open_sets(
+    recipe: Recipe,
+    data_root: Path | None = None,
+    packed_root: Path | None = None,
+    train_set: SegmentationDataset | None = None,
+    val_set: SegmentationDataset | None = None,
+) -> tuple[SegmentationDataset, SegmentationDataset]:
+    """Opens what a recipe is trained and scored on, or takes two data sets in its place.
+
+    A given train_set without a transform gets the recipe's augmentation; the recipe's seed keys any transform.
+
+    Raises:
+        ValueError: if only one is given, or beside settings that choose the recipe's own data; if their classes differ,
+            or the val_set has a transform; also as `build_dataset`.
+    """
+    if train_set is None and val_set is None:
+        train = build_dataset(recipe, recipe.train_split, data_root, True, packed_root)
+        return train, build_dataset(recipe, recipe.val_split, data_root, packed_root=packed_root)
+    for name, given in {"train_set": train_set, "val_set": val_set}.items():
+        if not isinstance(given, SegmentationDataset):
+            raise ValueError(f"{name}: expected a SegmentationDataset, as both sets or neither; found {given!r}")
+    settings = {"data_root": data_root, "packed_root": packed_root}
+    settings |= {name: getattr(recipe, name) for name in ("folds", "label_noise")}
+    if unused := [name for name, value in settings.items() if value]:
+        raise ValueError(f"{', '.join(unused)}: of the recipe's own data; expected none beside a train_set and val_set")
+    if train_set.classes != val_set.classes:
+        found = f"{train_set.num_classes} there {train_set.classes}, {val_set.num_classes} here {val_set.classes}"
+        raise ValueError(f"val_set: expected the train_set's classes; found {found}")
+    if val_set.transform is not None:
+        raise ValueError("val_set: has a transform; expected none: scores count on the labels as they are stored")
+    train_set = copy.copy(train_set)
+    train_set.seed, train_set.transform = recipe.seed, train_set.transform or build_transform(recipe)
+    return train_set, val_set
 
 
 def _open(

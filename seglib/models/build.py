@@ -1,12 +1,13 @@
 """From a recipe to its network with its initial weights."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from seglib.files import PROJECT, data_folder, read_state_dict
+from seglib.files import PROJECT, data_folder, hash_file, read_state_dict
 from seglib.models.backbones import RESNETS, build_backbone
 from seglib.models.deeplab import DeepLabV3, DeepLabV3Plus, HeadVariant
 from seglib.models.fcn import FCN
@@ -109,6 +110,15 @@ def _find_weights(name: str, weights_root: Path | None) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such weights; weights = 'torchvision' downloads public ones")
     return path
+
+
+def hash_weights(recipe: Recipe, weights_root: Path | None) -> dict[str, str]:
+    """Returns name -> SHA-256 of the files that `weights` and `start_from` name, of those that are there."""
+    found = {}
+    for name in {recipe.weights, recipe.start_from} - {"", "torchvision"}:
+        with suppress(FileNotFoundError):  # a run that resumes does not need it
+            found[name] = hash_file(_find_weights(name, weights_root))
+    return found
 
 
 def load_imagenet_weights(backbone: Backbone, state_dict: Mapping[str, Tensor], what: str = "ImageNet weights") -> None:

@@ -4,7 +4,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from seglib.data.fingerprint import describe_difference  # of two runs' data
 from seglib.data.open import CLASSES  # a recipe's `data` -> class names, function that makes the palette
+from seglib.data.transforms import Normalisation  # a network's pixel convention
+from seglib.data.voc import voc_palette
 from seglib.files import load_tensors, read_state_dict, write_atomic
 from seglib.models.build import build_model
 from seglib.models.layers import load_exactly
@@ -69,27 +71,40 @@ def _check_state(state: Any, recipe: Recipe, path: Path) -> None:
         raise ValueError(f"{path}: a run of another recipe ({differ}). Choose another run_dir.")
 
 
-def check_data(state: Mapping[str, Any], data: Mapping[str, Any], path: Path) -> None:
-    """Refuses to resume a run on other data than it began with.
+def check_data(stored: Mapping[str, Any], data: Mapping[str, Any], initial: Mapping[str, str], path: Path) -> None:
+    """Refuses to resume a run on other data, or from other initial weights, than it began with.
 
     Args:
-        state: as `load_state` returns it.
+        stored: a checkpoint's state or a result; what it does not know of its data or weights is not compared.
         data: "train" and "val" -> `seglib.data.fingerprint` of the data that are there now.
-        path: the checkpoint, for the error.
+        initial: file -> hash, of `seglib.models.build.hash_weights`.
+        path: the file of `stored`, for the error.
 
     Raises:
         ValueError: if they differ; says in what.
     """
+    cure = "Choose another run_dir, or delete this one to train again."
     for part, found in data.items():
-        if difference := describe_difference(state["data"][part], found):
-            raise ValueError(
-                f"{path}: a run on other {part} data ({difference}). Choose another run_dir, or delete this one to "
-                "train again."
-            )
+        if part in stored.get("data", {}) and (difference := describe_difference(stored["data"][part], found)):
+            raise ValueError(f"{path}: a run on other {part} data ({difference}). {cure}")
+    for name, before in stored.get("initial", {}).items():
+        if initial.get(name, before) != before:
+            raise ValueError(f"{path}: a run that began with another file {name} than is there now. {cure}")
 
 
-def load_run(path: str | Path) -> tuple[nn.Module, Recipe]:
-    """Loads the network of a run at its evaluation's output stride, and its recipe; statistics are the training's.
+class Run(NamedTuple):
+    """What a run's checkpoint holds of the network that was trained."""
+
+    model: nn.Module  # in evaluation mode, at its evaluation's output stride; statistics are the training's
+    recipe: Recipe
+    classes: tuple[str, ...]  # the K names
+    palette: np.ndarray  # (256, 3) uint8 RGB, a colour for each label value
+    normalisation: Normalisation  # the pixel convention that it was trained with
+    log: list[dict[str, Any]]  # rows of losses and of scores
+
+
+def load_run(path: str | Path) -> Run:
+    """Loads a run: its network, recipe, classes and colours.
 
     `path` is the run's checkpoint.pt. A run with patience ends with its best weights: they are in best.pt beside it.
 
@@ -104,13 +119,17 @@ def load_run(path: str | Path) -> tuple[nn.Module, Recipe]:
     if recipe.patience and path.with_name("best.pt").exists():
         path = path.with_name("best.pt")
         state = read_state_dict(path)
-    classes, _ = CLASSES[recipe.data]
+    classes, make_palette = CLASSES.get(recipe.data, ((), voc_palette))
+    classes = tuple(content.get("classes", classes))
+    palette = content["palette"].numpy() if "palette" in content else make_palette()
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and overwritten
         model = build_model(recipe.replace(weights="", start_from=""), len(classes))
     load_exactly(model, state, f"{path}: the weights")
     if recipe.eval_output_stride:
         model.set_output_stride(recipe.eval_output_stride)
-    return model.eval(), recipe
+    return Run(
+        model.eval(), recipe, classes, palette, Normalisation.named(recipe.normalisation), content.get("log", [])
+    )
 
 
 # --- the states of torch's random generators, which dropout draws from

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from seglib.metrics import ConfusionMatrix
-from seglib.recipe import Recipe
+from seglib.recipe import Recipe, training_changes
 
 PACKAGE = Path(__file__).parents[1]
 # The code that decides on a result. A recipe is not in it, because it is stored with the result.
@@ -99,6 +99,11 @@ def load_result(path: str | Path) -> dict[str, Any]:
 def is_result_of(path: Path, recipe: Recipe) -> bool:
     """Tells whether the file exists and holds the result of this recipe. Raises ValueError as `load_result` does."""
     return path.exists() and load_result(path)["name"] == recipe.name
+
+
+def is_training_of(path: Path, recipe: Recipe) -> bool:
+    """Tells whether the file holds a result of this recipe's training, scored in whatever way; raises likewise."""
+    return path.exists() and training_changes(load_result(path)["recipe"]) == training_changes(recipe.changes())
 
 
 def _digest(result: dict[str, Any]) -> str:

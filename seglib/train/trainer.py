@@ -15,11 +15,11 @@ from tqdm.auto import tqdm
 from seglib.data.base import SegmentationDataset
 from seglib.data.batches import EpochBatches, make_loader
 from seglib.data.fingerprint import Counts, count_labels, fingerprint
-from seglib.data.open import build_dataset
+from seglib.data.open import open_sets
 from seglib.data.transforms import Normalisation
-from seglib.files import load_tensors, write_atomic, write_json
+from seglib.files import load_tensors, tell, write_atomic, write_json
 from seglib.metrics import ConfusionMatrix
-from seglib.models.build import build_model
+from seglib.models.build import build_model, hash_weights
 from seglib.models.layers import load_exactly
 from seglib.predict import Scoring, evaluate
 from seglib.recipe import Recipe
@@ -45,6 +45,8 @@ class Trainer:
         run_dir: holds checkpoint.pt while the run lasts, and result.json at its end.
         data_root: the data set's folder; None is the bundled toy set, or that folder in SEGLIB_DATA.
         packed_root: folder for decoded copies of the data, which are read in their place; None reads the files.
+        train_set, val_set: data sets in the place of the recipe's, both or neither; see `seglib.data.open.open_sets`.
+            A resumed run is told from one on other labels, not from one with another transform.
         weights_root: folder that is searched first for the initial weights; see `build_model`.
         device: None takes CUDA if there is one.
         num_workers: processes that load samples; 0 loads them in this one.
@@ -53,8 +55,8 @@ class Trainer:
         progress: draw a progress bar.
 
     Raises:
-        ValueError: if run_dir holds a run of another recipe (names the fields that differ), or no checkpoint that is
-            whole and fits the network; if an eval_every is given beside a recipe's patience.
+        ValueError: if run_dir holds a run of another recipe, data or initial weights (says what differs), or no
+            checkpoint that is whole and fits the network; if an eval_every is given beside a recipe's patience.
     """
 
     def __init__(
@@ -65,6 +67,8 @@ class Trainer:
         data_root: Path | None = None,
         packed_root: Path | None = None,
         weights_root: Path | None = None,
+        train_set: SegmentationDataset | None = None,
+        val_set: SegmentationDataset | None = None,
         device: str | torch.device | None = None,
         num_workers: int = 0,
         eval_every: int | None = None,
@@ -87,8 +91,7 @@ class Trainer:
         self.num_workers, self.eval_every = num_workers, eval_every or recipe.eval_every
         self.checkpoint_seconds = checkpoint_seconds
         self.progress = progress and distributed.is_main()
-        self.train_set = build_dataset(recipe, recipe.train_split, data_root, True, packed_root)
-        self.val_set = build_dataset(recipe, recipe.val_split, data_root, packed_root=packed_root)
+        self.train_set, self.val_set = open_sets(recipe, data_root, packed_root, train_set, val_set)
         self.normalisation = Normalisation.named(recipe.normalisation)
         self.code = results.code_hashes()  # of the whole training, which may have begun with other code
         self.iteration, self.seconds = 0, 0.0
@@ -99,12 +102,15 @@ class Trainer:
         stored = checkpoints.load_state(self.checkpoint, recipe)
         # counts of labels; those in the checkpoint save reading every label again
         self._labels: Counts = {} if stored is None else stored[0]["labels"]
+        self.initial = hash_weights(recipe, weights_root)  # the files of the initial weights, as they are now
         sets = {"train": self.train_set, "val": self.val_set}
         for each in sets.values():
             self._labels |= count_labels(each, self._labels)
         self.data = {part: fingerprint(each, self._labels) for part, each in sets.items()}
         if stored is not None:
-            checkpoints.check_data(stored[0], self.data, stored[1])
+            checkpoints.check_data(stored[0], self.data, self.initial, stored[1])
+        if results.is_training_of(path := self.run_dir / "result.json", recipe):
+            checkpoints.check_data(results.load_result(path), self.data, self.initial, path)
         # a resumed run finds its weights in the checkpoint and does not need the file of the initial ones
         initial = recipe if stored is None else recipe.replace(weights="", start_from="")
         with torch.random.fork_rng(devices=self._cuda_devices), distributed.first_of_machine_first():
@@ -158,6 +164,8 @@ class Trainer:
             OSError, ValueError: if a sample cannot be read, or a checkpoint not be written; the last good one is kept.
             torch.OutOfMemoryError: if the GPU's memory is too small; says which settings need less.
         """
+        if self.finished and self.progress:
+            tell(f"{self.run_dir}: finished already; delete the folder to train again")
         if self._interrupted and (stored := checkpoints.load_state(self.checkpoint, self.recipe)):
             self._restore(*stored)  # an exception may have stopped a step between two parameters
         end = min(until or self.recipe.iterations, self.recipe.iterations)
@@ -241,6 +249,7 @@ class Trainer:
         matrix = self.evaluate(trimap=trimap)
         if distributed.is_main():
             result = results.collect(self.recipe, matrix, trimap, val.classes, self.data) | {
+                "initial": self.initial,
                 "history": json.loads(self.history.to_json(orient="records")),
                 "class_history": json.loads(self.class_history.to_json(orient="split")),
                 "train_seconds": round(self.seconds, 1),
@@ -328,7 +337,10 @@ class Trainer:
             "losses": [float(loss) for loss in self._losses],
             "code": self.code,
             "data": self.data,
+            "initial": self.initial,
             "labels": self._labels,
+            "classes": list(self.train_set.classes),
+            "palette": torch.from_numpy(self.train_set.palette),
         }
         if distributed.is_main():
             checkpoints.save_state(self.checkpoint, state)
