@@ -147,6 +147,8 @@ def test_the_raw_set_is_the_painters_with_its_mishaps(tmp_path: Path) -> None:
             sizes_differ.append(path.stem)
     assert lamps == {"evening"} and sizes_differ == [raw_set.HALVED]
     assert Image.open(folder / "images" / f"{raw_set.TURNED}.jpg").getexif()[0x0112] == 6
+    first, second = (np.asarray(Image.open(folder / "masks" / f"hill_0{number}.png")) for number in (3, 4))
+    assert np.array_equal(first[:, raw_set.STEP :], second[:, : -raw_set.STEP]), "a place, photographed twice"
 
 
 # --- the bundled files: toy_mini

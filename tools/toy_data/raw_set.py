@@ -1,10 +1,12 @@
 """A small set as somebody would have it: photographs from a few walks, masks in colours, and a few mishaps.
 
 `python -m tools.toy_data raw ROOT` writes `images/` and `masks/`. The names of one walk share a prefix. The masks are
-RGB drawings in the colours of COLOURS; white is what nobody labelled. Mishaps: one photograph is stored turned and says
+RGB drawings in the colours of COLOURS; white is what nobody labelled. Two places of a walk are photographed twice, a
+step apart: a part of one picture is in the other. Mishaps: one photograph is stored turned and says
 so (EXIF), one mask has half its picture's size, some names end in .JPG, and only one walk passes lamps.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,20 +30,34 @@ WALKS = {
     "bay": "lake", "hill": "land", "inlet": "lake", "meadow": "land",
     "pier": "lake", "village": "land", "weir": "lake", "evening": "land",
 }  # fmt: skip
-PICTURES = 5  # of a walk
+SIZES = ((144, 192), (192, 144), (144, 192), (144, 192), (192, 144))  # height, width of the pictures of a walk
+STEP = 40  # pixels to the right between the two photographs of a place
+PLACES = ((1,), (2, 5), (3, 4))  # numbers of the pictures that show the same
+LAMP_PIXELS = 100  # at least, in each picture of the evening
 TURNED, HALVED, UPPER = "meadow_03", "inlet_02", ("pier", "weir")
-SIZES = ((144, 192), (144, 192), (192, 144))  # height, width
 
 
-def walk_scene(walk: str, number: int, seed: int = 0) -> VOCScene:
-    """Paints a picture of a walk: the first of its kind with a lamp in the evening, or without one else."""
-    order = list(WALKS).index(walk)
-    size = SIZES[number % len(SIZES)]
-    for attempt in range(1000):
-        scene = voc_scene(np.random.default_rng((seed, 30, order, number, attempt)), WALKS[walk], size)
-        if (scene.label == scenes.LAMP).any() == (walk == "evening"):
-            return scene
-    raise RuntimeError(f"{walk}, {number}: no scene of 1000 is as asked")
+def walk_scenes(walk: str, seed: int = 0) -> dict[int, VOCScene]:
+    """Paints the pictures of a walk by their number: the first scenes with a lamp in the evening, or without one else."""
+    pictures = {}
+    for numbers in PLACES:
+        height, width = SIZES[numbers[0] - 1]
+        for attempt in range(1000):
+            rng = np.random.default_rng((seed, 30, list(WALKS).index(walk), numbers[0], attempt))
+            place = voc_scene(rng, WALKS[walk], (height, width + STEP * (len(numbers) - 1)))
+            views = [_window(place, STEP * k, width) for k in range(len(numbers))]
+            lamps = [np.count_nonzero(view.label_sbd == scenes.LAMP) for view in views]
+            if min(lamps) >= LAMP_PIXELS if walk == "evening" else not any(lamps):
+                break
+        else:
+            raise RuntimeError(f"{walk}, {numbers}: no scene of 1000 is as asked")
+        pictures |= dict(zip(numbers, views, strict=True))
+    return pictures
+
+
+def _window(scene: VOCScene, left: int, width: int) -> VOCScene:
+    names = ("image", "label", "label_sbd", "owners")
+    return replace(scene, **{name: getattr(scene, name)[:, left : left + width] for name in names})
 
 
 def draw_mask(scene: VOCScene) -> np.ndarray:
@@ -63,8 +79,8 @@ def write_raw_set(root: Path | str, seed: int = 0) -> Path:
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for walk in WALKS:
-        for number in range(1, PICTURES + 1):
-            _write(root, walk, number, walk_scene(walk, number, seed))
+        for number, scene in walk_scenes(walk, seed).items():
+            _write(root, walk, number, scene)
     return root
 
 
