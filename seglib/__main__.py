@@ -13,10 +13,13 @@ COMMANDS = {
     "rerun": ("seglib.studies.rerun", "rerun"),
     "staged": ("seglib.studies.staged", "run_staged"),
     "predict": ("seglib.__main__", "predict"),
+    "score": ("seglib.__main__", "score"),
     "score-cityscapes": ("seglib.metrics.cityscapes", "score_cityscapes"),
     "download": ("seglib.data.download", "download"),
     "convert-camvid": ("seglib.data.convert_camvid", "convert_camvid"),
 }
+
+Source = Literal["torchvision", "smp", "vainf", "jfzhang95", "tf-mobilenet"]
 
 
 def train(
@@ -71,9 +74,12 @@ def predict(
     /,
     *,
     output: Path,
+    overlay: float = 0.0,
+    legend: Path | None = None,
+    areas: Path | None = None,
     ids: bool = False,
-    source: Literal["torchvision", "smp", "vainf", "jfzhang95", "tf-mobilenet"] | None = None,
-    palette: Literal["voc", "toy_voc", "cityscapes", "camvid"] | None = None,
+    source: Source | None = None,
+    palette: str | None = None,
     normalisation: Literal["imagenet", "unit"] | None = None,
     output_stride: int | None = None,
     scales: tuple[float, ...] = (),
@@ -87,11 +93,73 @@ def predict(
 
     Args:
         checkpoint: checkpoint.pt of a run, or another library's weights.
-        images: image files.
+        images: image files, and folders, whose sub-folders are kept.
         output: folder for the masks.
+        overlay: opacity, 0 to 1, of the masks over the pictures in NAME_overlay.jpg; 0 writes none.
+        legend: a PNG file for the classes' names and colours.
+        areas: a CSV file for the pixels of each class, and their share, in each picture.
         ids: write grey PNGs of Cityscapes' ids, as its benchmark wants them.
         source: the library that other weights come from.
-        palette: the data set that other weights were trained on: its classes' colours.
+        palette: the data set that other weights were trained on: its classes and their colours.
+        normalisation: the pixel convention.
+        output_stride: predict at this output stride.
+        scales: scales of the input that are averaged.
+        flip: average with the mirrored image.
+        pad_to: side of a square to put every image into.
+        window: height and width of sliding windows; at one scale, an image of any size then needs little memory.
+        overlap: of windows, a share of their side.
+        device: such as cpu or cuda.
+    """
+    from PIL import Image
+
+    from seglib.data import CITYSCAPES_CLASSES
+    from seglib.files import some
+    from seglib.predict_files import find_images, write_legend, write_masks
+
+    targets = find_images(images, output)
+    if palette and source is None:
+        raise ValueError("--palette: only for other libraries' weights; a run's checkpoint says what its classes are")
+    run = _load_network(checkpoint, source, palette, normalisation, device)
+    if ids and run.classes != CITYSCAPES_CLASSES:
+        raise ValueError(f"--ids: ids are Cityscapes'; the network's classes are {some(run.classes)}")
+    scoring = _change_scoring(run.recipe, scales, flip, output_stride, window, overlap, pad_to)
+    if scoring.window:
+        Image.MAX_IMAGE_PIXELS = None  # Pillow's limit is against too large images by surprise
+    if legend:
+        write_legend(legend, run.classes, run.palette)
+    more = {"ids": ids, "overlay": overlay, "areas": areas}
+    for mask in write_masks(run.model, targets, run.classes, run.palette, run.normalisation, scoring, **more):
+        print(mask)
+
+
+def score(
+    predicted: Path,
+    /,
+    *,
+    data: str | None = None,
+    data_root: Path | None = None,
+    split: str | None = None,
+    output: Path | None = None,
+    source: Source | None = None,
+    normalisation: Literal["imagenet", "unit"] | None = None,
+    output_stride: int | None = None,
+    scales: tuple[float, ...] = (),
+    flip: bool | None = None,
+    pad_to: int | None = None,
+    window: tuple[int, int] | None = None,
+    overlap: float = 1 / 3,
+    device: str | None = None,
+    workers: int = 0,
+) -> None:
+    """Score a network, or a folder of masks, on any list of a data set. Scored as the run's recipe says by default.
+
+    Args:
+        predicted: checkpoint.pt of a run, another library's weights, or a folder with a mask NAME.png for each image.
+        data: data set with the labels, such as voc; default: the run's.
+        data_root: its folder; default: the bundled data, or SEGLIB_DATA.
+        split: its image list; default: the run's val list, or val.
+        output: a JSON file for the scores, the confusion matrix and what was scored.
+        source: the library that other weights come from.
         normalisation: the pixel convention.
         output_stride: predict at this output stride.
         scales: scales of the input that are averaged.
@@ -100,46 +168,93 @@ def predict(
         window: height and width of sliding windows.
         overlap: of windows, a share of their side.
         device: such as cpu or cuda.
+        workers: processes that load images.
     """
-    from dataclasses import replace
+    from dataclasses import asdict
 
+    from seglib.data import build_dataset
+    from seglib.data.fingerprint import count_labels, fingerprint
+    from seglib.files import some, write_json
+    from seglib.predict import evaluate
+    from seglib.predict_files import describe_scores, score_masks
+    from seglib.recipe import Recipe
+
+    run = scoring = None
+    if predicted.is_dir():
+        if data is None:
+            raise ValueError("--data: masks do not say what they are of; expected the data set with their labels")
+        options = {"--source": source, "--normalisation": normalisation, "--output-stride": output_stride}
+        options |= {"--scales": scales, "--flip": flip, "--pad-to": pad_to, "--window": window}
+        if given := [name for name, value in options.items() if value]:
+            raise ValueError(f"{', '.join(given)}: for a network; {predicted} is a folder of masks")
+        recipe = Recipe(data=data)
+    else:
+        run = _load_network(predicted, source, data, normalisation, device)
+        recipe = run.recipe
+        if recipe.reestimate_bn:
+            print("batch norm has the training's statistics: reestimate_bn is not repeated", file=sys.stderr)
+        scoring = _change_scoring(recipe, scales, flip, output_stride, window, overlap, pad_to)
+    where = {"name": data or recipe.data, "split": split or recipe.val_split}
+    dataset = build_dataset(recipe.replace(data=where["name"]), where["split"], data_root)
+    if run and run.classes != dataset.classes:
+        found = f"its classes are {some(dataset.classes)}; those of {predicted} are {some(run.classes)}"
+        raise ValueError(f"{where['name']}: {found}")
+    if run:
+        options = {"num_workers": workers, "progress": sys.stderr.isatty()}
+        matrix = evaluate(run.model, dataset, run.normalisation, scoring, **options)
+    else:
+        matrix = score_masks(dataset, predicted)
+    identity, scores = fingerprint(dataset, count_labels(dataset, {})), matrix.compute()
+    print(describe_scores(scores, dataset.classes, identity["pixels"]))
+    if output is not None:
+        found = {"predicted": str(predicted), "scoring": scoring and asdict(scoring), "classes": list(dataset.classes)}
+        found |= {"data": {**where, **identity}}
+        write_json(output, found | {"scores": scores.to_dict(), "confusion": matrix.matrix.tolist()})
+
+
+def _load_network(
+    checkpoint: Path, source: str | None, data: str | None, normalisation: str | None, device: str | None = None
+) -> Any:
+    """Loads a run's network or another library's as a `Run`; `data`: the data set whose classes the latter has."""
     import torch
 
     from seglib.data.open import CLASSES
     from seglib.data.transforms import Normalisation
-    from seglib.predict import Scoring, write_masks
     from seglib.recipe import Recipe
-    from seglib.train.checkpoint import load_run
+    from seglib.train.checkpoint import Run, load_run
     from seglib.zoo import load_checkpoint
 
-    if not images:
-        raise ValueError("images: expected at least one file")
     if source is None:
-        model, recipe, *_ = load_run(checkpoint)
-        palette = palette or recipe.data
-    elif palette is None:
-        raise ValueError("--palette: other libraries' weights do not say what their classes are; expected the data set")
+        run = load_run(checkpoint)
+    elif data is None:
+        raise ValueError("other libraries' weights do not say what their classes are: expected --palette or --data")
     else:
-        model, recipe = load_checkpoint(checkpoint, source), Recipe()
-    if ids and not palette.endswith("cityscapes"):
-        raise ValueError(f"--ids: ids are Cityscapes'; the network's classes are those of {palette}")
-    names, make_palette = CLASSES[palette]
-    if len(names) != model.num_classes:
-        raise ValueError(f"--palette {palette}: {len(names)} classes; {checkpoint} has {model.num_classes}")
-    own = Scoring.of(recipe)
-    scoring = replace(
-        own,
-        scales=scales or own.scales,
-        flip=own.flip if flip is None else flip,
-        output_stride=output_stride or own.output_stride,
-        window=window or own.window,
-        overlap=overlap,
-        pad_to=pad_to or own.pad_to,
-    )
-    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), memory_format=torch.channels_last)
-    convention = Normalisation.named(normalisation or recipe.normalisation)
-    for mask in write_masks(model, images, output, convention, scoring, None if ids else make_palette()):
-        print(mask)
+        model, recipe = load_checkpoint(checkpoint, source), Recipe(data=data)
+        classes, make_palette = CLASSES[data]
+        if len(classes) != model.num_classes:
+            raise ValueError(f"{data} has {len(classes)} classes; {checkpoint} has {model.num_classes}")
+        run = Run(model, recipe, classes, make_palette(), Normalisation.named(recipe.normalisation), [])
+    run.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), memory_format=torch.channels_last)
+    return run._replace(normalisation=Normalisation.named(normalisation)) if normalisation else run
+
+
+def _change_scoring(
+    recipe: Any,
+    scales: tuple[float, ...],
+    flip: bool | None,
+    output_stride: int | None,
+    window: tuple[int, int] | None,
+    overlap: float,
+    pad_to: int | None,
+) -> Any:
+    """Returns the recipe's scoring with what the command line says otherwise."""
+    from dataclasses import replace
+
+    from seglib.predict import Scoring
+
+    given = {"scales": scales or None, "flip": flip, "output_stride": output_stride, "window": window, "pad_to": pad_to}
+    given = {name: value for name, value in given.items() if value is not None}
+    return replace(Scoring.of(recipe), overlap=overlap, **given)
 
 
 def main(arguments: list[str] | None = None) -> Any:

@@ -1,24 +1,20 @@
-"""Predictions and scores at the label's own resolution: several scales, mirror images, sliding windows, mask files."""
+"""Predictions and scores at the label's own resolution: several scales, mirror images, sliding windows."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from seglib.data.base import SegmentationDataset
-from seglib.data.images import read_rgb
 from seglib.data.transforms import IMAGENET, Normalisation
 from seglib.geometry import Grid
 from seglib.metrics import ConfusionMatrix, update_trimap
-from seglib.metrics.cityscapes_labels import train_ids_to_ids  # for submissions to Cityscapes' benchmark
 from seglib.recipe import Recipe
 
 BATCH_PIXELS = 8 * 513 * 513  # eight images of VOC, or one of 1024 x 2048, which a GPU of 8 GB has room for
@@ -90,13 +86,16 @@ def predict_labels(
 ) -> Tensor:
     """Predicts the most probable class of every pixel, (B, H, W) uint8; arguments and errors are those of `predict`."""
     with _as_scored(model, scoring):
-        return _predict_labels(model, normalisation(images), scoring)
+        return _predict_labels(model, images, normalisation, scoring)
 
 
 def predict_image(
     model: nn.Module, image: np.ndarray, normalisation: Normalisation = IMAGENET, scoring: Scoring = ONE_VIEW
 ) -> np.ndarray:
     """Predicts the label map of one image: (H, W, 3) uint8 RGB -> (H, W) uint8 class indices; see `predict`."""
+    image = np.require(image, requirements=["C", "W"])  # a PIL image too; torch takes no read-only arrays
+    if image.ndim != 3:
+        raise ValueError(f"image: expected (H, W, 3) uint8 RGB, found {image.shape} {image.dtype}")
     batch = torch.from_numpy(image).to(next(model.parameters()).device).permute(2, 0, 1)[None]  # (1, 3, H, W)
     return predict_labels(model, batch, normalisation, scoring)[0].cpu().numpy()
 
@@ -124,10 +123,12 @@ def evaluate(
         progress: draw a progress bar.
 
     Raises:
-        ValueError: if the data set has a transform; also as `predict`.
+        ValueError: if the data set has a transform, or other classes than the model; also as `predict`.
     """
     if dataset.transform is not None:
         raise ValueError("evaluate: the data set has a transform; scores count on the labels as they are stored")
+    if (found := getattr(model, "num_classes", dataset.num_classes)) != dataset.num_classes:
+        raise ValueError(f"evaluate: the network has {found} classes, the data set {dataset.num_classes}")
     device = next(model.parameters()).device
     matrix = ConfusionMatrix(dataset.num_classes, dataset.ignore_index, device=device)
     samples = DataLoader(dataset, batch_size=None, num_workers=num_workers, generator=torch.Generator())
@@ -135,7 +136,7 @@ def evaluate(
     with _as_scored(model, scoring):
         for images, labels in group_equal_sizes(samples, batch_size):
             pixels = torch.stack(images).to(device).permute(0, 3, 1, 2)  # (B, 3, H, W)
-            predictions = _predict_labels(model, normalisation(pixels), scoring)  # (B, H, W)
+            predictions = _predict_labels(model, pixels, normalisation, scoring)  # (B, H, W)
             truth = torch.stack(labels).to(device)
             matrix.update(truth, predictions)
             update_trimap(trimap or {}, truth, predictions)
@@ -160,14 +161,27 @@ def _as_scored(model: nn.Module, scoring: Scoring) -> Iterator[None]:
 
 
 @torch.inference_mode()
-def _predict_labels(model: nn.Module, pixels: Tensor, scoring: Scoring) -> Tensor:
-    """Predicts class indices of normalised images. -> (B, H, W) uint8."""
+def _predict_labels(model: nn.Module, images: Tensor, normalisation: Normalisation, scoring: Scoring) -> Tensor:
+    """Predicts class indices. (B, 3, H, W) uint8 -> (B, H, W) uint8."""
+    if scoring.window is not None and scoring.scales == (1.0,) and scoring.pad_to is None:
+        return torch.cat([*_label_strips(model, images, normalisation, scoring)], dim=1)
+    pixels = normalisation(images)
     if scoring.scales != (1.0,) or scoring.flip or scoring.window is not None:
         return _average_views(model, pixels, scoring).max(dim=1).indices.to(torch.uint8)
     height, width = pixels.shape[-2:]
     pixels = _pad(pixels, scoring.pad_to)
     logits, grid, size = _predict_map(model, pixels, scoring)
     return grid.argmax(logits, size)[:, :height, :width]
+
+
+def _label_strips(model: nn.Module, images: Tensor, normalisation: Normalisation, scoring: Scoring) -> Iterator[Tensor]:
+    """Predicts by windows at one scale, a strip at a time: no memory grows with pixels times classes, or is float."""
+    strips = _average_strips(model, images, scoring, normalisation)
+    if scoring.flip:
+        mirrored = _average_strips(model, images.flip(-1), scoring, normalisation)
+        strips = ((plain + other.flip(-1)) / 2 for plain, other in zip(strips, mirrored, strict=True))
+    for strip in strips:
+        yield strip.max(dim=1).indices.to(torch.uint8)  # (B, rows, W)
 
 
 @torch.inference_mode()
@@ -185,7 +199,8 @@ def _average_views(model: nn.Module, pixels: Tensor, scoring: Scoring) -> Tensor
             if scoring.window is None:
                 maps, grid, padded = _predict_map(model, view, scoring)
             else:
-                maps, grid, padded = _average_windows(model, view, scoring), Grid(1), size
+                maps = torch.cat([*_average_strips(model, view, scoring, lambda window: window)], dim=2)
+                grid, padded = Grid(1), size
             if total is None:
                 total = maps.new_zeros(*maps.shape[:2], height, width)  # (B, K, H, W)
             columns = _resize(grid.resize_columns(maps, padded[1])[..., : size[1]], (maps.shape[2], width))
@@ -221,37 +236,49 @@ def _predict_map(model: nn.Module, pixels: Tensor, scoring: Scoring) -> tuple[Te
     height, width = pixels.shape[-2:]
     grid: Grid | None = getattr(model, "backbone_grid", None)  # any network can be scored; ours know their grid
     if grid is None:
-        return model(pixels).float(), Grid(1), (height, width)
+        found = model(pixels)
+        return (
+            (found["out"] if isinstance(found, Mapping) else found).float(),
+            Grid(1),
+            (height, width),
+        )  # torchvision's
     if scoring.continued if scoring.continued is not None else grid.rule == "first_pixel":
         beyond = (0, -(width - 1) % grid.stride, 0, -(height - 1) % grid.stride)  # up to the next s * k + 1
         pixels = F.pad(pixels, beyond, mode="replicate")
     return model(pixels, upsample=False).float(), model.logits_grid, (*pixels.shape[-2:],)
 
 
-def _average_windows(model: nn.Module, pixels: Tensor, scoring: Scoring) -> Tensor:
-    """Averages the class probabilities of normalised images over all windows that see a pixel. -> (B, K, H, W).
+def _average_strips(
+    model: nn.Module, images: Tensor, scoring: Scoring, normalise: Callable[[Tensor], Tensor]
+) -> Iterator[Tensor]:
+    """Averages the class probabilities of all windows that see a pixel; yields finished rows, (B, K, rows, W).
 
-    Besides the network's own memory for one window of every image this takes that of the result, whatever the overlap.
-    Where a side is shorter than the window, it is padded with the mean colour, and the prediction is cut back.
+    Besides the network's own memory for one window of every image this takes that of one row of windows. Where a side
+    is shorter than the window, it is padded with the mean colour, and the prediction is cut back.
+
+    `normalise` makes a window's pixels of its part of the images.
     """
-    (height, width), window = pixels.shape[-2:], scoring.window
+    (height, width), window = images.shape[-2:], scoring.window
     rows = window_starts(height, window[0], scoring.overlap)
     columns = window_starts(width, window[1], scoring.overlap)
-    total: Tensor | None = None
-    for top in rows:
+    down, across = _count_views(height, rows, window[0]), _count_views(width, columns, window[1])
+    strip: Tensor | None = None
+    for top, following in zip(rows, [*rows[1:], height], strict=True):
+        bottom, begun = min(top + window[0], height), strip
+        strip = None
         for left in columns:
-            seen = pixels[..., top : top + window[0], left : left + window[1]]
-            bottom, right = top + seen.shape[-2], left + seen.shape[-1]
+            seen = normalise(images[..., top:bottom, left : left + window[1]])
             # 0 is the mean colour, now that it is subtracted
             padded = F.pad(seen, (0, window[1] - seen.shape[-1], 0, window[0] - seen.shape[-2]))
             logits, grid, size = _predict_map(model, padded, scoring)
-            found = grid.resize(logits, size)[..., : bottom - top, : right - left].softmax(dim=1)
-            if total is None:
-                total = found.new_zeros(*found.shape[:2], height, width)  # (B, K, H, W)
-            total[..., top:bottom, left:right] += found
-    down = _count_views(height, rows, window[0]).to(total)
-    across = _count_views(width, columns, window[1]).to(total)
-    return total.div_(down[:, None]).div_(across)
+            found = grid.resize(logits, size)[..., : bottom - top, : seen.shape[-1]].softmax(dim=1)
+            if strip is None:
+                strip = found.new_zeros(*found.shape[:2], bottom - top, width)  # (B, K, h, W)
+                if begun is not None:
+                    strip[:, :, : begun.shape[2]] = begun
+            strip[..., left : left + found.shape[-1]] += found
+        done, strip = strip[:, :, : following - top], strip[:, :, following - top :]
+        yield done.div_(down[top:following, None].to(done)).div_(across.to(done))
 
 
 def window_starts(length: int, window: int, overlap: float) -> list[int]:
@@ -302,35 +329,3 @@ def group_equal_sizes(
         if len(images) >= min(batch_size, BATCH_PIXELS // label.numel()):
             yield waiting.pop(tuple(image.shape))
     yield from waiting.values()
-
-
-def write_masks(
-    model: nn.Module,
-    images: Sequence[Path],
-    output: Path,
-    normalisation: Normalisation = IMAGENET,
-    scoring: Scoring = ONE_VIEW,
-    palette: np.ndarray | None = None,
-) -> Iterator[Path]:
-    """Predicts image files, writes a PNG of each one's name and size into a folder, and yields its path.
-
-    Args:
-        palette: (256, 3) uint8: class indices in these colours, as Pascal VOC stores its labels. None writes grey PNGs
-            of Cityscapes' ids, as its benchmark takes them.
-
-    Raises:
-        ValueError: if an image cannot be read, two masks would have one name, or a mask would overwrite its image.
-        FileNotFoundError: if an image is missing.
-    """
-    targets = {image: output / f"{image.stem}.png" for image in images}
-    for image, target in targets.items():
-        if list(targets.values()).count(target) > 1 or target.resolve() == image.resolve():
-            raise ValueError(f"{image}: its mask would overwrite another file; expected images of different names")
-    output.mkdir(parents=True, exist_ok=True)
-    for image, target in targets.items():
-        labels = predict_image(model, read_rgb(image), normalisation, scoring)
-        mask = Image.fromarray(train_ids_to_ids(labels) if palette is None else labels)
-        if palette is not None:
-            mask.putpalette(palette.astype(np.uint8).tobytes())
-        mask.save(target)
-        yield target

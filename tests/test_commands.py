@@ -19,7 +19,7 @@ from seglib.__main__ import COMMANDS, _load, main
 from seglib.data import ToyCityscapes, ToyVOC, cityscapes_palette, voc_palette
 from seglib.data.transforms import IMAGENET, UNIT
 from seglib.metrics.cityscapes_labels import train_ids_to_ids
-from seglib.predict import Scoring, predict_image
+from seglib.predict import Scoring, evaluate, predict_image
 from seglib.recipe import Recipe
 from seglib.train.checkpoint import load_run
 from seglib.zoo import load_checkpoint
@@ -165,19 +165,71 @@ def test_predict_refuses_what_it_cannot_do(runs: dict[str, Path], tmp_path: Path
     (tmp_path / "text.jpg").write_text("no image")
     output = ["--output", tmp_path / "masks", "--device", "cpu"]
     for arguments, message in (
-        ([runs["voc"], image, "--ids"], "--ids: ids are Cityscapes'; the network's classes are those of toy_voc"),
-        ([runs["voc"], image, "--palette", "voc"], "--palette voc: 21 classes; "),
+        ([runs["voc"], image, "--ids"], "--ids: ids are Cityscapes'; the network's classes are background, house"),
+        ([runs["voc"], image, "--palette", "voc"], "--palette: only for other libraries' weights"),
+        ([runs["smp"], image, "--source", "smp", "--palette", "voc"], "voc has 21 classes; "),
+        ([runs["smp"], image, "--source", "smp", "--palette", "x"], "recipe: data = 'x'; expected one of ['toy_voc'"),
+        ([runs["voc"], image, "--overlay", "2"], "overlay = 2.0; expected an opacity"),
         ([runs["voc"], image, "--scales", "-1"], "scales = (-1.0,); expected"),
         ([runs["voc"], image, "--pad-to", "9"], "pad_to = 9; expected at least"),
         ([runs["voc"], tmp_path / "gone.jpg"], "gone.jpg: no such file"),
         ([runs["voc"], tmp_path / "text.jpg"], "text.jpg: not an image that can be read"),
         ([runs["voc"]], "images: expected at least one file"),
         ([runs["smp"], image], "weights.pth: holds no recipe; expected the checkpoint.pt of a run"),
-        ([runs["smp"], image, "--source", "smp"], "--palette: other libraries' weights do not say"),
+        (
+            [runs["smp"], image, "--source", "smp"],
+            "weights do not say what their classes are: expected --palette or --data",
+        ),
         ([tmp_path / "gone.pt", image], "gone.pt"),
     ):
         assert message in refusal("predict", *arguments, *output)
     assert not list((tmp_path / "masks").glob("*")), "nothing is written then"
+
+
+def test_large_pictures_need_windows(runs: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = ToyCityscapes("val").files[0][0]
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert "too large to be opened without being asked" in refusal(
+        "predict", runs["streets"], image, "--output", tmp_path
+    )
+    assert predict(runs["streets"], image, tmp_path, "--window", "99", "99").size == (512, 256)
+
+
+def test_score_on_any_list_and_of_masks(runs: dict, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    where = ["--data-root", data, "--split", "train", "--output", tmp_path / "new" / "scores.json"]
+
+    def score(*arguments: str | Path) -> dict:
+        main(["score", *map(str, (*arguments, *where))])
+        return json.loads((tmp_path / "new" / "scores.json").read_text())
+
+    legend = ["--legend", str(tmp_path / "legend.png"), "--areas", str(tmp_path / "areas.csv"), "--device", "cpu"]
+    pictures, masks = data / "VOCdevkit" / "VOC2012" / "JPEGImages", tmp_path / "masks"
+    main(["predict", str(runs["voc"]), str(pictures), "--output", str(masks), *legend])
+    assert len([*masks.iterdir()]) == 16 and (tmp_path / "legend.png").exists() and (tmp_path / "areas.csv").exists()
+    network = score(runs["voc"], "--device", "cpu")
+    model, dataset = as_the_command(load_run(runs["voc"])[0]), ToyVOC("train", data)
+    matrix = evaluate(model, dataset, scoring=Scoring(**{k.removeprefix("eval_"): v for k, v in SCORED.items()}))
+    assert network["confusion"] == matrix.matrix.tolist() and network["scoring"]["window"] == [72, 96]
+    assert network["scores"]["miou"] == matrix.compute().miou
+    assert {k: network["data"][k] for k in ("name", "split", "images")} == {
+        "name": "toy_voc",
+        "split": "train",
+        "images": 6,
+    }
+    assert "over 8 of 9 classes" in capsys.readouterr().out
+    assert score(runs["voc"], "--device", "cpu", "--scales", "1")["confusion"] != network["confusion"]
+    assert score(masks, "--data", "toy_voc")["confusion"] == network["confusion"]
+    other = score(runs["smp"], "--source", "smp", "--data", "toy_voc", "--device", "cpu")
+    assert sum(map(sum, other["confusion"])) == sum(map(sum, network["confusion"]))
+    for arguments, message in (
+        ([masks], "--data: masks do not say what they are of"),
+        ([masks, "--data", "toy_voc", "--scales", "2"], f"--scales: for a network; {masks} is a folder of masks"),
+        ([runs["voc"], "--data", "toy_cityscapes"], "toy_cityscapes: its classes are road, sidewalk"),
+        ([runs["smp"], "--source", "smp"], "expected --palette or --data"),
+        ([masks, "--data", "toy_voc", "--split", "test"], "test"),
+        ([tmp_path / "gone.pt"], "gone.pt"),
+    ):
+        assert message in refusal("score", *arguments, *([] if "toy_cityscapes" in arguments else where[:2]))
 
 
 def test_as_a_program(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from refusal import refused
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from seglib.data import SegmentationDataset, voc_palette
 from seglib.data.transforms import IMAGENET, UNIT, RandomFlip
 from seglib.metrics import ConfusionMatrix
-from seglib.metrics.cityscapes_labels import train_ids_to_ids
 from seglib.predict import (
     BATCH_PIXELS,
     Scoring,
@@ -24,8 +25,8 @@ from seglib.predict import (
     group_equal_sizes,
     predict,
     predict_image,
+    predict_labels,
     window_starts,
-    write_masks,
 )
 
 
@@ -58,6 +59,18 @@ class Placed(Pointwise):
         rows, columns = torch.meshgrid(*map(torch.arange, images.shape[-2:]), indexing="ij")
         factors = torch.arange(5).view(1, 5, 1, 1) * images.abs().mean((1, 2, 3), keepdim=True)
         return super().forward(images) + torch.sin(rows * 0.1 + columns**2 * 0.01) * factors
+
+
+class Largest(TorchDispatchMode):
+    """Notes the size of the largest float tensor that is made."""
+
+    floats = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor) and made.is_floating_point():
+            self.floats = max(self.floats, made.numel())
+        return made
 
 
 class Noise(SegmentationDataset):
@@ -212,6 +225,27 @@ def test_impossible_scorings_are_refused(changes: dict[str, Any], message: str) 
         Scoring(**changes)
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_windows_make_labels_without_all_probabilities(flip: bool) -> None:
+    images = torch.randint(0, 256, (1, 3, 300, 53), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    model, scoring = Placed().eval(), Scoring(window=(16, 24), overlap=0.6, flip=flip)
+    expected = predict(model, images, scoring=scoring).max(dim=1).indices
+    with Largest() as seen:
+        found = predict_labels(model, images, scoring=scoring)
+    assert torch.equal(found.long(), expected) and len(found.unique()) > 2
+    assert seen.floats == 5 * 16 * 53, "one row of windows of all classes; the picture as floats would be 3 * 300 * 53"
+
+
+def test_networks_of_others_and_pictures_of_any_kind() -> None:
+    image, model = Noise().read(0)[0], Placed()
+    expected = predict_image(model, image)
+    model.forward = lambda images: {"out": Placed.forward(model, images), "aux": None}
+    assert np.array_equal(predict_image(model, Image.fromarray(image)), expected), "torchvision's; Pillow's"
+    refused("image: expected .H, W, 3. uint8 RGB, found .37, 53. uint8", predict_image, model, image[..., 0])
+    model.num_classes = 4
+    refused("the network has 4 classes, the data set 5", evaluate, model, Noise())
+
+
 # --- a data set
 
 
@@ -263,33 +297,3 @@ def test_large_images_make_small_batches(size: tuple[int, int], batches: list[in
     sample = torch.empty(*size, 3, device="meta"), torch.empty(*size, device="meta")
     assert [len(images) for images, _ in group_equal_sizes([sample] * 3, batch_size=8)] == batches
     assert BATCH_PIXELS >= 8 * 500 * 500, "VOC's images stay in batches of eight"
-
-
-# --- files
-
-
-def test_masks_are_palette_pngs_of_classes_or_grey_pngs_of_ids(tmp_path: Path) -> None:
-    model, scoring, image = Placed(), Scoring(window=(16, 24)), Noise().read(0)[0]
-    Image.fromarray(image).save(tmp_path / "a.png")
-    expected = predict_image(model, image, UNIT, scoring)
-    assert len(np.unique(expected)) > 2
-    (path,) = write_masks(model, [tmp_path / "a.png"], tmp_path / "new" / "classes", UNIT, scoring, voc_palette())
-    with Image.open(path) as mask:
-        assert (path.name, mask.mode, mask.size) == ("a.png", "P", (53, 37))
-        assert np.array_equal(np.asarray(mask), expected)
-        assert np.array_equal(np.asarray(mask.convert("RGB")), voc_palette()[expected])
-    (path,) = write_masks(model, [tmp_path / "a.png"], tmp_path / "ids", UNIT, scoring)
-    with Image.open(path) as mask:
-        assert mask.mode == "L" and np.array_equal(np.asarray(mask), train_ids_to_ids(expected))
-
-
-def test_masks_do_not_overwrite_one_another_or_their_image(tmp_path: Path) -> None:
-    for name in ("a.png", "a.jpg"):
-        Image.new("RGB", (9, 9)).save(tmp_path / name)
-    for images, output in (
-        ([tmp_path / "a.png", tmp_path / "a.jpg"], tmp_path / "masks"),
-        ([tmp_path / "a.png"], tmp_path),
-    ):
-        with pytest.raises(ValueError, match=r"a\.png: its mask would overwrite another file"):
-            list(write_masks(Placed(), images, output))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "a.png"]

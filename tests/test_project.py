@@ -29,6 +29,7 @@ MAY_IMPORT = {
     **{name: UNDER_ALL for name in FOUNDATIONS},
     "zoo": {"models", "files", "geometry"},
     "predict": UNDER_ALL | FOUNDATIONS,
+    "predict_files": UNDER_ALL | FOUNDATIONS | {"predict"},
     "train": UNDER_ALL | FOUNDATIONS | {"predict"},
     "studies": UNDER_ALL | FOUNDATIONS | {"predict", "train"},
 }

@@ -1,0 +1,173 @@
+"""Predictions as files: masks, overlays, a legend and a table of areas of image files, and the scores of mask files."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import nn
+
+from seglib.data.base import SegmentationDataset
+from seglib.data.images import read_indices, read_rgb
+from seglib.data.transforms import IMAGENET, Normalisation
+from seglib.files import some, write_atomic
+from seglib.metrics import ConfusionMatrix, Scores
+from seglib.metrics.cityscapes_labels import train_ids_to_ids  # for submissions to Cityscapes' benchmark
+from seglib.predict import ONE_VIEW, Scoring, predict_image
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")  # of images in a folder
+
+
+def find_images(given: Sequence[Path], output: Path) -> dict[Path, Path]:
+    """Pairs images with the masks to be written: those of a folder keep its sub-folders, and `output` is left out.
+
+    Raises:
+        ValueError: if there is no image, two masks would have one name, or a mask would overwrite an image.
+    """
+    targets: dict[Path, Path] = {}
+    for path in given:
+        if not path.is_dir():
+            targets[path] = output / f"{path.stem}.png"
+            continue
+        inside = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and file.name[0] != "."]
+        inside = [file for file in inside if output.resolve() not in file.resolve().parents or output == path]
+        if not inside:
+            raise ValueError(f"{path}: expected a folder with images ({', '.join(SUFFIXES)}), found none")
+        targets |= {file: output / file.relative_to(path).with_suffix(".png") for file in inside}
+    if not targets:
+        raise ValueError("images: expected at least one file or folder")
+    sources, taken = {image.resolve() for image in targets}, set()
+    for image, target in targets.items():
+        if target in taken or target.resolve() in sources:
+            raise ValueError(f"{image}: its mask would overwrite another file; expected images of different names")
+        taken.add(target)
+    return targets
+
+
+def write_masks(
+    model: nn.Module,
+    targets: Mapping[Path, Path],
+    classes: Sequence[str],
+    palette: np.ndarray,
+    normalisation: Normalisation = IMAGENET,
+    scoring: Scoring = ONE_VIEW,
+    *,
+    ids: bool = False,
+    overlay: float = 0.0,
+    areas: Path | None = None,
+) -> Iterator[Path]:
+    """Predicts image files, writes a PNG of each one's size, as it is shown, and yields its path.
+
+    Args:
+        targets: image -> mask, as `find_images` returns them.
+        classes: the K names.
+        palette: (256, 3) uint8: masks are class indices in these colours, as Pascal VOC stores its labels.
+        ids: grey masks of Cityscapes' ids instead, as its benchmark takes them.
+        overlay: opacity, 0 to 1, of the colours over the picture in a NAME_overlay.jpg beside the mask; 0 writes none.
+        areas: a CSV file for the pixels of each class, and their share, in each picture.
+
+    Raises:
+        ValueError: at the end, after all other images: names each that could not be read, predicted or written, and
+            why; before the first, if overlay is not in 0 to 1.
+    """
+    if not 0 <= overlay <= 1:
+        raise ValueError(f"overlay = {overlay}; expected an opacity from 0 to 1")
+    failed, rows = [], [("image", "class", "pixels", "share")]
+    for path, target in targets.items():
+        try:
+            image = read_rgb(path)
+            labels = predict_image(model, image, normalisation, scoring)
+            mask, colours = Image.fromarray(train_ids_to_ids(labels) if ids else labels), Image.fromarray(labels)
+            colours.putpalette(palette.astype(np.uint8).tobytes())
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (mask if ids else colours).save(target)
+            if overlay:
+                drawn = Image.blend(Image.fromarray(image), colours.convert("RGB"), overlay)
+                drawn.save(target.with_name(f"{target.stem}_overlay.jpg"), quality=90, subsampling=0)
+        except (OSError, ValueError, MemoryError, RuntimeError) as error:  # torch's RuntimeError for lack of memory
+            message = str(error).partition("\n")[0]
+            failed.append(message if message.startswith(str(path)) else f"{path}: {message or type(error).__name__}")
+            continue
+        pixels = np.bincount(labels.ravel(), minlength=len(classes))
+        rows += [(path, name, count, f"{count / labels.size:.6f}") for name, count in zip(classes, pixels, strict=True)]
+        yield target
+    if areas is not None:
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(rows)
+        write_atomic(areas, lambda file: file.write(text.getvalue().encode()))
+    if failed:
+        raise ValueError(
+            "; ".join(failed) + (f". The other {done} are done" if (done := len(targets) - len(failed)) else "")
+        )
+
+
+def write_legend(path: Path, classes: Sequence[str], palette: np.ndarray) -> None:
+    """Writes a picture of the classes' names beside their colours."""
+    font, line = ImageFont.load_default(16), 24
+    width = max(int(font.getlength(name)) for name in classes)
+    legend = Image.new("RGB", (width + 3 * line, line * len(classes) + 8), "white")
+    draw = ImageDraw.Draw(legend)
+    for index, name in enumerate(classes):
+        top = 4 + index * line
+        draw.rectangle((8, top + 2, 8 + line, top + line - 2), tuple(palette[index].tolist()), "black")
+        draw.text((20 + line, top + 2), name, "black", font)
+    write_atomic(path, lambda file: legend.save(file, format="PNG"))
+
+
+def score_masks(dataset: SegmentationDataset, folder: Path) -> ConfusionMatrix:
+    """Counts mask files of class indices against a data set's labels; void is left out.
+
+    Args:
+        folder: holds NAME.png for each image NAME, in any sub-folder, as `write_masks` writes them.
+
+    Raises:
+        FileNotFoundError: if images have no mask; names them.
+        ValueError: if one has several, a mask cannot be read, has another size than its label or holds another value.
+    """
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() == ".png" and path.name[0] != ".":
+            found.setdefault(path.stem, []).append(path)
+    matrix, k = ConfusionMatrix(dataset.num_classes, dataset.ignore_index), dataset.num_classes
+    masks = [
+        found.get(image.stem) or found.get(name, [])
+        for (image, _), name in zip(dataset.files, dataset.names, strict=True)
+    ]
+    if missing := [f"{name}.png" for name, paths in zip(dataset.names, masks, strict=True) if not paths]:
+        raise FileNotFoundError(f"{folder}: lacks {len(missing)} of {len(masks)} masks: {some(missing)}")
+    for (image, label_path), paths in zip(dataset.files, masks, strict=True):
+        if len(paths) > 1:  # of equal names, the one that lies as the image does
+            paths = [path for path in paths if path.parent.name == image.parent.name] or paths
+        if len(paths) > 1:
+            raise ValueError(f"{folder}: expected one mask of {image.name}, found {some([*map(str, paths)])}")
+        mask, label = read_indices(paths[0]), dataset.read_label(label_path)
+        if mask.shape != label.shape:
+            raise ValueError(f"{paths[0]}: a mask of {mask.shape}; expected {label.shape}, the size of {label_path}")
+        if (wrong := np.unique(mask)[-1]) >= k:
+            raise ValueError(f"{paths[0]}: holds the value {wrong}; expected class indices, 0 to {k - 1}")
+        matrix.update(label, mask)
+    return matrix
+
+
+def describe_scores(scores: Scores, classes: Sequence[str], pixels: Sequence[int]) -> str:
+    """Describes scores for readers: IoU per class, mIoU, the classes that no label has, and the share of void.
+
+    Args:
+        pixels: labelled pixels of each class and, last, of void.
+    """
+    width, labelled = max(map(len, (*classes, "class"))), max(sum(pixels[:-1]), 1)
+    lines = [f"{'class':{width}}  {'IoU':>6}  of the labels"]
+    for name, iou, count in zip(classes, scores.iou, pixels, strict=False):
+        lines.append(f"{name:{width}}  {iou:6.4f}  {count / labelled:13.2%}")
+    absent = [(name, np.isnan(iou)) for name, iou, count in zip(classes, scores.iou, pixels, strict=False) if not count]
+    left = sum(np.isfinite(scores.iou))
+    lines.append(
+        f"mIoU {scores.miou:.4f} over {left} of {len(classes)} classes; pixel accuracy {scores.pixel_accuracy:.4f}"
+    )
+    if absent:
+        words = [f"{name} ({'left out' if nan else 'predicted: its IoU is 0'})" for name, nan in absent]
+        lines.append(f"Without a labelled pixel: {', '.join(words)}")
+    lines.append(f"Void, not scored: {pixels[-1] / max(sum(pixels), 1):.2%} of the pixels")
+    return "\n".join(lines)
