@@ -142,7 +142,7 @@ def score_masks(dataset: SegmentationDataset, folder: Path) -> ConfusionMatrix:
             paths = [path for path in paths if path.parent.name == image.parent.name] or paths
         if len(paths) > 1:
             raise ValueError(f"{folder}: expected one mask of {image.name}, found {some([*map(str, paths)])}")
-        mask, label = read_indices(paths[0]), dataset.read_label(label_path)
+        mask, label = read_indices(paths[0], dataset.palette), dataset.read_label(label_path)
         if mask.shape != label.shape:
             raise ValueError(f"{paths[0]}: a mask of {mask.shape}; expected {label.shape}, the size of {label_path}")
         if (wrong := np.unique(mask)[-1]) >= k:

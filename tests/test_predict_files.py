@@ -148,6 +148,10 @@ def test_mask_files_are_counted(tmp_path: Path) -> None:
     ):
         Image.fromarray(change.astype(np.uint8)).save(frame)
         refused(message, score_masks, Labelled(), tmp_path)
+    renumbered = Image.fromarray(mask)
+    renumbered.putpalette(voc_palette()[::-1].tobytes())
+    renumbered.save(frame)
+    refused("frame1.png: its palette shows index 0 as", score_masks, Labelled(), tmp_path)
     frame.rename(tmp_path / "city1" / "other.png")
     (tmp_path / "city2").mkdir()
     for name in ("frame0.png", "frame2.png"):
