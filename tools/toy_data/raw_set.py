@@ -38,7 +38,7 @@ TURNED, HALVED, UPPER = "meadow_03", "inlet_02", ("pier", "weir")
 
 
 def walk_scenes(walk: str, seed: int = 0) -> dict[int, VOCScene]:
-    """Paints the pictures of a walk by their number: the first scenes with a lamp in the evening, or without one else."""
+    """Paints the pictures of a walk by number: the first scenes with a lamp in the evening, or without one else."""
     pictures = {}
     for numbers in PLACES:
         height, width = SIZES[numbers[0] - 1]
