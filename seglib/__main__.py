@@ -14,6 +14,7 @@ COMMANDS = {
     "staged": ("seglib.studies.staged", "run_staged"),
     "predict": ("seglib.__main__", "predict"),
     "score": ("seglib.__main__", "score"),
+    "save-weights": ("seglib.train.checkpoint", "save_weights"),
     "score-cityscapes": ("seglib.metrics.cityscapes", "score_cityscapes"),
     "download": ("seglib.data.download", "download"),
     "convert-camvid": ("seglib.data.convert_camvid", "convert_camvid"),

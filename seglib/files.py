@@ -9,13 +9,14 @@ import re
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.")  # that wrappers put before the keys of a state dict
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -89,7 +90,12 @@ def load_tensors(path: str | os.PathLike) -> Any:
 
 
 def read_state_dict(path: str | os.PathLike) -> "Mapping[str, Tensor]":
-    """Reads names to tensors from a file of `torch.save`; raises as `load_tensors`, and if it holds something else."""
+    """Reads names to tensors from a file of `torch.save` or of safetensors.
+
+    Raises as `load_tensors`, and ValueError if it holds something else.
+    """
+    if Path(path).suffix == ".safetensors":
+        return _read_safetensors(path)
     import numpy as np
     import torch
 
@@ -102,6 +108,49 @@ def read_state_dict(path: str | os.PathLike) -> "Mapping[str, Tensor]":
     if not isinstance(content, Mapping):
         raise ValueError(f"{path}: expected a state dict, names to tensors; found {type(content).__name__}")
     return content
+
+
+def _read_safetensors(path: str | os.PathLike) -> Mapping[str, Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            tensors, run = {name: file.get_tensor(name) for name in file.keys()}, (file.metadata() or {}).get("run")  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a readable safetensors file ({error})") from None
+    return {**json.loads(run), "model": tensors} if run else tensors
+
+
+def find_state_dict(content: Mapping[str, Any], what: str) -> "tuple[dict[str, Tensor], str]":
+    """Finds the network's state dict in a training checkpoint, without the prefixes of wrappers, and a name for it.
+
+    It is the only mapping to tensors among the values, or that of a common name; or `content` itself. A prefix that all
+    keys have is taken off ("module.", "_orig_mod.", "model.", "net."); keys of a loss, and of a wrapper, may lack it.
+
+    Raises:
+        ValueError: if there is none, or no saying which (names them).
+    """
+    from torch import Tensor
+
+    found = {name: value for name, value in content.items() if isinstance(value, Mapping) and value}
+    states = {name: value for name, value in found.items() if all(isinstance(v, Tensor) for v in value.values())}
+    named = [name for name in ("model_state", "state_dict", "model") if name in states] or sorted(states)
+    if len(named) == 1 or (named and named[0] in ("model_state", "state_dict", "model")):
+        content, what = states[named[0]], f"{what} (its {named[0]!r})"
+    elif named:
+        raise ValueError(f"{what}: holds several state dicts, {some(named)}; expected one")
+    if strange := [str(key) for key, value in content.items() if not isinstance(value, Tensor)]:
+        raise ValueError(f"{what}: expected a state dict, names to tensors; {some(strange)} are no tensors")
+    state, prefix = dict(content), ""
+    while prefix is not None:
+        state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        prefix = next((prefix for prefix in PREFIXES if _all_have(prefix, state)), None)
+    return state, what
+
+
+def _all_have(prefix: str, keys: Collection[str]) -> bool:
+    others = [key for key in keys if not key.startswith(prefix)]  # such as n_averaged, mean, criterion.weight
+    return len(others) < len(keys) and all("." not in k or k.startswith(("loss", "criterion")) for k in others)
 
 
 def data_folder() -> Path:

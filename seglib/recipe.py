@@ -16,6 +16,15 @@ SCORING = (
     "eval_output_stride", "eval_scales", "eval_flip", "eval_window", "eval_pad_to", "eval_continued", "reestimate_bn",
 )  # fmt: skip
 
+CONVENTIONS = {  # of `weights`: the normalisation that they were trained with
+    "torchvision": "imagenet", "toy_mini_pretrained.pth": "imagenet", "mobilenet_v2_imagenet.pth": "unit",
+}  # fmt: skip
+FIXED_BY_SOURCE = (
+    "width", "stem", "stem_stride", "stride_unit", "multi_grid", "pre_activation", "cascade_blocks", "aspp",
+    "image_pooling", "decoder_channels", "decoder_depth", "decoder_kernel", "decoder_width", "decoder_conv3", "resize",
+    "dropout", "norm", "weights",
+)  # fmt: skip
+
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -84,7 +93,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     bn_batch: Positive | None = None  # batch norm over groups of so many images (arXiv 1705.08741); None is the batch
     # Of the backbone: "" random, "torchvision" its ImageNet ones, or a file in data/checkpoints or SEGLIB_DATA/weights
     weights: str = ""
-    start_from: str = ""  # such a file, of the whole network
+    start_from: str = ""  # such a file of the whole network, or a path: of a run, a state dict, or of `source`
+    # The library whose network this is: it fixes all that `model`, `backbone`, `separable`, `output_stride`,
+    # `atrous_rates` and `channels` do not say
+    source: Literal["", "torchvision", "smp", "vainf", "jfzhang95", "tf-mobilenet"] = ""
 
     # --- loss
     loss: Literal[
@@ -253,6 +265,15 @@ def _check_pairs(r: Recipe) -> None:
     if r.stem_stride == 1 and (r.weights == "torchvision" or not r.model.startswith("deeplab") or r.stem != "3x3"):
         found = f"found {r.model}, {r.stem}, {r.weights!r}"
         refuse("stem_stride", f"expected a DeepLab, a stem of 3x3 and no public weights, {found}")
+    if r.weights == "torchvision" and r.backbone.startswith("xception"):
+        refuse("weights", f"it has none for {r.backbone}: expected a ResNet, mobilenet_v2 or vgg16")
+    if r.weights == "torchvision" and r.backbone.startswith("resnet") and r.stride_unit == "last":
+        refuse("stride_unit", "these weights were trained with the stride in the first unit: expected 'first'")
+    trained = "unit" if r.source == "tf-mobilenet" else "imagenet" if r.source else CONVENTIONS.get(r.weights)
+    if trained and r.normalisation not in (trained, "measured"):
+        refuse("normalisation", f"weights of {r.source or r.weights!r} were trained with {trained!r}")
+    if r.source and (given := [name for name in FIXED_BY_SOURCE if name in r.changes()]):
+        refuse("source", f"it fixes {', '.join(given)}: leave them out")
     if r.norm == "group" and r.weights:
         refuse("norm", f"public weights were trained with batch norm: expected weights = '', found {r.weights!r}")
     for name in ("freeze_bn", "bn_batch", "reestimate_bn"):

@@ -27,10 +27,10 @@ FOUNDATIONS = {"models", "data", "losses", "metrics"}  # know nothing of each ot
 MAY_IMPORT = {
     **{name: set() for name in UNDER_ALL},
     **{name: UNDER_ALL for name in FOUNDATIONS},
-    "zoo": {"models", "files", "geometry"},
+    "zoo": UNDER_ALL | {"models"},
     "predict": UNDER_ALL | FOUNDATIONS,
     "predict_files": UNDER_ALL | FOUNDATIONS | {"predict"},
-    "train": UNDER_ALL | FOUNDATIONS | {"predict"},
+    "train": UNDER_ALL | FOUNDATIONS | {"zoo", "predict"},
     "studies": UNDER_ALL | FOUNDATIONS | {"predict", "train"},
 }
 LABEL_TABLE = "seglib.metrics.cityscapes_labels"  # a leaf without torch, which data reads too

@@ -5,6 +5,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from seglib.files import PROJECT, data_folder, hash_file, read_state_dict
@@ -28,21 +29,24 @@ def build_model(recipe: Recipe, num_classes: int, weights_root: Path | None = No
     """Builds the recipe's network; initial weights are drawn from torch's current generator.
 
     Args:
-        weights_root: folder of the file that `weights` or `start_from` names. A file that it does not have is one of
-            the bundled ones in data/checkpoints. None: one of those, or of `weights` in the folder SEGLIB_DATA.
+        weights_root: folder of the file that `weights` names. A file that it does not have is one of the bundled ones
+            in data/checkpoints, or a path. None: one of those, or of `weights` in the folder SEGLIB_DATA.
 
     Raises:
         ValueError: if settings of the recipe do not fit its model, or weights do not fit.
         FileNotFoundError: if the weights file is missing.
     """
-    model = _build_network(recipe, num_classes, weights_root)
+    if recipe.source or recipe.start_from:
+        raise ValueError("source, start_from: not of `build_model`; `seglib.train.start.build_network` has them")
+    return set_norms(_build_network(recipe, num_classes, weights_root), recipe)
+
+
+def set_norms(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """Puts the recipe's norm in batch norm's place, and sets its momentum; returns the model."""
     if recipe.norm == "group":
         replace_batch_norm(model, partial(group_norm_like, max_groups=recipe.norm_groups))
     if recipe.bn_batch is not None:
         replace_batch_norm(model, partial(GhostBatchNorm2d.like, group_size=recipe.bn_batch))
-    if recipe.start_from:
-        path = _find_weights(recipe.start_from, weights_root)
-        load_exactly(model, read_state_dict(path), str(path))
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = recipe.bn_momentum
@@ -97,13 +101,19 @@ def _read_weights(recipe: Recipe, weights_root: Path | None) -> tuple[Mapping[st
         from torchvision.models import get_model_weights  # here, because it takes as long to import as torch itself
 
         weights = get_model_weights(recipe.backbone).DEFAULT
-        return weights.get_state_dict(progress=False, check_hash=True), "torchvision's ImageNet weights"
-    path = _find_weights(recipe.weights, weights_root)
+        try:
+            return weights.get_state_dict(progress=False, check_hash=True), "torchvision's ImageNet weights"
+        except OSError as error:
+            cure = f"put the file into {torch.hub.get_dir()}/checkpoints, or take weights = 'mobilenet_v2_imagenet.pth'"
+            raise OSError(f"weights = 'torchvision': {weights.url} could not be fetched ({error}); {cure}") from error
+    path = find_weights(recipe.weights, weights_root)
     return read_state_dict(path), str(path)
 
 
-def _find_weights(name: str, weights_root: Path | None) -> Path:
-    for path in (weights_root / name if weights_root else None, BUNDLED / name):
+def find_weights(name: str, weights_root: Path | None) -> Path:
+    """Finds the file that `weights` or `start_from` names, as `build_model` says. Raises FileNotFoundError."""
+    own = Path(name).expanduser() if len(Path(name).parts) > 1 else None
+    for path in (weights_root / name if weights_root else None, BUNDLED / name, own):
         if path is not None and path.exists():
             return path
     path = (weights_root or data_folder() / "weights") / name
@@ -117,7 +127,7 @@ def hash_weights(recipe: Recipe, weights_root: Path | None) -> dict[str, str]:
     found = {}
     for name in {recipe.weights, recipe.start_from} - {"", "torchvision"}:
         with suppress(FileNotFoundError):  # a run that resumes does not need it
-            found[name] = hash_file(_find_weights(name, weights_root))
+            found[name] = hash_file(find_weights(name, weights_root))
     return found
 
 

@@ -1,5 +1,6 @@
 """Checkpoints: written atomically, read without executing code, and resumed only by the run that they belong to."""
 
+import json
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -14,11 +15,11 @@ from seglib.data.fingerprint import describe_difference  # of two runs' data
 from seglib.data.open import CLASSES  # a recipe's `data` -> class names, function that makes the palette
 from seglib.data.transforms import Normalisation  # a network's pixel convention
 from seglib.data.voc import voc_palette
-from seglib.files import load_tensors, read_state_dict, write_atomic
-from seglib.models.build import build_model
+from seglib.files import load_tensors, write_atomic
 from seglib.models.layers import load_exactly
 from seglib.recipe import Recipe, training_changes
 from seglib.train import distributed
+from seglib.train.start import build_network, read_run  # a run's network, and what its file holds
 
 # What a run cannot be resumed without; `Trainer._save` writes it.
 STATE = {
@@ -111,25 +112,38 @@ def load_run(path: str | Path) -> Run:
     Raises:
         ValueError: if the file is not a run's checkpoint, or its weights do not fit its recipe.
     """
-    path = Path(path)
-    content = read_state_dict(path)
-    if not {"recipe", "model"} <= content.keys():
+    content, recipe = read_run(Path(path))
+    if recipe is None:
         raise ValueError(f"{path}: holds no recipe; expected the checkpoint.pt of a run, or name the weights' source")
-    recipe, state = Recipe.from_dict(content["recipe"]), content["model"]
-    if recipe.patience and path.with_name("best.pt").exists():
-        path = path.with_name("best.pt")
-        state = read_state_dict(path)
     classes, make_palette = CLASSES.get(recipe.data, ((), voc_palette))
     classes = tuple(content.get("classes", classes))
-    palette = content["palette"].numpy() if "palette" in content else make_palette()
+    palette = torch.as_tensor(content["palette"], dtype=torch.uint8).numpy() if "palette" in content else make_palette()
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and overwritten
-        model = build_model(recipe.replace(weights="", start_from=""), len(classes))
-    load_exactly(model, state, f"{path}: the weights")
+        model = build_network(recipe, classes, initial=False)
+    load_exactly(model, content["model"], f"{path}: the weights")
     if recipe.eval_output_stride:
         model.set_output_stride(recipe.eval_output_stride)
     return Run(
         model.eval(), recipe, classes, palette, Normalisation.named(recipe.normalisation), content.get("log", [])
     )
+
+
+def save_weights(checkpoint: Path, path: Path, /) -> None:
+    """Writes a run's weights as a .safetensors file, which other programs read and `load_run` takes for the run.
+
+    Args:
+        checkpoint: checkpoint.pt of the run.
+        path: the new file.
+    """
+    from safetensors.torch import save
+
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path}: expected a name that ends with .safetensors")
+    run = load_run(checkpoint)
+    about = {"recipe": run.recipe.changes(), "classes": run.classes, "palette": run.palette.tolist()}
+    tensors = {name: tensor.contiguous() for name, tensor in run.model.state_dict().items()}
+    content = save(tensors, {"run": json.dumps(about)})
+    write_atomic(path, lambda file: file.write(content))
 
 
 # --- the states of torch's random generators, which dropout draws from

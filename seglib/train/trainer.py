@@ -19,12 +19,13 @@ from seglib.data.open import open_sets
 from seglib.data.transforms import Normalisation
 from seglib.files import load_tensors, tell, write_atomic, write_json
 from seglib.metrics import ConfusionMatrix
-from seglib.models.build import build_model, hash_weights
+from seglib.models.build import hash_weights
 from seglib.models.layers import load_exactly
 from seglib.predict import Scoring, evaluate
 from seglib.recipe import Recipe
 from seglib.train import checkpoint as checkpoints
 from seglib.train import distributed, optim, results  # results: result.json, and the code it was measured with
+from seglib.train.start import build_network
 
 LOG_EVERY = 10  # iterations whose mean loss is one row of the history
 SCORES = ("miou", "pixel_accuracy", "iou")  # of a row of the history
@@ -111,11 +112,10 @@ class Trainer:
             checkpoints.check_data(stored[0], self.data, self.initial, stored[1])
         if results.is_training_of(path := self.run_dir / "result.json", recipe):
             checkpoints.check_data(results.load_result(path), self.data, self.initial, path)
-        # a resumed run finds its weights in the checkpoint and does not need the file of the initial ones
-        initial = recipe if stored is None else recipe.replace(weights="", start_from="")
         with torch.random.fork_rng(devices=self._cuda_devices), distributed.first_of_machine_first():
             torch.manual_seed(recipe.seed)
-            self.model = build_model(initial, self.train_set.num_classes, weights_root)
+            # a resumed run finds its weights in the checkpoint and does not need the file of the initial ones
+            self.model = build_network(recipe, self.train_set.classes, weights_root, initial=stored is None)
             self._generators = checkpoints.generator_states(self._cuda_devices)
         if not distributed.is_main():  # each process needs its own dropout masks
             self._generators = checkpoints.fresh_generator_states(recipe.seed, 0, self._cuda_devices)

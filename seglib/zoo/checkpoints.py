@@ -9,17 +9,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglib.files import read_state_dict, some
+from seglib.files import find_state_dict, read_state_dict, some
+from seglib.models.backbones import RESNETS
 from seglib.models.deeplab import PAPER_HEAD, DeepLabV3, DeepLabV3Plus, HeadVariant
 from seglib.models.layers import check_choice, load_exactly
 from seglib.models.mobilenet import MobileNetV2, find_depthwise
 from seglib.models.resnet import UNITS, BasicUnit, BottleneckUnit, ResNet
+from seglib.recipe import Recipe
 
 State = Mapping[str, Tensor]
 Names = dict[str, str]  # their prefix -> our prefix; of those that fit a key, the longest is used
 BN_EPS = 1e-5
 DOUBLED_RATES = {8: (12, 24, 36), 16: (6, 12, 18)}
 FIXED_RATES = {8: (12, 24, 36), 16: (12, 24, 36)}
+OURS = "aspp.point.0.weight"  # a key of this package's own state dicts
 
 
 def load_checkpoint(
@@ -34,8 +37,8 @@ def load_checkpoint(
     and width of the head are read off the tensors.
 
     Args:
-        path_or_state_dict: a file of `torch.save`, or its content: a state dict, or a training checkpoint that holds
-            one as "model_state", "state_dict" or "model". A "module." before every key is taken off.
+        path_or_state_dict: a file of `torch.save` or safetensors, or its content: a state dict, or a training
+            checkpoint that holds one; see `seglib.files.find_state_dict`.
         source: "torchvision" (deeplabv3_resnet50 and 101; its auxiliary classifier is left out), "smp"
             (segmentation_models.pytorch: DeepLabV3 and DeepLabV3Plus with a ResNet encoder), "vainf"
             (VainF/DeepLabV3Plus-Pytorch: both, with ResNet or MobileNetV2, separable or not), "jfzhang95"
@@ -51,44 +54,62 @@ def load_checkpoint(
             network is another; the message names the keys and shapes that differ.
     """
     check_choice("source", source, tuple(LAYOUTS))
+    if isinstance(path_or_state_dict, nn.Module):
+        raise TypeError(
+            f"expected a file or a state dict, found the network {type(path_or_state_dict).__name__} itself"
+        )
     if isinstance(path_or_state_dict, Mapping):
-        state_dict, what = _unpack(path_or_state_dict, f"{source} weights")
+        state_dict, what = find_state_dict(path_or_state_dict, f"{source} weights")
     else:
-        state_dict, what = _unpack(read_state_dict(path_or_state_dict), str(path_or_state_dict))
-    layout = next((layout for layout in LAYOUTS[source] if layout.marker in state_dict), LAYOUTS[source][0])
-    hint = "" if layout.marker in state_dict else _suggest_source(state_dict)
-    state = layout.rename(state_dict)
+        state_dict, what = find_state_dict(read_state_dict(path_or_state_dict), str(path_or_state_dict))
+    layout, state, name, hint = translate(state_dict, source)
     output_stride = layout.output_stride if output_stride is None else output_stride
     check_choice("output_stride", output_stride, tuple(layout.atrous_rates))
     with torch.device("meta"):  # no initial weights: they would cost seconds and move the caller's random generator
-        model = layout.model(
-            num_classes=_count_rows(state, "classifier.weight", 1),
-            backbone=_build_backbone(layout, state, output_stride, what, hint),
-            atrous_rates=layout.atrous_rates[output_stride] if atrous_rates is None else atrous_rates,
-            channels=_count_rows(state, "aspp.point.0.weight", 256),
-            variant=layout.variant,
+        model = layout.build(
+            _count_rows(state, "classifier.weight", 1),
+            _read_depth(layout, state, what, hint),
+            output_stride,
+            atrous_rates,
+            _count_rows(state, "aspp.point.0.weight", 256),
         )
     model.to_empty(device="cpu")
-    original = {layout.our_name(key): key for key in state_dict}
-    load_exactly(model, state, what, lambda key: original.get(key) or layout.their_name(key), hint)
+    load_exactly(model, state, what, name, hint)
     return model.eval()
 
 
-def _unpack(content: Mapping, what: str) -> tuple[dict[str, Tensor], str]:
-    """Finds the state dict in a training checkpoint, without a parallel wrapper's prefix, and a name for it."""
-    for container in ("model_state", "state_dict", "model"):
-        if isinstance(content.get(container), Mapping):
-            content, what = content[container], f"{what} (its {container!r})"
-            break
-    if strange := [str(key) for key, value in content.items() if not isinstance(value, Tensor)]:
-        raise ValueError(f"{what}: expected a state dict, names to tensors; {some(strange)} are no tensors")
-    if all(key.startswith("module.") for key in content):
-        content = {key.removeprefix("module."): value for key, value in content.items()}
-    return dict(content), what
+def translate(state_dict: State, source: str) -> tuple["Layout | None", dict[str, Tensor], Callable[[str], str], str]:
+    """Gives a source's tensors our names; source "" leaves them.
+
+    Returns its layout, the state dict, a function from our names to theirs, and a hint if they are another source's.
+    """
+    layouts = LAYOUTS.get(source, ())
+    layout = next((layout for layout in layouts if layout.marker in state_dict), next(iter(layouts), None))
+    if layout is None:
+        return None, dict(state_dict), str, "" if OURS in state_dict else _suggest_source(state_dict)
+    hint = "" if layout.marker in state_dict else _suggest_source(state_dict)
+    original = {layout.our_name(key): key for key in state_dict}
+    return layout, layout.rename(state_dict), lambda key: original.get(key) or layout.their_name(key), hint
+
+
+def build_layout(recipe: Recipe, num_classes: int) -> DeepLabV3:
+    """Builds the network of a recipe's `source`, with weights drawn at random. Raises ValueError if it has none."""
+    plus = recipe.model == "deeplabv3plus"
+    for layout in LAYOUTS[recipe.source]:
+        alike = (layout.model is DeepLabV3Plus) == plus and layout.variant.separable == recipe.separable
+        mobilenet = recipe.backbone == "mobilenet_v2" and layout.mobilenet is not None
+        if alike and recipe.output_stride in layout.atrous_rates and (mobilenet or recipe.backbone in RESNETS):
+            depth = RESNETS.get(recipe.backbone)
+            return layout.build(num_classes, depth, recipe.output_stride, recipe.atrous_rates, recipe.channels)
+    has = {(layout.model.__name__, layout.variant.separable, *layout.atrous_rates) for layout in LAYOUTS[recipe.source]}
+    raise ValueError(
+        f"source = {recipe.source!r}: has no {recipe.model} on {recipe.backbone} with separable = {recipe.separable!r} "
+        f"and output_stride = {recipe.output_stride}; its networks, their separable and output strides: {sorted(has)}"
+    )
 
 
 def _suggest_source(state_dict: State) -> str:
-    if "aspp.point.0.weight" in state_dict:
+    if OURS in state_dict:
         return "these are this package's own keys: build the model and call model.load_state_dict"
     found = [source for source, layouts in LAYOUTS.items() if any(layout.marker in state_dict for layout in layouts)]
     return f"these look like the keys of source={found[0]!r}" if found else ""
@@ -98,9 +119,10 @@ def _count_rows(state: State, key: str, default: int) -> int:
     return state[key].shape[0] if key in state else default
 
 
-def _build_backbone(layout: "Layout", state: State, output_stride: int, what: str, hint: str) -> nn.Module:
+def _read_depth(layout: "Layout", state: State, what: str, hint: str) -> int | None:
+    """Reads a ResNet's depth off its tensors; None for a MobileNetV2."""
     if layout.mobilenet is not None and any(key.startswith("backbone.features.") for key in state):
-        return layout.mobilenet(output_stride)
+        return None
     blocks = [f"backbone.layer{block}." for block in range(1, 5)]
     counts = tuple(len({key.split(".")[2] for key in state if key.startswith(block)}) for block in blocks)
     unit = BottleneckUnit if "backbone.layer1.0.conv3.weight" in state else BasicUnit
@@ -113,8 +135,7 @@ def _build_backbone(layout: "Layout", state: State, output_stride: int, what: st
             f"with keys such as {layout.their_name('backbone.layer1.0.conv1.weight')}; found {len(keys)} keys: "
             f"{some(keys)}{hint and '; ' + hint}"
         )
-    multi_grid = layout.multi_grid if len(layout.multi_grid) == counts[3] else (1,) * counts[3]
-    return ResNet(depth, output_stride, multi_grid, stride_unit="first", dilate_first_unit=layout.dilate_first_unit)
+    return depth
 
 
 class PeerMobileNetV2(MobileNetV2):
@@ -170,6 +191,24 @@ class Layout:
     mobilenet: Callable[[int], MobileNetV2] | None = None  # by output stride; None if there is none like ours
     dropped: tuple[str, ...] = ()  # prefixes of what plays no part in the logits
     folded: tuple[str, ...] = ()  # our convolutions that have a bias in the place of a batch norm
+
+    def build(
+        self,
+        num_classes: int,
+        depth: int | None,
+        output_stride: int,
+        atrous_rates: Sequence[int] | None = None,
+        channels: int = 256,
+    ) -> DeepLabV3:
+        """Builds the network, on a ResNet of this depth or, None, a MobileNetV2; its weights are drawn."""
+        if depth is None:
+            backbone = self.mobilenet(output_stride)
+        else:
+            units = UNITS[depth][1][3]
+            grid = self.multi_grid if len(self.multi_grid) == units else (1,) * units
+            backbone = ResNet(depth, output_stride, grid, stride_unit="first", dilate_first_unit=self.dilate_first_unit)
+        rates = self.atrous_rates[output_stride] if atrous_rates is None else atrous_rates
+        return self.model(num_classes, backbone, None, rates, channels=channels, variant=self.variant)
 
     def rename(self, state_dict: State) -> dict[str, Tensor]:
         """Gives the tensors our names; a key that has none keeps its own."""
