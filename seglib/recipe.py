@@ -265,15 +265,6 @@ def _check_pairs(r: Recipe) -> None:
     if r.stem_stride == 1 and (r.weights == "torchvision" or not r.model.startswith("deeplab") or r.stem != "3x3"):
         found = f"found {r.model}, {r.stem}, {r.weights!r}"
         refuse("stem_stride", f"expected a DeepLab, a stem of 3x3 and no public weights, {found}")
-    if r.weights == "torchvision" and r.backbone.startswith("xception"):
-        refuse("weights", f"it has none for {r.backbone}: expected a ResNet, mobilenet_v2 or vgg16")
-    if r.weights == "torchvision" and r.backbone.startswith("resnet") and r.stride_unit == "last":
-        refuse("stride_unit", "these weights were trained with the stride in the first unit: expected 'first'")
-    trained = "unit" if r.source == "tf-mobilenet" else "imagenet" if r.source else CONVENTIONS.get(r.weights)
-    if trained and r.normalisation not in (trained, "measured"):
-        refuse("normalisation", f"weights of {r.source or r.weights!r} were trained with {trained!r}")
-    if r.source and (given := [name for name in FIXED_BY_SOURCE if name in r.changes()]):
-        refuse("source", f"it fixes {', '.join(given)}: leave them out")
     if r.norm == "group" and r.weights:
         refuse("norm", f"public weights were trained with batch norm: expected weights = '', found {r.weights!r}")
     for name in ("freeze_bn", "bn_batch", "reestimate_bn"):
@@ -283,3 +274,12 @@ def _check_pairs(r: Recipe) -> None:
         refuse("reestimate_bn", "freeze_bn keeps all of batch norm")
     if r.bn_batch is not None and r.batch_size % r.bn_batch:
         refuse("bn_batch", f"expected a divisor of batch_size = {r.batch_size}")
+    if r.weights == "torchvision" and r.backbone.startswith("xception"):
+        refuse("weights", f"it has none for {r.backbone}: expected a ResNet, mobilenet_v2 or vgg16")
+    if r.weights == "torchvision" and r.backbone.startswith("resnet") and r.stride_unit == "last":
+        refuse("stride_unit", "these weights were trained with the stride in the first unit: expected 'first'")
+    trained = "unit" if r.source == "tf-mobilenet" else "imagenet" if r.source else CONVENTIONS.get(r.weights)
+    if trained and r.normalisation not in (trained, "measured"):
+        refuse("normalisation", f"weights of {r.source or r.weights!r} were trained with {trained!r}")
+    if r.source and (given := [name for name in FIXED_BY_SOURCE if name in r.changes()]):
+        refuse("source", f"it fixes {', '.join(given)}: leave them out")

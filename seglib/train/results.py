@@ -21,11 +21,12 @@ from seglib.recipe import Recipe, training_changes
 
 PACKAGE = Path(__file__).parents[1]
 # The code that decides on a result. A recipe is not in it, because it is stored with the result.
-MEASURING = ("geometry.py", "models", "data", "losses", "metrics", "train", "predict.py")
+MEASURING = ("geometry.py", "models", "data", "losses", "metrics", "zoo", "train", "predict.py")
 NOT_MEASURING = {
     f"{name}.py"
     for name in (
-        "models/fields", "data/cache", "data/download", "data/convert_camvid", "metrics/cityscapes", "train/results",
+        "models/fields", "zoo/audit", "data/cache", "data/download", "data/convert_camvid", "metrics/cityscapes",
+        "train/results",
     )
 }  # fmt: skip
 
