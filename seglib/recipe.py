@@ -41,7 +41,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     """
 
     # --- data
-    data: Literal["toy_voc", "toy_mini", "voc", "toy_cityscapes", "cityscapes", "camvid"] = "toy_voc"
+    data: Literal["toy_voc", "toy_mini", "voc", "toy_cityscapes", "cityscapes", "camvid", "folder"] = "toy_voc"
     train_split: str = "trainaug"  # the image list that is trained on
     val_split: str = "val"  # the list that is scored; "fold" is the part that `fold` leaves out
     quality: Literal["fine", "coarse"] = "fine"  # of Cityscapes' training labels

@@ -10,6 +10,7 @@ from seglib.data.base import SegmentationDataset, Transform
 from seglib.data.cache import PackedDataset, pack
 from seglib.data.camvid import CAMVID_CLASSES, CamVid, camvid_palette
 from seglib.data.cityscapes import CITYSCAPES_CLASSES, CityscapesSegmentation, cityscapes_palette
+from seglib.data.folder import FolderSegmentation
 from seglib.data.noise import NoisyMasks
 from seglib.data.toy import TOY_MINI_CLASSES, TOY_VOC_CLASSES, ToyCityscapes, ToyMini, ToyVOC
 from seglib.data.transforms import Compose, Normalisation, build_augmentation
@@ -17,7 +18,7 @@ from seglib.data.voc import VOC_CLASSES, VOCSegmentation, voc_palette
 from seglib.files import data_folder
 from seglib.recipe import Recipe
 
-# By a recipe's `data`: class names, and the function that makes the palette.
+# By a recipe's `data`, but for a folder, which has its own: class names, and the function that makes the palette.
 CLASSES = {
     "toy_voc": (TOY_VOC_CLASSES, voc_palette),
     "toy_mini": (TOY_MINI_CLASSES, voc_palette),
@@ -36,13 +37,14 @@ def build_dataset(
     Args:
         split: name of an image list, or "fold", the part of `recipe.train_split` that is not trained on.
         data_root: the data set's folder, such as VOCdevkit; None is the bundled toy set, or that folder in SEGLIB_DATA.
+            data = "folder" needs one.
         train: with the recipe's augmentation and label noise, and without the part that its `fold` leaves out.
         packed_root: keeps decoded copies, a folder for each image list: a list is packed when it is first asked for,
             and read from there (`seglib.data.pack`). The samples are the same bit for bit. None reads the files.
 
     Raises:
         FileNotFoundError: if there is no data_root and SEGLIB_DATA is not set, or files are missing.
-        ValueError: if the data set does not have the split.
+        ValueError: if the data set does not have the split, or data = "folder" and there is no data_root.
     """
     transform = build_transform(recipe) if train else None
     images = recipe.train_split if split == "fold" else split
@@ -50,6 +52,8 @@ def build_dataset(
     dataset = _open(recipe, images, quality, data_root, transform)
     if packed_root is not None:
         parts = (recipe.data, quality, images) if recipe.data == "cityscapes" else (recipe.data, images)
+        if isinstance(dataset, FolderSegmentation):  # a packed label is what the table made of it
+            parts = (*parts, dataset.table.digest)
         folder = pack(dataset, packed_root / "-".join(parts), progress=sys.stderr.isatty())
         dataset = PackedDataset(folder, transform, recipe.seed)
     if recipe.folds and (train or split == "fold"):
@@ -105,6 +109,10 @@ def _open(
         return ToyCityscapes(split, data_root, transform, seed)
     if recipe.data == "voc":
         return VOCSegmentation(data_root or data_folder() / "voc/VOCdevkit", split, transform, recipe.partial, seed)
+    if recipe.data == "folder":
+        if data_root is None:
+            raise ValueError("data = 'folder': expected data_root (--data-root FOLDER), which holds images and masks")
+        return FolderSegmentation(data_root, split, transform, seed)
     root = data_root or data_folder() / recipe.data
     if recipe.data == "cityscapes":
         return CityscapesSegmentation(root, split, quality, transform, seed)

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from seglib.data.base import SegmentationDataset
 from seglib.data.batches import EpochBatches, make_loader
-from seglib.data.fingerprint import Counts, count_labels, fingerprint
+from seglib.data.fingerprint import Counts, check_classes, count_labels, fingerprint
 from seglib.data.open import open_sets
 from seglib.data.transforms import Normalisation
 from seglib.files import load_tensors, tell, write_atomic, write_json
@@ -107,6 +107,7 @@ class Trainer:
         sets = {"train": self.train_set, "val": self.val_set}
         for each in sets.values():
             self._labels |= count_labels(each, self._labels)
+        check_classes(self.train_set, self._labels)
         self.data = {part: fingerprint(each, self._labels) for part, each in sets.items()}
         if stored is not None:
             checkpoints.check_data(stored[0], self.data, self.initial, stored[1])

@@ -1,0 +1,156 @@
+"""A folder of one's own: pictures, masks in any form, and classes.toml."""
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from seglib.data.base import SegmentationDataset, Transform
+from seglib.data.images import nearest_name, read_channels, read_list
+from seglib.data.masks import ClassTable, SplitRule, read_mask
+from seglib.files import some
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".npy")
+ENDINGS = ("", "_mask", "_masks", "_label", "_labels", "_gt", "_seg", "-mask", "-label")  # of a mask's name
+
+
+class FolderSegmentation(SegmentationDataset):
+    """Pictures in `images`, masks of the same names (or NAME_mask and the like) in `masks`, classes in `classes.toml`.
+
+    Both folders have one subfolder per split; or they are flat, and `lists/SPLIT.txt` names the pictures; or, without
+    lists, they are divided into "train" and "val" by the rule of classes.toml.
+
+    Args:
+        root: the folder that holds images, masks and classes.toml.
+        split: "train", "val", or another subfolder or list.
+        transform, seed: as in `SegmentationDataset`.
+
+    Raises:
+        FileNotFoundError: if a folder, a list, a picture or a mask is missing.
+        ValueError: if classes.toml is wrong, there is no such split, or one picture has two masks.
+    """
+
+    def __init__(self, root: str | Path, split: str, transform: Transform | None = None, seed: int = 0) -> None:
+        root = Path(root)
+        self.table = ClassTable.load(root / "classes.toml")
+        self.in_channels = self.table.in_channels
+        splits = find_splits(root, self.table.split)
+        if split not in splits:
+            raise ValueError(f"split: {root} has {sorted(splits)}, found {split!r}")
+        images = splits[split]
+        masks = find_masks(root, images)
+        wrong = [
+            text for image, found in zip(images, masks, strict=True) if (text := describe_masks(root, image, found))
+        ]
+        if wrong:
+            raise FileNotFoundError(
+                f"{root}: {len(wrong)} of {len(images)} pictures of {split} have not one mask: {some(wrong, 3)}"
+            )
+        if twice := [name for name, count in Counter(image.stem for image in images).items() if count > 1]:
+            raise ValueError(f"{root}: several pictures are called {some(twice)}; expected different names")
+        names = [entry.name for entry in self.table.classes]
+        super().__init__(
+            [(image, mask) for image, [mask] in zip(images, masks, strict=True)],
+            names,
+            self.table.palette,
+            transform,
+            seed,
+        )
+
+    def read_image(self, path: Path) -> np.ndarray:
+        """Reads (H, W, in_channels) uint8 of a picture or array; raises as `read` does."""
+        return read_channels(path, self.in_channels, self.table.pixel_range)
+
+    def read_label(self, path: Path) -> np.ndarray:
+        """Reads (H, W) uint8 class indices of a mask in any form; raises as `read` does."""
+        return read_mask(path, self.table)
+
+    def stamp(self, path: Path) -> str:
+        """Returns what changes when a mask, or the table it is read through, does."""
+        return f"{super().stamp(path)} {self.table.digest}"
+
+
+def find_splits(root: Path, rule: SplitRule) -> dict[str, list[Path]]:
+    """Finds the pictures of each split; raises as `FolderSegmentation`."""
+    folder = root / "images"
+    if not folder.is_dir() or not (root / "masks").is_dir():
+        present = sorted(os.listdir(root)) if root.is_dir() else []
+        raise FileNotFoundError(f"{root}: expected the folders images and masks, found {some(present) or 'nothing'}")
+    subfolders = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    images = list_files(folder)
+    if subfolders and images:
+        raise ValueError(
+            f"{folder}: {images[0].name} lies beside the folder {subfolders[0].name}; expected one or other"
+        )
+    splits = {path.name: list_files(path) for path in subfolders}
+    if not subfolders and (root / "lists").is_dir():
+        known = {image.name: image for image in images} | {image.stem: image for image in images}
+        for path in sorted((root / "lists").glob("*.txt")):
+            ids = read_list(path)
+            if absent := [
+                name + nearest_name(name, [image.name for image in images]) for name in ids if name not in known
+            ]:
+                raise FileNotFoundError(f"{path}: {folder} lacks {len(absent)} of {len(ids)}: {some(absent, limit=3)}")
+            splits[path.stem] = [known[name] for name in ids]
+        if twice := sorted({image.name for image in splits.get("train", [])} & {i.name for i in splits.get("val", [])}):
+            raise ValueError(f"{root / 'lists'}: {some(twice)} in train and in val; expected no picture in both")
+    elif not subfolders:
+        splits = divide(images, rule)
+    if empty := [name for name, found in splits.items() if not found] or not splits:
+        raise FileNotFoundError(f"{folder}: no picture in {empty if splits else 'it'}; expected {', '.join(SUFFIXES)}")
+    return splits
+
+
+def divide(images: Sequence[Path], rule: SplitRule) -> dict[str, list[Path]]:
+    """Divides pictures into train and val: by a hash of the seed and the name, or of the prefix that names share."""
+    prefixes = {image: re.sub(r"[-_]\d+$", "", image.stem) for image in images}
+    grouped = rule.group == "prefix" and len(set(prefixes.values())) > 1  # else there is nothing to keep apart
+    sizes = Counter(prefixes[image] if grouped else image.stem for image in images)
+    if len(sizes) < 2:
+        return {"train": list(images), "val": []}
+    order = sorted(sizes, key=lambda group: hashlib.sha256(f"{rule.seed} {group}".encode()).digest())
+    target, val, count = rule.share * len(images), set(), 0
+    for group in order:
+        if abs(count + sizes[group] - target) < abs(count - target):
+            val.add(group)
+            count += sizes[group]
+    val = val or {min(order, key=lambda group: sizes[group])}
+    parts: dict[str, list[Path]] = {"train": [], "val": []}
+    for image in images:
+        parts["val" if (prefixes[image] if grouped else image.stem) in val else "train"].append(image)
+    return parts
+
+
+def find_masks(root: Path, images: Sequence[Path]) -> list[list[Path]]:
+    """Finds each picture's masks: expected is one, named as the picture or with one of ENDINGS."""
+    folders = [root / "masks" / image.parent.relative_to(root / "images") for image in images]
+    present: dict[Path, dict[str, list[Path]]] = {folder: {} for folder in folders}
+    for folder, known in present.items():
+        for path in list_files(folder) if folder.is_dir() else ():
+            known.setdefault(path.stem, []).append(path)
+    found = []
+    for image, folder in zip(images, folders, strict=True):
+        masks = (present[folder].get(image.stem + ending) for ending in ENDINGS)
+        found.append(next(filter(None, masks), []))
+    return found
+
+
+def describe_masks(root: Path, image: Path, masks: Sequence[Path]) -> str:
+    """Says what is wrong with a picture's masks; "" if there is one."""
+    if len(masks) == 1:
+        return ""
+    if masks:
+        return f"{some([mask.name for mask in masks])} are masks of {image.name}; expected one"
+    folder = root / "masks" / image.parent.relative_to(root / "images")
+    near = nearest_name(image.name, [path.name for path in folder.iterdir()] if folder.is_dir() else [])
+    return f"{folder} has no mask of {image.name}{near}; expected {image.stem}.png"
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Lists the pictures of a folder, in the order of their names."""
+    found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
+    return sorted(path for path in found if path.is_file())
