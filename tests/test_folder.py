@@ -111,10 +111,10 @@ def mask_of(root: Path, name: str) -> Path:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda r: mask_of(r, "bay_02").rename(r / "masks" / "Bay_02.png"), r"no mask of bay_02\.jpg \(Bay_02\.png is there\)"),
-        (lambda r: mask_of(r, "bay_02").unlink(), r"1 of \d+ pictures of train have not one mask: .*expected bay_02\.png"),
+        (lambda r: mask_of(r, "bay_02").rename(r / "masks/Bay_02.png"), r"mask of bay_02\.jpg \(Bay_02\.png is there"),
+        (lambda r: mask_of(r, "bay_02").unlink(), r"1 of \d+ pictures of train have not one mask: .*bay_02\.png"),
         (lambda r: shutil.copy(mask_of(r, "bay_02"), r / "masks/bay_02.tif"), r"bay_02\.png, bay_02\.tif are masks of"),
-        (lambda r: shutil.copy(r / "images/bay_02.jpg", r / "images/bay_02.JPEG"), "several pictures are called bay_02"),
+        (lambda r: shutil.copy(r / "images/bay_02.jpg", r / "images/bay_02.JPEG"), "are called bay_02"),
         (lambda r: (r / "images/train").mkdir(), r"bay_01\.jpg lies beside the folder train"),
         (lambda r: (r / "classes.toml").unlink(), r"classes\.toml: no such file; .*check-folder .* --write"),
         (lambda r: (r / "masks").rename(r / "labels"), "expected the folders images and masks, found .*labels"),
@@ -182,7 +182,8 @@ def test_masks_of_0_and_255_do_not_train_to_a_perfect_score(root: Path, tmp_path
     right = ClassTable(classes=(two[0], ClassEntry("object", 255)))
     right.save(root / "classes.toml")
     assert make_trainer(RECIPE, tmp_path / "run", root).data["train"]["pixels"][1] > 0
-    binary_masks(root, 255, 255)
+    for path in (root / "masks").iterdir():
+        Image.new("L", (48, 40), 255).save(path)
     ClassTable(classes=two).save(root / "classes.toml")
     refused("no pixel of ground, object in any", make_trainer, RECIPE, tmp_path / "void", root)
 
