@@ -1,5 +1,6 @@
 """The benchmarks: each runs in a tiny size and leaves a table and valid JSON; ratios point the right way. No timing."""
 
+import importlib
 import json
 import os
 import re
@@ -27,6 +28,8 @@ PARTS = {
     "evaluation": ("cases",),
     "profile_steps": ("floors", "steps", "runs"),
     "cityscapes_scores": ("frames", "contestants"),
+    "gpu_check": ("parts",),
+    "growth": ("images", "classes", "samples", "processes"),
 }
 
 
@@ -76,6 +79,20 @@ def test_committed_results_were_measured(path: Path) -> None:
     assert result["settings"]["smoke"] is False
     assert min(find_numbers(result, "rounds")) >= 3
     assert path.stem.startswith(result["benchmark"])
+
+
+def test_the_page_of_growth_has_the_tables_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    growth = importlib.import_module("growth")
+    before, page = growth.PAGE.read_text(encoding="utf-8"), tmp_path / "growth.md"
+    page.write_text(before, encoding="utf-8")
+    growth.write_page({name: [{"side": 129, "step, s": {"median_s": 0.5}}] for name in PARTS["growth"]}, page)
+    assert page.read_text(encoding="utf-8").count("| side | step, s |\n| ---: | ---: |\n| 129 | 0.500 |\n<!-- end") == 4
+    for path in RESULTS:
+        if path.stem.startswith("growth"):
+            result = json.loads(path.read_text(encoding="utf-8"))
+            growth.write_page({name: result[name] for name in PARTS["growth"]}, page)
+            assert page.read_text(encoding="utf-8") == before
 
 
 def test_import_brings_no_torchvision() -> None:

@@ -87,9 +87,9 @@ def times_as_fast(ours: Times, theirs: Times) -> dict[str, float]:
     return {"ratio": median, "quartile_low": low, "quartile_high": high, "ratio_cpu": cpu}
 
 
-def matrix_multiply(device: str, dtype: torch.dtype = torch.float32) -> tuple[Run, float]:
+def matrix_multiply(device: str, dtype: torch.dtype = torch.float32, side: int | None = None) -> tuple[Run, float]:
     """A square matrix product, what the machine does at best, and its number of floating-point operations."""
-    side = 8192 if device.startswith("cuda") else 1536
+    side = side or (8192 if device.startswith("cuda") else 1536)
     a, b = torch.randn(2, side, side, device=device, dtype=dtype)
     return lambda: torch.mm(a, b), 2 * side**3
 

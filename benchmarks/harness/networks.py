@@ -162,12 +162,13 @@ def _peak_memory(name: str, contestant: str, memory_format: str, options: argpar
 
 def _print_peak(options: argparse.Namespace, prepare: Prepare) -> None:
     def make() -> Run:
-        return _prepared(build(options.memory_of), options.memory_format, prepare, options)
+        return prepared(build(options.memory_of), options.memory_format, prepare, options)
 
     print(json.dumps(peak_of(make, options.device)))
 
 
-def _prepared(model: nn.Module, memory_format: str, prepare: Prepare, options: argparse.Namespace) -> Run:
+def prepared(model: nn.Module, memory_format: str, prepare: Prepare, options: argparse.Namespace) -> Run:
+    """What is timed, on a random batch; `options` has device, dtype, side and batch."""
     torch.manual_seed(0)
     side, dtype = options.side, DTYPES[options.dtype]
     model = model.to(options.device, memory_format=FORMATS[memory_format])
@@ -185,7 +186,7 @@ def _in_better_format(contestant: str, prepare: Prepare, options: argparse.Names
     for memory_format in ["channels_last"] if options.smoke else FORMATS:
         model = build(contestant)
         count = mult_adds(model, options.side, options.side, space_to_batch=False)
-        run = _prepared(model, memory_format, prepare, options)
+        run = prepared(model, memory_format, prepare, options)
         run()
         wall, cpu = time_of(run, options.device)
         tried.append(

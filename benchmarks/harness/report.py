@@ -37,7 +37,7 @@ def add_device(options: argparse.ArgumentParser) -> None:
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Columns as wide as their longest cell; numbers with three significant digits."""
-    cells = [list(header), *([_text(cell) for cell in row] for row in rows)]
+    cells = [list(header), *([text_of(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     for number, row in enumerate(cells):
         line = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
@@ -46,18 +46,23 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
             print("  ".join("-" * width for width in widths))
 
 
+def result_path(name: str, options: argparse.Namespace, device: str = "cpu") -> Path:
+    """The file of a benchmark's result: the one that was asked for, or NAME-DEVICE.json."""
+    described = device_name(torch.device(device)).lower()
+    slug = "cpu" if device == "cpu" else re.sub(r"[^a-z0-9]+", "-", described).strip("-")
+    return options.output or RESULTS / f"{name}-{slug}.json"
+
+
 def save(name: str, options: argparse.Namespace, measured: dict[str, Any], device: str = "cpu") -> Path:
     """Writes what was measured with what it was measured on; prints and returns the file's path."""
-    described = device_name(torch.device(device))
-    slug = "cpu" if device == "cpu" else re.sub(r"[^a-z0-9]+", "-", described.lower()).strip("-")
-    path = options.output or RESULTS / f"{name}-{slug}.json"
+    path = result_path(name, options, device)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     settings = {key: value for key, value in vars(options).items() if key not in ("output", "memory_of")}
     value = {
         "benchmark": name,
         **measured,
         "settings": settings,
-        "device": described,
+        "device": device_name(torch.device(device)),
         "load_at_end": load,
         "versions": {"python": platform.python_version(), **_versions()},
         "sources": hashlib.sha256("".join(sorted(code_hashes())).encode()).hexdigest()[:16],
@@ -74,7 +79,8 @@ def _versions() -> dict[str, str]:
     return {name: installed[name] for name in PACKAGES if name in installed}
 
 
-def _text(cell: object) -> str:
+def text_of(cell: object) -> str:
+    """A cell of a table: three significant digits of a number, a dash for nothing."""
     if cell is None:
         return "-"
     if isinstance(cell, float):
