@@ -13,6 +13,7 @@ COMMANDS = {
     "rerun": ("seglib.studies.rerun", "rerun"),
     "staged": ("seglib.studies.staged", "run_staged"),
     "predict": ("seglib.__main__", "predict"),
+    "export": ("seglib.__main__", "export"),
     "score": ("seglib.__main__", "score"),
     "save-weights": ("seglib.train.checkpoint", "save_weights"),
     "score-cityscapes": ("seglib.metrics.cityscapes", "score_cityscapes"),
@@ -211,6 +212,52 @@ def score(
         found = {"predicted": str(predicted), "scoring": scoring and asdict(scoring), "classes": list(dataset.classes)}
         found |= {"data": {**where, **identity}}
         write_json(output, found | {"scores": scores.to_dict(), "confusion": matrix.matrix.tolist()})
+
+
+def export(
+    checkpoint: Path,
+    file: Path,
+    /,
+    *,
+    labels: bool = False,
+    source: Source | None = None,
+    palette: str | None = None,
+    normalisation: Literal["imagenet", "unit"] | None = None,
+    output_stride: int | None = None,
+) -> None:
+    """Write a network as a file that runs without this package, for images of any size, and compare its output.
+
+    ONNX and .pt2 take (B, 3, H, W) uint8 RGB, as pictures are shown, and return (B, K, H, W) float32 logits.
+
+    Args:
+        checkpoint: checkpoint.pt of a run, or another library's weights.
+        file: NAME.onnx, NAME.pt2 for torch.export, or NAME.safetensors for the weights of a run.
+        labels: return (B, H, W) uint8 classes in place of logits.
+        source: the library that other weights come from.
+        palette: the data set that other weights were trained on: its classes and their colours.
+        normalisation: the pixel convention.
+        output_stride: predict at this output stride.
+    """
+    if file.suffix == ".safetensors":
+        from seglib.train.checkpoint import save_weights
+
+        given = {"--labels": labels, "--source": source, "--palette": palette, "--normalisation": normalisation}
+        if unused := [name for name, value in (given | {"--output-stride": output_stride}).items() if value]:
+            raise ValueError(f"{', '.join(unused)}: not for {file}, which holds a run's weights as they are")
+        return save_weights(checkpoint, file)
+    from seglib.export import export_network
+    from seglib.predict import Scoring
+
+    run = _load_network(checkpoint, source, palette, normalisation, "cpu")
+    scoring = Scoring.of(run.recipe)
+    if stride := output_stride or scoring.output_stride:
+        run.model.set_output_stride(stride)
+    different = export_network(
+        run.model, file, run.classes, run.palette, run.normalisation, Scoring(continued=scoring.continued), labels
+    )
+    print(f"{file}: differs from PyTorch by at most {different:.1g} in a logit")
+    if scoring != Scoring(output_stride=scoring.output_stride, continued=scoring.continued):
+        print(f"{file}: one view of a whole image; the recipe is scored by {scoring}", file=sys.stderr)
 
 
 def _load_network(

@@ -170,7 +170,7 @@ def _predict_labels(model: nn.Module, images: Tensor, normalisation: Normalisati
         return _average_views(model, pixels, scoring).max(dim=1).indices.to(torch.uint8)
     height, width = pixels.shape[-2:]
     pixels = _pad(pixels, scoring.pad_to)
-    logits, grid, size = _predict_map(model, pixels, scoring)
+    logits, grid, size = predict_map(model, pixels, scoring)
     return grid.argmax(logits, size)[:, :height, :width]
 
 
@@ -197,7 +197,7 @@ def _average_views(model: nn.Module, pixels: Tensor, scoring: Scoring) -> Tensor
         for mirrored in (False, True) if scoring.flip else (False,):
             view = scaled.flip(-1) if mirrored else scaled
             if scoring.window is None:
-                maps, grid, padded = _predict_map(model, view, scoring)
+                maps, grid, padded = predict_map(model, view, scoring)
             else:
                 maps = torch.cat([*_average_strips(model, view, scoring, lambda window: window)], dim=2)
                 grid, padded = Grid(1), size
@@ -228,7 +228,7 @@ def _bands(grid: Grid, map_side: int, padded: int, scaled: int, height: int) -> 
         yield slice(top, top + len(weights)), weights[:, source], source
 
 
-def _predict_map(model: nn.Module, pixels: Tensor, scoring: Scoring) -> tuple[Tensor, Grid, tuple[int, int]]:
+def predict_map(model: nn.Module, pixels: Tensor, scoring: Scoring) -> tuple[Tensor, Grid, tuple[int, int]]:
     """Predicts logits of normalised images that are continued as the scoring asks.
 
     Returns them at the network's own stride, (B, K, h, w) float32, their grid, and the size of the continued images.
@@ -243,8 +243,9 @@ def _predict_map(model: nn.Module, pixels: Tensor, scoring: Scoring) -> tuple[Te
             (height, width),
         )  # torchvision's
     if scoring.continued if scoring.continued is not None else grid.rule == "first_pixel":
-        beyond = (0, -(width - 1) % grid.stride, 0, -(height - 1) % grid.stride)  # up to the next s * k + 1
-        pixels = F.pad(pixels, beyond, mode="replicate")
+        # up to the next s * k + 1; in this form torch.export knows that it is one
+        right, below = ((side + grid.stride - 2) // grid.stride * grid.stride + 1 - side for side in (width, height))
+        pixels = F.pad(pixels, (0, right, 0, below), mode="replicate")
     return model(pixels, upsample=False).float(), model.logits_grid, (*pixels.shape[-2:],)
 
 
@@ -270,7 +271,7 @@ def _average_strips(
             seen = normalise(images[..., top:bottom, left : left + window[1]])
             # 0 is the mean colour, now that it is subtracted
             padded = F.pad(seen, (0, window[1] - seen.shape[-1], 0, window[0] - seen.shape[-2]))
-            logits, grid, size = _predict_map(model, padded, scoring)
+            logits, grid, size = predict_map(model, padded, scoring)
             found = grid.resize(logits, size)[..., : bottom - top, : seen.shape[-1]].softmax(dim=1)
             if strip is None:
                 strip = found.new_zeros(*found.shape[:2], bottom - top, width)  # (B, K, h, W)
