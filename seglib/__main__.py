@@ -15,7 +15,6 @@ COMMANDS = {
     "predict": ("seglib.__main__", "predict"),
     "export": ("seglib.__main__", "export"),
     "score": ("seglib.__main__", "score"),
-    "save-weights": ("seglib.train.checkpoint", "save_weights"),
     "score-cityscapes": ("seglib.metrics.cityscapes", "score_cityscapes"),
     "download": ("seglib.data.download", "download"),
     "convert-camvid": ("seglib.data.convert_camvid", "convert_camvid"),
@@ -83,6 +82,7 @@ def predict(
     source: Source | None = None,
     palette: str | None = None,
     normalisation: Literal["imagenet", "unit"] | None = None,
+    pixel_range: tuple[float, float] | None = None,
     output_stride: int | None = None,
     scales: tuple[float, ...] = (),
     flip: bool | None = None,
@@ -104,6 +104,7 @@ def predict(
         source: the library that other weights come from.
         palette: the data set that other weights were trained on: its classes and their colours.
         normalisation: the pixel convention.
+        pixel_range: for images of more than 8 bits a channel: the values that become 0 and 255, as in the training.
         output_stride: predict at this output stride.
         scales: scales of the input that are averaged.
         flip: average with the mirrored image.
@@ -129,7 +130,7 @@ def predict(
         Image.MAX_IMAGE_PIXELS = None  # Pillow's limit is against too large images by surprise
     if legend:
         write_legend(legend, run.classes, run.palette)
-    more = {"ids": ids, "overlay": overlay, "areas": areas}
+    more = {"ids": ids, "overlay": overlay, "areas": areas, "pixel_range": pixel_range}
     for mask in write_masks(run.model, targets, run.classes, run.palette, run.normalisation, scoring, **more):
         print(mask)
 
@@ -278,6 +279,8 @@ def _load_network(
         raise ValueError("other libraries' weights do not say what their classes are: expected --palette or --data")
     else:
         model, recipe = load_checkpoint(checkpoint, source), Recipe(data=data)
+        if data not in CLASSES:
+            raise ValueError(f"{data}: a data set without classes of its own; expected one of {[*CLASSES]}")
         classes, make_palette = CLASSES[data]
         if len(classes) != model.num_classes:
             raise ValueError(f"{data} has {len(classes)} classes; {checkpoint} has {model.num_classes}")

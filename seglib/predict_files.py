@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
 from seglib.data.base import SegmentationDataset
-from seglib.data.images import read_indices, read_rgb
+from seglib.data.images import PixelRange, read_indices, read_rgb
 from seglib.data.transforms import IMAGENET, Normalisation
 from seglib.files import some, write_atomic
 from seglib.metrics import ConfusionMatrix, Scores
@@ -57,6 +57,7 @@ def write_masks(
     ids: bool = False,
     overlay: float = 0.0,
     areas: Path | None = None,
+    pixel_range: PixelRange | None = None,
 ) -> Iterator[Path]:
     """Predicts image files, writes a PNG of each one's size, as it is shown, and yields its path.
 
@@ -67,6 +68,7 @@ def write_masks(
         ids: grey masks of Cityscapes' ids instead, as its benchmark takes them.
         overlay: opacity, 0 to 1, of the colours over the picture in a NAME_overlay.jpg beside the mask; 0 writes none.
         areas: a CSV file for the pixels of each class, and their share, in each picture.
+        pixel_range: as in `seglib.data.images.read_channels`.
 
     Raises:
         ValueError: at the end, after all other images: names each that could not be read, predicted or written, and
@@ -77,7 +79,7 @@ def write_masks(
     failed, rows = [], [("image", "class", "pixels", "share")]
     for path, target in targets.items():
         try:
-            image = read_rgb(path)
+            image = read_rgb(path, pixel_range)
             labels = predict_image(model, image, normalisation, scoring)
             mask, colours = Image.fromarray(train_ids_to_ids(labels) if ids else labels), Image.fromarray(labels)
             colours.putpalette(palette.astype(np.uint8).tobytes())

@@ -162,7 +162,7 @@ def test_a_module_is_no_file() -> None:
 
 
 def test_safetensors_are_written_and_read(tmp_path: Path, run: Path) -> None:
-    main(["save-weights", str(run), str(tmp_path / "run.safetensors")])
+    main(["export", str(run), str(tmp_path / "run.safetensors")])
     first, again = load_run(run), load_run(tmp_path / "run.safetensors")
     assert again.recipe == first.recipe and again.classes == first.classes and (again.palette == first.palette).all()
     assert torch.equal(weights(again.model), weights(first.model))
