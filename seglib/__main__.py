@@ -17,6 +17,8 @@ COMMANDS = {
     "score": ("seglib.__main__", "score"),
     "score-cityscapes": ("seglib.metrics.cityscapes", "score_cityscapes"),
     "download": ("seglib.data.download", "download"),
+    "check-folder": ("seglib.data.check_folder", "check_folder"),
+    "convert-masks": ("seglib.data.convert_masks", "convert_masks"),
     "convert-camvid": ("seglib.data.convert_camvid", "convert_camvid"),
 }
 

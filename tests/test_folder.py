@@ -1,20 +1,28 @@
-"""A folder of one's own: layouts, names, splits, and what a run makes of it."""
+"""A folder of one's own: layouts, names, splits, a run on it; the commands that check and convert it."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools.coco import COCO
 from refusal import refused
 from small_set import SMALL, make_trainer
+from trees import save
 
+from seglib.__main__ import main
 from seglib.data import FolderSegmentation, build_dataset
+from seglib.data.check_folder import make_table
+from seglib.data.convert_masks import convert_masks
 from seglib.data.fingerprint import count_labels, fingerprint
 from seglib.data.folder import divide
 from seglib.data.masks import ClassEntry, ClassTable, SplitRule
+from seglib.files import PROJECT
 from seglib.recipe import Recipe
+from tools.toy_data import raw_set
 
 NAMES = [f"{walk}_{number:02d}" for walk in ("bay", "hill", "pier", "weir", "lane") for number in (1, 2, 3)]
 COLOURS = ((0, 0, 0), (220, 20, 60), (60, 160, 60))
@@ -192,3 +200,240 @@ def test_a_wrong_mask_of_val_is_found_at_the_start(root: Path, tmp_path: Path) -
     path = FolderSegmentation(root, "val").files[1][1]
     Image.fromarray(np.full((40, 48), 100, np.uint8)).save(path)
     refused(rf"{path.name}: .*100 \(1920 pixels\)", make_trainer, RECIPE, tmp_path / "run", root)
+
+
+def run(capsys: pytest.CaptureFixture, *arguments: str | Path) -> tuple[int, str]:
+    status = main([str(argument) for argument in arguments])
+    return int(status or 0), capsys.readouterr().out
+
+
+def test_a_folder_without_faults(root: Path, capsys: pytest.CaptureFixture) -> None:
+    status, out = run(capsys, "check-folder", root)
+    assert status == 0 and "15 pictures, no faults" in out
+    labels = np.stack([FolderSegmentation(root, "val").read(i)[1] for i in range(3)])
+    for k, name in enumerate((*FolderSegmentation(root, "val").classes, "void")):
+        share = 100 * (labels == (255 if name == "void" else k)).mean()
+        assert re.search(rf"^{name} +[\d.]+ +{share:.2f}$", out, re.MULTILINE)
+
+
+def turn(root: Path, orientation: int) -> None:
+    path, exif = root / "images/bay_02.jpg", Image.Exif()
+    exif[0x0112] = orientation
+    Image.open(path).save(path, exif=exif)
+
+
+def remove_class(root: Path, split: str) -> None:
+    for _, path in FolderSegmentation(root, split).files:
+        mask = np.array(Image.open(path))
+        mask[(mask == COLOURS[2]).all(axis=2)] = 0
+        Image.fromarray(mask).save(path)
+
+
+def paint(root: Path, colour: tuple[int, int, int]) -> None:
+    mask = np.array(Image.open(mask_of(root, "bay_02")))
+    mask[3, :7] = colour
+    Image.fromarray(mask).save(mask_of(root, "bay_02"))
+
+
+def resize(root: Path) -> None:
+    Image.open(mask_of(root, "bay_02")).resize((24, 20), 0).save(mask_of(root, "bay_02"))
+
+
+def copy_across(root: Path) -> None:
+    source, target = (FolderSegmentation(root, split).files[0][0] for split in ("train", "val"))
+    shutil.copy(source, target)
+
+
+def all_binary(root: Path) -> None:
+    binary_masks(root, 0, 255)
+    ClassTable(classes=(ClassEntry("ground"), ClassEntry("object"))).save(root / "classes.toml")
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (lambda r: turn(r, 6), r"bay_02\.png: 48 x 40, its picture is 40 x 48 .*EXIF turns the picture, and the mask"),
+        (resize, r"bay_02\.png: 24 x 20, its picture is 48 x 40 .*nearest neighbour"),
+        (lambda r: Image.new("L", (9, 9)).save(mask_of(r, "bay_02")), r"9 x 9.*is it the mask of another picture"),
+        (lambda r: paint(r, (1, 2, 3)), r"bay_02\.png: colours, .*without a class: \(1, 2, 3\) \(7 pixels\)"),
+        (lambda r: mask_of(r, "bay_02").unlink(), r"no mask of bay_02\.jpg"),
+        (lambda r: (r / "images/bay_02.jpg").unlink(), r"bay_02\.png: a mask without a picture"),
+        (
+            lambda r: Image.open(mask_of(r, "bay_02")).save(r / "masks/bay_02.jpg"),
+            r"bay_02\.jpg, bay_02\.png are masks of",
+        ),
+        (lambda r: mask_of(r, "bay_02").write_bytes(b"no"), r"bay_02\.png: not an image that can be read"),
+        (lambda r: np.save(r / "images/new.npy", np.zeros((4, 4), np.uint16)), r"new\.npy: 16 bits a channel"),
+        (lambda r: remove_class(r, "val"), "val: no pixel of class 2, which cannot be scored; .*seed"),
+        (lambda r: remove_class(r, "train"), "train: no pixel of class 2, which cannot be learned"),
+        (all_binary, r"train: no pixel of object, while .* are void: binary masks often store 255"),
+        (copy_across, r"in (train|val), and the same file as .* in (val|train); take one out"),
+    ],
+)
+def test_every_fault_is_listed(root: Path, capsys: pytest.CaptureFixture, damage: object, fault: str) -> None:
+    damage(root)
+    status, out = run(capsys, "check-folder", root)
+    assert status == 1 and re.search(rf"^fault: .*{fault}", out, re.MULTILINE), out
+
+
+def test_what_exif_turns_is_told(root: Path, capsys: pytest.CaptureFixture) -> None:
+    turn(root, 3)
+    status, out = run(capsys, "check-folder", root)
+    assert status == 0 and "EXIF turns bay_02.jpg: masks must lie as viewers show the pictures" in out
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "void"),
+    [
+        ((0, 1, 2, 255), ((0, None), (1, None), (2, None)), {255}),
+        ((1, 2, 3, 0), ((0, None), (1, None), (2, None), (3, None)), set()),
+        ((0, 255, 255, 255), ((0, None), (255, None)), set()),
+        ((0, 1000, 40000, 7), ((0, None), (7, None), (1000, None), (40000, None)), set()),
+        ("colours", ((None, COLOURS[0]), (None, COLOURS[1]), (None, COLOURS[2])), set()),
+        ("palette", ((0, COLOURS[0]), (1, COLOURS[1]), (2, COLOURS[2])), {255}),
+    ],
+)
+def test_the_table_is_written_for_the_user(
+    root: Path, capsys: pytest.CaptureFixture, values: object, classes: tuple, void: set[int]
+) -> None:
+    labels = {path: FolderSegmentation(root, "train").read_label(path) for path in (root / "masks").iterdir()}
+    for path, label in labels.items():
+        if values == "palette":
+            save(path, label, TABLE.palette)
+        elif values != "colours":
+            lookup = np.zeros(256, np.uint16 if max(values) > 255 else np.uint8)
+            lookup[[0, 1, 2, 255]] = values
+            save(path, lookup[label])
+    (root / "classes.toml").unlink()
+    run(capsys, "check-folder", root, "--write")
+    table = ClassTable.load(root / "classes.toml")
+    assert {(entry.value, entry.colour) for entry in table.classes} == {*classes} and table.void == void
+    assert table.void_colours == (((255, 255, 255),) if isinstance(values, str) else ())
+    with pytest.raises(SystemExit, match=r"classes\.toml: is there already"):
+        main(["check-folder", str(root), "--write"])
+
+
+def test_smoothed_masks_make_no_table(root: Path) -> None:
+    (root / "classes.toml").unlink()
+    noise = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    save(mask_of(root, "bay_01"), noise)
+    refused(r"different values or colours; expected 1 to 100; smoothed", make_table, [mask_of(root, "bay_01")])
+
+
+@pytest.mark.parametrize("layout", ["flat", "lists", "subfolders"])
+def test_a_converted_folder_reads_the_same(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture, layout: str
+) -> None:
+    if layout == "lists":
+        write_lists(root, train="\n".join(NAMES[3:]), val="\n".join(NAMES[:3]))
+    if layout == "subfolders":
+        for kind in ("images", "masks"):
+            for path in [*(root / kind).iterdir()]:
+                (part := root / kind / ("val" if "bay" in path.name else "train")).mkdir(exist_ok=True)
+                path.rename(part / path.name)
+    target = tmp_path / "converted"
+    _, out = run(capsys, "convert-masks", root, target)
+    assert "read: 15 masks, colours" in out and "was (220, 20, 60)" in out
+    for split in ("train", "val"):
+        before, after = FolderSegmentation(root, split), FolderSegmentation(target, split)
+        assert before.names == after.names and before.classes == after.classes and len(before)
+        assert (before.palette == after.palette).all()
+        for index in range(len(before)):
+            assert all(np.array_equal(*pair) for pair in zip(before.read(index), after.read(index), strict=True))
+            mask = Image.open(after.files[index][1])
+            assert mask.mode == "P" and np.array_equal(mask, before.read(index)[1])
+    with pytest.raises(SystemExit, match="expected a new or empty folder"):
+        main(["convert-masks", str(root), str(target)])
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    files = ("a.jpg", "b.png", "c.jpg")
+    for name in files:
+        save(tmp_path / "images" / name, rng.integers(0, 256, (40, 48, 3), dtype=np.uint8))
+    large = {"segmentation": [[2, 2, 40, 3, 38, 35.5, 4, 36]], "category_id": 7}
+    small = {"segmentation": [[10, 10, 20, 10, 15, 22]], "category_id": 3}  # over the large one, though named first
+    counts = [48 * 10, 100, 40 * 48 - 580]
+    crowd = {"segmentation": {"counts": counts, "size": [40, 48]}, "category_id": 3, "iscrowd": 1}
+    annotations = [{**small, "image_id": 1}, {**large, "image_id": 1}, {**crowd, "image_id": 2}]
+    content = {
+        "images": [
+            {"id": k, "file_name": name, "height": 40, "width": 48}
+            for k, name in ((1, "a.jpg"), (2, "b.png"), (3, "c.jpg"))
+        ],
+        "annotations": [{"id": k, "bbox": [0, 0, 1, 1], **each} for k, each in enumerate(annotations, 1)],
+        "categories": [{"id": 7, "name": "sheep"}, {"id": 3, "name": "dog"}],
+    }
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(content))
+    _, out = run(capsys, "convert-masks", path, tmp_path / "out")
+    assert "2 COCO pictures; 1 COCO pictures without annotations" in out
+    coco = COCO(str(path))
+    dog, sheep, crowd = (coco.annToMask(coco.anns[k]) > 0 for k in (1, 2, 3))
+    table = ClassTable.load(tmp_path / "out/classes.toml")
+    assert [entry.name for entry in table.classes] == ["background", "dog", "sheep"]
+    expected = {"a": np.where(dog, 1, np.where(sheep, 2, 0)), "b": crowd * 1, "c": crowd * 0}
+    assert dog[sheep].any()
+    for name, label in expected.items():
+        assert np.array_equal(Image.open(tmp_path / f"out/masks/{name}.png"), label)
+    for change, message in (
+        ({"segmentation": []}, "annotation 1 of a.jpg has no segmentation, only a box"),
+        ({"category_id": 9}, "annotation 1 of a.jpg has no known category"),
+    ):
+        wrong = {**content, "annotations": [{**content["annotations"][0], **change}]}
+        path.write_text(json.dumps(wrong))
+        refused(message, convert_masks, path, tmp_path / "wrong")
+    (tmp_path / "images/a.jpg").unlink()
+    refused("a.jpg is not in .*--images names", convert_masks, path, tmp_path / "wrong", error=FileNotFoundError)
+    path.write_text("{}")
+    refused(r"instances\.json: lacks images, annotations, categories", convert_masks, path, tmp_path / "wrong")
+
+
+def test_labelme(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    save(tmp_path / "in/a.jpg", np.zeros((40, 48, 3), np.uint8))
+    shapes = [
+        {"label": "lake", "points": [[4.0, 5.0], [30.0, 5.0], [30.0, 25.0], [4.0, 25.0]], "shape_type": "polygon"},
+        {"label": "boat", "points": [[20.0, 15.0], [10.0, 8.0]], "shape_type": "rectangle"},
+        {"label": "__ignore__", "points": [[40.0, 30.0], [43.0, 34.0]], "shape_type": "circle"},
+    ]
+    content = {"shapes": shapes, "imagePath": "a.jpg", "imageHeight": 40, "imageWidth": 48, "imageData": None}
+    path = tmp_path / "in/a.json"
+    path.write_text(json.dumps(content))
+    _, out = run(capsys, "convert-masks", tmp_path / "in", tmp_path / "out")
+    assert "read: 1 labelme files" in out
+    rows, columns = np.mgrid[:40, :48]
+    expected = np.zeros((40, 48), int)
+    expected[5:26, 4:31], expected[8:16, 10:21] = 2, 1
+    found = np.array(Image.open(tmp_path / "out/masks/a.png"))
+    distance = np.hypot(rows - 30, columns - 40)
+    assert (found[distance < 4.5] == 255).all() and not (found[distance > 5.6] == 255).any()
+    assert np.array_equal(found[distance > 5.6], expected[distance > 5.6])
+    assert [entry.name for entry in ClassTable.load(tmp_path / "out/classes.toml").classes] == [
+        "background",
+        "boat",
+        "lake",
+    ]
+    shapes[0]["shape_type"] = "linestrip"
+    path.write_text(json.dumps(content))
+    refused(r"a\.json: lake is a linestrip of 4 points", convert_masks, tmp_path / "in", tmp_path / "wrong")
+    path.write_text(json.dumps({**content, "imagePath": "b.jpg"}))
+    refused("b.jpg does not exist", convert_masks, tmp_path / "in", tmp_path / "wrong", error=FileNotFoundError)
+
+
+def test_the_bundled_pictures_from_raw_masks_to_a_data_set(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    _, out = run(capsys, "convert-masks", PROJECT / "data/my_pictures", tmp_path / "mine")
+    assert "taken as void: (255, 255, 255)" in out
+    status, out = run(capsys, "check-folder", tmp_path / "mine")
+    assert status == 1 and re.search(r"inlet_02\.png: \d+ x \d+, its picture is .*nearest neighbour", out)
+    assert "EXIF turns meadow_03.jpg" in out and re.search(r": no pixel of class_\d, which cannot be", out)
+    for path in (tmp_path / "mine").glob("*/inlet_02.*"):
+        path.unlink()
+    status, out = run(capsys, "check-folder", tmp_path / "mine")
+    assert "39 pictures, 1 faults" in out
+    parts = [FolderSegmentation(tmp_path / "mine", split) for split in ("train", "val")]
+    assert sum(map(len, parts)) == 39 and not {name[:3] for name in parts[0].names} & {
+        name[:3] for name in parts[1].names
+    }
+    colours = {tuple(colour) for colour in parts[0].palette[: parts[0].num_classes].tolist()}
+    assert colours == {*raw_set.COLOURS.values()}

@@ -189,7 +189,11 @@ def read_mask(path: Path, table: ClassTable) -> np.ndarray:
 
     Raises as `read_stored` does; ValueError if a value or colour has no class, or could be read in two ways.
     """
-    mask = read_stored(path)
+    return indices_of(path, read_stored(path), table)
+
+
+def indices_of(path: Path, mask: StoredMask, table: ClassTable) -> np.ndarray:
+    """Returns what `read_mask` does of a mask that was read; the path is for errors."""
     indices = _classes_of(path, mask, table)
     if mask.codes.dtype == np.uint8:
         lookup = np.zeros(256, np.uint8)

@@ -1,0 +1,185 @@
+"""Masks of any form, COCO's and labelme's annotations as a folder of index PNGs: `python -m seglib convert-masks`."""
+
+import json
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from seglib.data.base import VOID
+from seglib.data.check_folder import list_masks, make_table
+from seglib.data.folder import describe_masks, find_masks, find_splits
+from seglib.data.masks import ClassEntry, ClassTable, indices_of, read_stored
+from seglib.files import some
+
+Sample = tuple[Path, Path, np.ndarray, str]  # picture, its place and name in the folder, label, what it was read from
+
+
+def convert_masks(source: Path, target: Path, /, *, images: Path | None = None) -> None:
+    """Write a folder of pictures, index PNGs and classes.toml from masks in any form, or COCO or labelme files.
+
+    Args:
+        source: a folder with images and masks, a COCO file (.json), or a folder of labelme files.
+        target: the new folder.
+        images: the folder of a COCO file's pictures; default: its own, or images in it or beside it.
+    """
+    if target.exists() and any(target.iterdir()):
+        raise FileExistsError(f"{target}: expected a new or empty folder, found files in it")
+    if source.suffix.lower() == ".json":
+        table, samples = _read_coco(source, images)
+    elif files := sorted(source.glob("*.json")):
+        table, samples = _read_labelme(files)
+    else:
+        table, samples = _read_folder(source)
+    palette = table.palette
+    classes = tuple(ClassEntry(entry.name, k, tuple(palette[k].tolist())) for k, entry in enumerate(table.classes))
+    free = tuple(palette[VOID].tolist())
+    colours = () if free in [entry.colour for entry in classes] else (free,)
+    written = ClassTable(classes, (VOID,), colours, table.split, table.pixel_range, table.in_channels)
+    work = target.with_name(f".{target.name}.converting")
+    shutil.rmtree(work, ignore_errors=True)
+    forms: Counter[str] = Counter()
+    pixels = np.zeros(256, np.int64)
+    try:
+        for picture, place, label, form in samples:
+            mask, copy = work / "masks" / f"{place}.png", work / "images" / place.with_name(picture.name)
+            if mask.exists():
+                raise ValueError(f"{picture}: a second picture called {place}; expected different names")
+            mask.parent.mkdir(parents=True, exist_ok=True)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(picture, copy)
+            image = Image.fromarray(label)
+            image.putpalette(palette.tobytes())
+            image.save(mask, optimize=True)
+            forms[form] += 1
+            pixels += np.bincount(label.ravel(), minlength=256)
+        if not forms:
+            raise ValueError(f"{source}: no picture with a mask; expected at least one")
+        written.save(work / "classes.toml")
+        if (source / "lists").is_dir():
+            shutil.copytree(source / "lists", work / "lists")
+        if target.exists():
+            target.rmdir()
+        work.rename(target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    print("read: " + "; ".join(f"{count} {form}" for form, count in forms.items()))
+    for k, entry in enumerate(classes):
+        old = [str(each) for each in (table.classes[k].value, table.classes[k].colour) if each is not None]
+        print(f"{k:5} {entry.name:24} {pixels[k] / pixels.sum():7.2%}" + ((old and f"  was {' '.join(old)}") or ""))
+    print(f"{VOID:5} {'void':24} {pixels[VOID] / pixels.sum():7.2%}")
+    print(f"{target}: written; `python -m seglib check-folder {target}` checks it")
+
+
+def _read_folder(source: Path) -> tuple[ClassTable, Iterator[Sample]]:
+    path = source / "classes.toml"
+    if not (source / "masks").is_dir():
+        raise FileNotFoundError(f"{source}: expected images and masks, labelme files, or a COCO file; found none")
+    table = ClassTable.load(path) if path.exists() else make_table(list_masks(source))
+    images = sorted({image for found in find_splits(source, table.split).values() for image in found})
+    pairs = list(zip(images, find_masks(source, images), strict=True))
+    if wrong := [text for image, masks in pairs if (text := describe_masks(source, image, masks))]:
+        raise FileNotFoundError(f"{source}: {len(wrong)} of {len(images)} pictures have not one mask: {some(wrong, 3)}")
+
+    def samples() -> Iterator[Sample]:
+        for image, [mask] in pairs:
+            stored = read_stored(mask)
+            place = image.parent.relative_to(source / "images") / image.stem
+            yield image, place, indices_of(mask, stored, table), f"masks, {stored.form}"
+
+    return table, samples()
+
+
+def _read_json(path: Path, *keys: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON that can be read ({error})") from error
+    if not isinstance(content, dict) or (missing := [key for key in keys if key not in content]):
+        lacks = missing if isinstance(content, dict) else keys
+        raise ValueError(f"{path}: lacks {some(list(lacks))}; expected the fields {', '.join(keys)}")
+    return content
+
+
+def _table_of_names(names: list[str]) -> ClassTable:
+    """Makes a table with background first."""
+    others = [name for name in names if name.lower() not in ("background", "_background_", "__ignore__")]
+    return ClassTable(classes=tuple(ClassEntry(name) for name in ("background", *others)))
+
+
+def _index(table: ClassTable, name: str) -> int:
+    if name == "__ignore__":
+        return VOID
+    return {entry.name: k for k, entry in enumerate(table.classes)}.get(name, 0)
+
+
+def _read_coco(path: Path, images: Path | None) -> tuple[ClassTable, Iterator[Sample]]:
+    """Reads a file of object annotations; small objects lie over large ones."""
+    from pycocotools import mask as coco  # here: only COCO's files need it
+
+    content = _read_json(path, "images", "annotations", "categories")
+    categories = {entry["id"]: entry["name"] for entry in sorted(content["categories"], key=lambda each: each["id"])}
+    table = _table_of_names(list(categories.values()))
+    annotations = defaultdict(list)
+    for entry in content["annotations"]:
+        annotations[entry["image_id"]].append(entry)
+    places = [images] if images else [path.parent, path.parent / "images", path.parent.parent / "images"]
+
+    def samples() -> Iterator[Sample]:
+        for image in content["images"]:
+            name, height, width = image["file_name"], image["height"], image["width"]
+            if (picture := next((place / name for place in places if (place / name).exists()), None)) is None:
+                raise FileNotFoundError(
+                    f"{path}: {name} is not in {some([*map(str, places)])}; --images names the folder"
+                )
+            label, parts = np.zeros((height, width), np.uint8), []
+            for entry in annotations[image["id"]]:
+                if not (shape := entry.get("segmentation")):
+                    raise ValueError(f"{path}: annotation {entry.get('id')} of {name} has no segmentation, only a box")
+                if entry["category_id"] not in categories:
+                    raise ValueError(f"{path}: annotation {entry.get('id')} of {name} has no known category")
+                if isinstance(shape, list) or isinstance(shape["counts"], list):
+                    shape = coco.frPyObjects(shape, height, width)
+                mask = coco.decode(coco.merge(shape) if isinstance(shape, list) else shape) > 0  # (H, W)
+                parts.append((-int(mask.sum()), len(parts), _index(table, categories[entry["category_id"]]), mask))
+            for *_, k, mask in sorted(parts, key=lambda part: part[:2]):
+                label[mask] = k
+            yield picture, Path(picture.stem), label, "COCO pictures" if parts else "COCO pictures without annotations"
+
+    return table, samples()
+
+
+def _read_labelme(files: list[Path]) -> tuple[ClassTable, Iterator[Sample]]:
+    """Reads labelme's files; a later shape lies over an earlier one."""
+    contents = [_read_json(path, "shapes", "imagePath", "imageHeight", "imageWidth") for path in files]
+    table = _table_of_names(sorted({shape["label"] for content in contents for shape in content["shapes"]}))
+
+    def samples() -> Iterator[Sample]:
+        for path, content in zip(files, contents, strict=True):
+            picture = path.parent / content["imagePath"].replace("\\", "/")
+            if not picture.exists():
+                raise FileNotFoundError(f"{path}: its picture {picture} does not exist")
+            label = Image.new("L", (content["imageWidth"], content["imageHeight"]))
+            draw = ImageDraw.Draw(label)
+            for shape in content["shapes"]:
+                kind, points = shape.get("shape_type", "polygon"), [tuple(point) for point in shape["points"]]
+                k = _index(table, shape["label"])
+                if kind == "polygon" and len(points) > 2:
+                    draw.polygon(points, fill=k, outline=k)
+                elif kind == "rectangle" and len(points) == 2:
+                    (left, right), (top, bottom) = (sorted(each) for each in zip(*points, strict=True))
+                    draw.rectangle((left, top, right, bottom), fill=k, outline=k)
+                elif kind == "circle" and len(points) == 2:
+                    radius = np.hypot(*np.subtract(*points))
+                    (x, y), _ = points
+                    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=k, outline=k)
+                else:
+                    found = f"{shape['label']} is a {kind} of {len(points)} points"
+                    raise ValueError(f"{path}: {found}; expected polygons, rectangles and circles, which have an area")
+            yield picture, Path(path.stem), np.array(label), "labelme files"
+
+    return table, samples()
