@@ -36,6 +36,7 @@ def train(
     workers: int = 0,
     eval_every: int | None = None,
     seed: int | None = None,
+    tensorboard: bool = False,
 ) -> None:
     """Train a recipe; resumes by itself. On four GPUs: `torchrun --nproc-per-node=4 -m seglib train RECIPE`.
 
@@ -48,6 +49,7 @@ def train(
         workers: processes that load samples.
         eval_every: iterations between scores on the val list.
         seed: in place of the recipe's.
+        tensorboard: write curves for TensorBoard into the run's folder.
     """
     from seglib.files import run_folder
     from seglib.recipe import Recipe
@@ -65,6 +67,7 @@ def train(
             weights_root=weights_root,
             num_workers=workers,
             eval_every=eval_every,
+            tensorboard=tensorboard,
         ).fit()
         if distributed.is_main():
             print((trainer.run_dir / "result.json").read_text(encoding="utf-8"), flush=True)

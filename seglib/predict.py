@@ -147,6 +147,10 @@ def evaluate(
 def _as_scored(model: nn.Module, scoring: Scoring) -> Iterator[None]:
     """Puts the model into evaluation mode and at the output stride of the scoring, and undoes both afterwards."""
     modes = [(module, module.training) for module in model.modules()]
+    if scoring.output_stride and not hasattr(model, "set_output_stride"):
+        raise ValueError(
+            f"output_stride = {scoring.output_stride}; {type(model).__name__} has no choice: expected None"
+        )
     stride = model.output_stride if scoring.output_stride else None
     model.eval()
     try:

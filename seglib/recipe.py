@@ -25,6 +25,8 @@ FIXED_BY_SOURCE = (
     "dropout", "norm", "weights",
 )  # fmt: skip
 
+SUMS_OVER_PIXELS = ("cross_entropy", "upsampled_cross_entropy", "focal")  # the losses that parts of a batch add up to
+
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -112,6 +114,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
 
     # --- optimisation
     batch_size: Positive = 16  # over all processes together
+    accumulate: Positive = 1  # parts that a batch is computed in, for small GPUs: batch norm sees a part at a time
     iterations: Positive = 30_000
     lr: Annotated[float, Meta(ge=0)] = 0.007
     end_lr: float = 0.0  # of poly and cosine
@@ -272,8 +275,12 @@ def _check_pairs(r: Recipe) -> None:
             refuse(name, "norm = 'group' leaves no batch norm")
     if r.freeze_bn and r.reestimate_bn:
         refuse("reestimate_bn", "freeze_bn keeps all of batch norm")
-    if r.bn_batch is not None and r.batch_size % r.bn_batch:
-        refuse("bn_batch", f"expected a divisor of batch_size = {r.batch_size}")
+    if r.batch_size % r.accumulate:
+        refuse("accumulate", f"expected a divisor of batch_size = {r.batch_size}")
+    if r.accumulate > 1 and r.loss not in SUMS_OVER_PIXELS:
+        refuse("accumulate", f"loss {r.loss!r} is not the sum of its parts': expected one of {SUMS_OVER_PIXELS}")
+    if r.bn_batch is not None and (part := r.batch_size // r.accumulate) % r.bn_batch:
+        refuse("bn_batch", f"expected a divisor of batch_size{' / accumulate' * (r.accumulate > 1)} = {part}")
     if r.weights == "torchvision" and r.backbone.startswith("xception"):
         refuse("weights", f"it has none for {r.backbone}: expected a ResNet, mobilenet_v2 or vgg16")
     if r.weights == "torchvision" and r.backbone.startswith("resnet") and r.stride_unit == "last":

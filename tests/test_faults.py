@@ -117,8 +117,8 @@ def nan_loss(logits: Tensor) -> Tensor:
 
 
 MEMORY = (
-    r"run: the GPU's memory does not hold iteration 7, with batch_size = 2 and crop_size = 33\. Lower one of them, or "
-    r'take loss = "upsampled_cross_entropy": .*The last checkpoint is kept.*resumes from it\. \(CUDA out of memory\. '
+    r"run: the GPU's memory does not hold iteration 7, with batch_size = 2 and crop_size = 33\. Lower one of them, raise "
+    r'accumulate, or take loss = "upsampled_cross_entropy": .*The last checkpoint is kept.*resumes from it\. \(CUDA out of memory\. '
     r"Tried to allocate 2\.00 GiB\.\)$"
 )
 NAN = r"run: the loss is nan at iteration 7; expected a finite number\. The last checkpoint is from before\. A lower lr"
@@ -143,7 +143,7 @@ def test_fault_of_a_step(data: Path, tmp_path: Path, whole: Tensor, fault: Calla
     if fault is out_of_memory:  # does not recommend what is there
         run = make_trainer(SMALL.replace(loss="upsampled_cross_entropy"), tmp_path / "upsampled", data)
         faulty_at(run, 0, fault)
-        refused(r"Lower one of them: that is another recipe", run.fit, error=kind)
+        refused(r"Lower one of them, raise accumulate: that is another recipe", run.fit, error=kind)
 
 
 def test_what_is_missing_or_impossible_is_found_before_the_training(data: Path, tmp_path: Path) -> None:

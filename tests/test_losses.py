@@ -103,7 +103,7 @@ def test_gradient_is_that_of_the_value(name: str) -> None:
 @pytest.mark.parametrize("name", LOSSES)
 def test_sizes_must_agree(name: str) -> None:
     """Of the logits that are upsampled, in whole sizes: their number."""
-    for labels in (torch.zeros(2, 14, 14), torch.zeros(1, 28, 28))[: 1 if name == "upsampled" else 2]:
+    for labels in (torch.zeros(2, 14, 14).long(), torch.zeros(1, 28, 28).long())[: 1 if name == "upsampled" else 2]:
         with pytest.raises(ValueError, match=r"\(1, 4, 14, 14\).*\((1, 28, 28|2, 14, 14)\)|batch_size"):
             LOSSES[name](torch.zeros(1, 4, 14, 14), labels)
 

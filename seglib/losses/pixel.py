@@ -31,11 +31,12 @@ def cross_entropy(
         A scalar. A batch that is all void gives 0 with zero gradients, where `F.cross_entropy` by itself gives nan.
 
     Raises:
-        ValueError: if logits and labels do not have the same batch and spatial size, or the denominator is unknown.
+        ValueError: if logits and labels do not have the same batch and spatial size, a label is no class (which is
+            looked at only on a CPU), or the denominator is unknown.
     """
     if denominator not in ("weights", "pixels"):
         raise ValueError(f"denominator = {denominator!r}; expected 'weights' or 'pixels'")
-    check_sizes(logits, labels)
+    check_sizes(logits, labels, ignore_index)
     total = cross_entropy_sum(logits, labels, ignore_index, class_weights, smoothing, smoothed)
     return total / valid_total(labels, ignore_index, class_weights if denominator == "weights" else None)
 
@@ -48,7 +49,7 @@ def focal(
     p is the pixel's probability of its labelled class; `class_weights` (K,) is the paper's alpha. Shapes, the all-void
     batch and errors as `cross_entropy`, with the denominator "pixels".
     """
-    check_sizes(logits, labels)
+    check_sizes(logits, labels, ignore_index)
     losses = pixel_cross_entropy(logits, labels, ignore_index)  # (B, H, W), 0 at void
     losses = (1 - torch.exp(-losses)) ** gamma * losses
     if class_weights is not None:
@@ -64,7 +65,7 @@ def hard_pixel_cross_entropy(logits: Tensor, labels: Tensor, keep: float = 1.0, 
     """
     if not 0 < keep <= 1:
         raise ValueError(f"keep = {keep}; expected 0 < keep <= 1")
-    check_sizes(logits, labels)
+    check_sizes(logits, labels, ignore_index)
     losses = pixel_cross_entropy(logits, labels, ignore_index)[labels != ignore_index]  # (valid,)
     if losses.numel() == 0:
         return logits.float().sum() * 0
@@ -100,12 +101,24 @@ def valid_total(labels: Tensor, ignore_index: int, class_weights: Tensor | None 
     return torch.where(total > 0, total, torch.ones_like(total))
 
 
-def check_sizes(logits: Tensor, labels: Tensor) -> None:
-    """Raises ValueError unless logits are (B, K, H, W) and labels (B, H, W)."""
+def check_sizes(logits: Tensor, labels: Tensor, ignore_index: int) -> None:
+    """Raises ValueError unless logits are (B, K, H, W) and labels (B, H, W) class indices of `check_labels`."""
     if logits.shape[0] != labels.shape[0] or logits.shape[-2:] != labels.shape[-2:]:
         raise ValueError(
             f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}: expected (B, K, H, W) and (B, H, W)"
         )
+    check_labels(labels, logits.shape[1], ignore_index)
+
+
+def check_labels(labels: Tensor, num_classes: int, ignore_index: int) -> None:
+    """Raises ValueError unless labels are integers and, on a CPU, classes or void: a look at a GPU's would wait."""
+    if labels.is_floating_point() or labels.is_complex():
+        raise ValueError(f"labels: expected integers, class indices; found {labels.dtype}")
+    if labels.device.type == "cpu":
+        wrong = ((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)
+        if wrong.any():
+            found = labels[wrong].unique().tolist()
+            raise ValueError(f"labels: {found}; expected 0 to {num_classes - 1}, or {ignore_index} where void")
 
 
 def _weight_of(labels: Tensor, ignore_index: int, class_weights: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ def dice(logits: Tensor, labels: Tensor, smooth: float = 1.0, ignore_index: int 
         logits, labels, ignore_index: as `cross_entropy`, with its errors.
         smooth: added above and below, so that an absent class that is not predicted scores 1.
     """
-    check_sizes(logits, labels)
+    check_sizes(logits, labels, ignore_index)
     targets, valid = _one_hot(labels, logits.shape[1], ignore_index)
     probabilities = logits.float().softmax(dim=1) * valid  # (B, K, H, W)
     intersection = (probabilities * targets).sum(dim=(0, 2, 3))  # (K,)
@@ -63,7 +63,7 @@ def region_mutual_information(
     Returns:
         A scalar, which may be negative. Void pixels are 0 in both maps; images that are all void do not count.
     """
-    check_sizes(logits, labels)
+    check_sizes(logits, labels, ignore_index)
     targets, valid = _one_hot(labels, logits.shape[1], ignore_index)
     binary = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none") * valid
     binary = binary.sum() / valid.sum().clamp(min=1)

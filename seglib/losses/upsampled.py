@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from seglib.geometry import Grid
-from seglib.losses.pixel import cross_entropy_sum, valid_total
+from seglib.losses.pixel import check_labels, cross_entropy_sum, valid_total
 
 CHUNK_PIXELS = 64 * 1024  # of one chunk, over the batch: a few MB of logits, which stay in the cache
 
@@ -33,6 +33,7 @@ def upsampled_cross_entropy(
         chunk_pixels: about how many label pixels a band has; changes memory and time, not the value.
         The others are those of `cross_entropy`.
     """
+    check_labels(labels, logits.shape[1], ignore_index)
     total = valid_total(labels, ignore_index, class_weights)
     options = (ignore_index, class_weights, smoothing, smoothed)
     rows = max(1, chunk_pixels // (labels.shape[0] * labels.shape[2]))

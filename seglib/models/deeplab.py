@@ -123,7 +123,7 @@ class ASPP(nn.Module):
             what = "groups of one image (a recipe's bn_batch)" if ghost else "a batch of one image"
             raise ValueError(
                 f"training on {what}: {single}, of which batch norm has no variance. Use batches of two or more "
-                "(drop_last=True in the loader), model.eval(), or image_pooling=False"
+                "(drop_last=True in the loader), model.eval(), freeze_bn=True in a recipe, or image_pooling=False"
             )
 
 

@@ -14,11 +14,10 @@ from seglib.data import SegmentationDataset
 from seglib.data.transforms import Normalisation
 from seglib.geometry import Grid
 from seglib.losses.pixel import valid_total
-from seglib.recipe import Recipe
+from seglib.recipe import SUMS_OVER_PIXELS, Recipe
 from seglib.train import distributed  # sums and shares over processes; in one process, nothing
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-SUMS_OVER_PIXELS = ("cross_entropy", "upsampled_cross_entropy", "focal")
+Loss = Callable[..., Tensor]
 
 
 def poly(iteration: int, iterations: int, lr: float, power: float = 0.9, end_lr: float = 0.0) -> float:
@@ -81,6 +80,7 @@ def group_parameters(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
 def build_loss(recipe: Recipe, dataset: SegmentationDataset, device: torch.device, grid: Grid) -> Loss:
     """Builds the recipe's loss, (logits, labels) -> scalar; class weights come from the data set's pixels.
 
+    A third argument, the labels of the whole batch, makes it the share of a part of that batch (`accumulate`).
     In one of several processes it is this process's share of the loss over the global batch. A loss that upsamples by
     itself, and with downsample_labels every loss, takes logits at the head's stride, which lie on `grid`.
     """
@@ -101,34 +101,43 @@ def build_loss(recipe: Recipe, dataset: SegmentationDataset, device: torch.devic
         "rmi": partial(losses.region_mutual_information, ignore_index=void),
     }
     loss = known[recipe.loss]
-    if distributed.world_size() > 1:
+    if distributed.world_size() > 1 or recipe.accumulate > 1:
         divisor = None
         if recipe.loss in SUMS_OVER_PIXELS:
             weighted = weights if recipe.loss != "focal" else None
             divisor = partial(valid_total, ignore_index=void, class_weights=weighted)
         loss = share_loss(loss, divisor)
+    else:
+        loss = whole_loss(loss)
     return compare_on_grid(loss, grid) if recipe.downsample_labels else loss
 
 
 def compare_on_grid(loss: Loss, grid: Grid) -> Loss:
     """Makes a loss that takes logits (B, K, h, w) with labels (B, H, W): each logit gets its own pixel's label."""
 
-    def compare(logits: Tensor, labels: Tensor) -> Tensor:
-        return loss(logits, grid.pick(labels, logits.shape[-2:]))  # (B, h, w)
+    def compare(logits: Tensor, *labels: Tensor) -> Tensor:
+        return loss(logits, *(grid.pick(each, logits.shape[-2:]) for each in labels))  # (B, h, w)
 
     return compare
 
 
+def whole_loss(loss: Loss) -> Loss:
+    """Makes a loss over a batch that is one part take that batch's labels as a third argument."""
+    return lambda logits, labels, batch_labels=None: loss(logits, labels)
+
+
 def share_loss(loss: Loss, divisor: Callable[[Tensor], Tensor] | None) -> Loss:
     """Makes a process's share of a loss over the global batch: values and gradients sum to that loss's.
+
+    Its third argument is the labels of this process's whole batch, where `labels` are a part of it.
 
     Args:
         divisor: of a sum over pixels, the number that it is divided by, as a function of the labels; only labels are
             sent then. None for any other loss, for which every process needs the global batch's logits in memory.
     """
 
-    def share(logits: Tensor, labels: Tensor) -> Tensor:
-        all_labels = torch.cat(distributed.gather(labels))
+    def share(logits: Tensor, labels: Tensor, batch_labels: Tensor | None = None) -> Tensor:
+        all_labels = torch.cat(distributed.gather(labels if batch_labels is None else batch_labels))
         if divisor is not None:
             return loss(logits, labels) * (divisor(labels) / divisor(all_labels))
         all_logits = distributed.gather(logits)

@@ -152,6 +152,21 @@ def definitions(source: str) -> Iterator[tuple[str, str]]:
             yield name, "\n".join(line for line in code if line)
 
 
+def advise_on_memory(where: str, recipe: Recipe, error: Exception) -> str:
+    """Says which settings need less of a GPU's memory, after a run has asked for more than there is."""
+    upsampled = (
+        ', or take loss = "upsampled_cross_entropy"'
+        if recipe.loss == "cross_entropy" and not recipe.downsample_labels
+        else ""
+    )
+    return (
+        f"{where}, with batch_size = {recipe.batch_size} and crop_size = {recipe.crop_size}. Lower one of them, raise "
+        f"accumulate{upsampled}: that is another recipe, in a run_dir of its own. The last checkpoint is kept; on a "
+        "larger GPU, or on several, this run resumes from it. "
+        f"({(str(error) or 'no details').splitlines()[0]})"
+    )
+
+
 def changed_code(stored: Mapping[str, str], present: Mapping[str, str]) -> list[str]:
     """Returns the names of the definitions in `stored` (hash -> name) that `present` no longer has like that."""
     return sorted({name for code, name in stored.items() if code not in present})

@@ -25,6 +25,7 @@ from seglib.predict import Scoring, evaluate
 from seglib.recipe import Recipe
 from seglib.train import checkpoint as checkpoints
 from seglib.train import distributed, optim, results  # results: result.json, and the code it was measured with
+from seglib.train.curves import Curves
 from seglib.train.start import build_network
 
 LOG_EVERY = 10  # iterations whose mean loss is one row of the history
@@ -54,6 +55,7 @@ class Trainer:
         eval_every: iterations between scores on the val list; None takes the recipe's, or scores only at the end.
         checkpoint_seconds: a kill loses at most about this much work.
         progress: draw a progress bar.
+        tensorboard: write the curves of the log into run_dir at every checkpoint.
 
     Raises:
         ValueError: if run_dir holds a run of another recipe, data or initial weights (says what differs), or no
@@ -75,6 +77,7 @@ class Trainer:
         eval_every: int | None = None,
         checkpoint_seconds: float = 30.0,
         progress: bool = True,
+        tensorboard: bool = False,
     ) -> None:
         if recipe.patience and eval_every not in (None, recipe.eval_every):
             raise ValueError(
@@ -92,6 +95,7 @@ class Trainer:
         self.num_workers, self.eval_every = num_workers, eval_every or recipe.eval_every
         self.checkpoint_seconds = checkpoint_seconds
         self.progress = progress and distributed.is_main()
+        self._curves = Curves(self.run_dir) if tensorboard and distributed.is_main() else None
         self.train_set, self.val_set = open_sets(recipe, data_root, packed_root, train_set, val_set)
         self.normalisation = Normalisation.named(recipe.normalisation)
         self.code = results.code_hashes()  # of the whole training, which may have begun with other code
@@ -177,7 +181,8 @@ class Trainer:
                 try:
                     self._train(end)
                 except torch.OutOfMemoryError as error:
-                    raise torch.OutOfMemoryError(self._advise_on_memory(error)) from None
+                    where = f"{self.run_dir}: the GPU's memory does not hold iteration {self.iteration + 1}"
+                    raise torch.OutOfMemoryError(results.advise_on_memory(where, self.recipe, error)) from None
             self._interrupted = False
         if self.finished:
             self._finish()
@@ -215,19 +220,23 @@ class Trainer:
                     break
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Takes one step on (B, 3, H, W) uint8 images and (B, H, W) uint8 labels; returns the loss."""
+        """Takes one step on (B, C, H, W) uint8 images and (B, H, W) uint8 labels; returns the loss."""
         images = images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
         labels = labels.to(self.device, non_blocking=True)
         optim.set_learning_rate(self.optimizer, optim.learning_rate(self.recipe, self.iteration))
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
-            logits = self._forward(self.normalisation(images), upsample=not self._loss_resizes)  # (B, K, H, W)
-        loss = self.loss(logits, labels)
-        self.scaler.scale(loss).backward()
+        losses = []
+        parts = zip(images.chunk(self.recipe.accumulate), labels.chunk(self.recipe.accumulate), strict=True)
+        for pixels, truth in parts:
+            with torch.autocast(self.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
+                logits = self._forward(self.normalisation(pixels), upsample=not self._loss_resizes)  # (B, K, H, W)
+            loss = self.loss(logits, truth, labels)
+            self.scaler.scale(loss).backward()
+            losses.append(loss.detach())
         distributed.sum_gradients(self.model.parameters())
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return distributed.sum_over_processes(loss.detach())
+        return distributed.sum_over_processes(torch.stack(losses).sum())
 
     def _finish(self) -> None:
         """Scores the val list and writes result.json, unless that is done."""
@@ -345,6 +354,8 @@ class Trainer:
         }
         if distributed.is_main():
             checkpoints.save_state(self.checkpoint, state)
+        if self._curves:
+            self._curves.write(self.log)
         self._generators = generators
 
     def _restore(self, state: dict[str, Any], path: Path) -> None:
@@ -359,15 +370,6 @@ class Trainer:
         self.code = state.get("code", {}) | self.code
         self._generators = checkpoints.unpack_generators(state, self.recipe, self._cuda_devices)
         self._interrupted = False
-
-    def _advise_on_memory(self, error: torch.OutOfMemoryError) -> str:
-        upsampled = "" if self._loss_resizes else ', or take loss = "upsampled_cross_entropy"'
-        return (
-            f"{self.run_dir}: the GPU's memory does not hold iteration {self.iteration + 1}, with batch_size = "
-            f"{self.recipe.batch_size} and crop_size = {self.recipe.crop_size}. Lower one of them{upsampled}: that is "
-            "another recipe, in a run_dir of its own. The last checkpoint is kept; on a larger GPU, or on several, "
-            f"this run resumes from it. ({(str(error) or 'no details').splitlines()[0]})"
-        )
 
 
 def load_batches(

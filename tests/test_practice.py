@@ -1,0 +1,187 @@
+"""What practitioners expect: parts of a batch, curves, transforms of other libraries, pictures of other channels."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from refusal import refused
+from small_set import SMALL, make_trainer, weights
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from seglib import losses
+from seglib.data import SegmentationDataset
+from seglib.data.adapters import AlbumentationsTransform, TorchvisionTransform
+from seglib.geometry import Grid
+from seglib.predict import Scoring, predict_image
+from seglib.recipe import Recipe
+from seglib.train import Trainer
+
+SHORT = SMALL.replace(iterations=2)
+WHOLE = SMALL.replace(model="unet", output_stride=2, batch_size=8, iterations=3, norm="group", norm_groups=2)
+
+
+# --- accumulation
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"loss": "upsampled_cross_entropy", "class_weights": "enet"},
+        {"loss": "focal", "class_weights": "inverse"},
+        {"model": "deeplabv3", "output_stride": 16, "downsample_labels": True, "dropout": 0.0},
+    ],
+)
+def test_parts_of_a_batch_have_the_gradient_of_the_whole(tmp_path: Path, data: Path, change: dict[str, Any]) -> None:
+    """Void is spread unevenly over the parts, so that a mean of their means would be another loss."""
+    gradients = []
+    for accumulate in (1, 4):
+        run = make_trainer(WHOLE.replace(accumulate=accumulate, **change), tmp_path / str(accumulate), data)
+        images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (8, 3, 33, 33), dtype=np.uint8))
+        labels = torch.from_numpy(np.random.default_rng(1).integers(0, 9, (8, 33, 33), dtype=np.uint8))
+        for index in range(7):
+            labels[index, : 4 * index] = 255
+        labels[6:] = 255  # a part that is all void
+        loss = run._step(images, labels)
+        gradients.append((loss, torch.cat([p.grad.flatten() for p in run.model.parameters()])))
+    (first, whole), (second, parts) = gradients
+    assert whole.abs().max() > 1e-3
+    torch.testing.assert_close(second, first, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-5)
+
+
+def test_accumulation_resumes_bit_for_bit(tmp_path: Path, data: Path) -> None:
+    recipe = WHOLE.replace(accumulate=2)
+    whole = make_trainer(recipe, tmp_path / "whole", data).fit()
+    make_trainer(recipe, tmp_path / "parts", data).fit(until=1)
+    assert torch.equal(weights(make_trainer(recipe, tmp_path / "parts", data).fit().model), weights(whole.model))
+
+
+@pytest.mark.parametrize(
+    ("message", "change"),
+    [
+        ("accumulate = 3; expected a divisor of batch_size = 16", {"accumulate": 3}),
+        ("accumulate = 2; loss 'dice' is not the sum of its parts'", {"accumulate": 2, "loss": "dice"}),
+        ("bn_batch = 8; expected a divisor of batch_size / accumulate = 4", {"accumulate": 4, "bn_batch": 8}),
+    ],
+)
+def test_accumulation_that_cannot_be_is_refused(message: str, change: dict[str, Any]) -> None:
+    refused(message, Recipe, **change)
+
+
+# --- curves
+
+
+def test_curves_have_every_step_once_after_a_kill(tmp_path: Path, data: Path) -> None:
+    recipe = SMALL.replace(iterations=40)
+    options = {"tensorboard": True, "eval_every": 10}
+    make_trainer(recipe, tmp_path, data, **options).fit(until=20)
+    killed = make_trainer(recipe, tmp_path, data, **options)
+    killed._curves.write([*killed.log, {"iteration": 30, "loss": 0.5, "lr": 0.1}])  # and no checkpoint of it
+    run = make_trainer(recipe, tmp_path, data, **options).fit()
+    found = EventAccumulator(str(tmp_path), purge_orphaned_data=False).Reload()
+    rows = {name: [(event.step, event.value) for event in found.Scalars(name)] for name in ("loss", "lr", "miou")}
+    for name, events in rows.items():
+        expected = [(row["iteration"], row[name]) for row in run.log if name in row]
+        assert [step for step, _ in events] == [10, 20, 30, 40] == [step for step, _ in expected]
+        np.testing.assert_allclose([v for _, v in events], [v for _, v in expected], rtol=1e-6)
+
+
+# --- transforms of other libraries
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+LABEL = np.random.default_rng(1).choice(np.array([0, 1, 8, 255], np.uint8), (40, 48))
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(5)
+
+
+def test_torchvisions_transforms_keep_image_and_label_together() -> None:
+    both = np.repeat(LABEL[..., None], 3, axis=2)
+    turn = TorchvisionTransform(v2.Compose([v2.RandomHorizontalFlip(), v2.RandomCrop(24)]))
+    for seed in range(6):
+        image, label = turn(both, LABEL, np.random.default_rng(seed))
+        assert label.shape == (24, 24) and np.array_equal(image[..., 0], label)
+    before = torch.get_rng_state()
+    first, again, other = (turn(IMAGE, LABEL, np.random.default_rng(seed))[0] for seed in (5, 5, 6))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("fill", [0, {tv_tensors.Image: 9, tv_tensors.Mask: 255}])
+def test_what_a_transform_fills_in_is_void(fill: Any) -> None:
+    grow = TorchvisionTransform(v2.Pad(4, fill=fill))
+    image, label = grow(IMAGE, LABEL, rng())
+    assert image.shape == (48, 56, 3) and (label[:4] == 255).all() and (label[:, -4:] == 255).all()
+    assert np.array_equal(label[4:-4, 4:-4], LABEL)
+
+
+def test_a_transform_that_makes_numbers_is_refused() -> None:
+    wrong = TorchvisionTransform(v2.ToDtype(torch.float32))
+    refused(
+        r"the transform returned image \(40, 48, 3\) float32.*the recipe's normalisation", wrong, IMAGE, LABEL, rng()
+    )
+
+
+def test_albumentations() -> None:
+    albumentations = pytest.importorskip("albumentations")
+    turn = AlbumentationsTransform(
+        albumentations.Compose([albumentations.HorizontalFlip(p=0.5), albumentations.PadIfNeeded(64, 64)])
+    )
+    both = np.repeat(LABEL[..., None], 3, axis=2)
+    found = [turn(both, LABEL, np.random.default_rng(seed)) for seed in (1, 1, 2, 3, 4, 5, 6)]
+    assert np.array_equal(found[0][0], found[1][0]) and len({label.tobytes() for _, label in found}) == 2
+    image, label = found[0]
+    inside = label != 255
+    assert (
+        label.shape == (64, 64)
+        and np.array_equal(image[..., 0][inside], label[inside])
+        and inside.sum() == (LABEL < 255).sum()
+    )
+
+
+def test_an_adapter_trains(tmp_path: Path, data: Path) -> None:
+    plain = make_trainer(SHORT, tmp_path, data)
+    crop = TorchvisionTransform(v2.Compose([v2.RandomHorizontalFlip(), v2.RandomCrop(33, pad_if_needed=True)]))
+    sets = {
+        "train_set": SegmentationDataset(plain.train_set.files, plain.train_set.classes, plain.train_set.palette, crop)
+    }
+    runs = [
+        Trainer(SHORT, tmp_path / str(workers), val_set=plain.val_set, device="cpu", num_workers=workers, **sets).fit()
+        for workers in (0, 1)
+    ]
+    assert torch.equal(weights(runs[0].model), weights(runs[1].model))
+
+
+# --- labels that are no classes
+
+LOGITS = torch.zeros(1, 3, 16, 16)
+WRONG = torch.full((1, 16, 16), 7)
+LOSSES = {
+    "cross_entropy": losses.cross_entropy,
+    "focal": losses.focal,
+    "dice": losses.dice,
+    "combined": losses.combined,
+    "hard_pixels": losses.hard_pixel_cross_entropy,
+    "rmi": losses.region_mutual_information,
+    "upsampled": lambda logits, labels: losses.upsampled_cross_entropy(logits, labels, Grid(1)),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_labels_that_are_no_classes_are_named(name: str) -> None:
+    refused(r"labels: \[7\]; expected 0 to 2, or 255 where void", LOSSES[name], LOGITS, WRONG)
+    refused(r"labels: \[-1\]; expected 0 to 2", LOSSES[name], LOGITS, WRONG.clamp(max=-1))
+    refused(r"labels: expected integers, class indices; found torch.float32", LOSSES[name], LOGITS, WRONG.float())
+    assert LOSSES[name](LOGITS, WRONG.clamp(max=2).fill_(255).to(torch.uint8)) == 0
+
+
+def test_a_network_without_strides_has_no_choice_of_them() -> None:
+    scoring = Scoring(output_stride=8)
+    refused("output_stride = 8; Conv2d has no choice", predict_image, nn.Conv2d(3, 2, 1), IMAGE, scoring=scoring)
