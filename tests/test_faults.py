@@ -117,9 +117,9 @@ def nan_loss(logits: Tensor) -> Tensor:
 
 
 MEMORY = (
-    r"run: the GPU's memory does not hold iteration 7, with batch_size = 2 and crop_size = 33\. Lower one of them, raise "
-    r'accumulate, or take loss = "upsampled_cross_entropy": .*The last checkpoint is kept.*resumes from it\. \(CUDA out of memory\. '
-    r"Tried to allocate 2\.00 GiB\.\)$"
+    r"run: the GPU's memory does not hold iteration 7, with batch_size = 2 and crop_size = 33\. Lower one of them, "
+    r'raise accumulate, or take loss = "upsampled_cross_entropy": .*The last checkpoint is kept.*resumes from it\. '
+    r"\(CUDA out of memory\. Tried to allocate 2\.00 GiB\.\)$"
 )
 NAN = r"run: the loss is nan at iteration 7; expected a finite number\. The last checkpoint is from before\. A lower lr"
 
