@@ -11,7 +11,8 @@ from test_images import write_grey_png
 from trees import save
 
 from seglib.data import voc_palette
-from seglib.data.masks import ClassEntry, ClassTable, read_mask
+from seglib.data.masks import ClassEntry, ClassTable, SplitRule, read_mask
+from seglib.files import PROJECT
 
 COLOURS = ((0, 0, 0), (220, 20, 60), (60, 160, 60))
 LABEL = np.random.default_rng(1).integers(0, 3, (20, 30), dtype=np.uint8)
@@ -227,3 +228,11 @@ def test_a_table_is_read_as_it_is_written(tmp_path: Path, table: ClassTable) -> 
 
 def test_no_table_names_the_command(tmp_path: Path) -> None:
     refused("check-folder .* --write", ClassTable.load, tmp_path / "classes.toml", error=FileNotFoundError)
+
+
+def test_the_table_that_data_readme_shows_is_one(tmp_path: Path) -> None:
+    text = (PROJECT / "data" / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "classes.toml").write_text(text.split("```toml\n")[1].split("```")[0], encoding="utf-8")
+    table = ClassTable.load(tmp_path / "classes.toml")
+    assert [(entry.name, entry.value) for entry in table.classes] == [("ground", 0), ("object", 255)]
+    assert table.split == SplitRule() and table.void == set()
