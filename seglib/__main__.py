@@ -291,7 +291,9 @@ def _load_network(
             raise ValueError(f"{data} has {len(classes)} classes; {checkpoint} has {model.num_classes}")
         run = Run(model, recipe, classes, make_palette(), Normalisation.named(recipe.normalisation), [])
     run.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), memory_format=torch.channels_last)
-    return run._replace(normalisation=Normalisation.named(normalisation)) if normalisation else run
+    return (
+        run._replace(normalisation=Normalisation.named(normalisation, run.recipe.in_channels)) if normalisation else run
+    )
 
 
 def _change_scoring(

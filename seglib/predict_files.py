@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
 from seglib.data.base import SegmentationDataset
-from seglib.data.images import PixelRange, read_indices, read_rgb
+from seglib.data.images import PixelRange, read_channels, read_indices
 from seglib.data.transforms import IMAGENET, Normalisation
 from seglib.files import some, write_atomic
 from seglib.metrics import ConfusionMatrix, Scores
@@ -79,14 +79,14 @@ def write_masks(
     failed, rows = [], [("image", "class", "pixels", "share")]
     for path, target in targets.items():
         try:
-            image = read_rgb(path, pixel_range)
+            image = read_channels(path, len(normalisation.mean), pixel_range)
             labels = predict_image(model, image, normalisation, scoring)
             mask, colours = Image.fromarray(train_ids_to_ids(labels) if ids else labels), Image.fromarray(labels)
             colours.putpalette(palette.astype(np.uint8).tobytes())
             target.parent.mkdir(parents=True, exist_ok=True)
             (mask if ids else colours).save(target)
             if overlay:
-                drawn = Image.blend(Image.fromarray(image), colours.convert("RGB"), overlay)
+                drawn = Image.blend(Image.fromarray(_as_rgb(image)), colours.convert("RGB"), overlay)
                 drawn.save(target.with_name(f"{target.stem}_overlay.jpg"), quality=90, subsampling=0)
         except (OSError, ValueError, MemoryError, RuntimeError) as error:  # torch's RuntimeError for lack of memory
             message = str(error).partition("\n")[0]
@@ -173,3 +173,8 @@ def describe_scores(scores: Scores, classes: Sequence[str], pixels: Sequence[int
         lines.append(f"Without a labelled pixel: {', '.join(words)}")
     lines.append(f"Void, not scored: {pixels[-1] / max(sum(pixels), 1):.2%} of the pixels")
     return "\n".join(lines)
+
+
+def _as_rgb(image: np.ndarray) -> np.ndarray:
+    """Shows (H, W, C) as (H, W, 3): grey, or the first three of more channels."""
+    return image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)

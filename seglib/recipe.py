@@ -58,9 +58,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     squash: Size | None = None  # resize to this size, in place of random scale and crop
     flip: Share = 0.5  # probability of a mirror image
     augmentation: Literal["geometric", "photometric", "occlusion"] = "geometric"  # each adds to the one before it
-    normalisation: Literal["imagenet", "unit"] = (
-        "imagenet"  # mean and deviation, or RGB / 127.5 - 1; as the weights ask
-    )
+    in_channels: Positive = 3  # of the pictures; 1 is grey
+    # Mean and deviation of ImageNet or of the training pictures, or value / 127.5 - 1; as the weights ask
+    normalisation: Literal["imagenet", "unit", "measured"] = "imagenet"
 
     # --- network
     model: Literal["deeplabv3plus", "deeplabv3", "fcn32s", "fcn16s", "fcn8s", "unet"] = "deeplabv3plus"
@@ -261,6 +261,8 @@ def _check_pairs(r: Recipe) -> None:
         refuse("class_weights", f"loss {r.loss!r} takes none")
     if r.backbone == "vgg16" and not r.model.startswith("fcn") and r.model != "unet":
         refuse("backbone", f"only an FCN has it, found model = {r.model!r}")
+    if r.in_channels not in (1, 3) and (r.normalisation == "imagenet" or r.augmentation != "geometric"):
+        refuse("in_channels", "no colours: expected augmentation = 'geometric', normalisation 'unit' or 'measured'")
     if r.model == "unet" and r.output_stride.bit_count() != 1:
         refuse("output_stride", "a U-Net's is a power of 2")
     if r.model == "unet" and r.weights:

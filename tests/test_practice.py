@@ -9,17 +9,24 @@ import torch
 from refusal import refused
 from small_set import SMALL, make_trainer, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from timm.models import adapt_input_conv
 from torch import nn
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from seglib import losses
-from seglib.data import SegmentationDataset
+from seglib.data import PackedDataset, SegmentationDataset, pack
 from seglib.data.adapters import AlbumentationsTransform, TorchvisionTransform
+from seglib.data.resampling import resample_image
+from seglib.data.transforms import Normalisation
 from seglib.geometry import Grid
+from seglib.models import ResNet
+from seglib.models.inputs import adapt_kernel, set_in_channels
 from seglib.predict import Scoring, predict_image
 from seglib.recipe import Recipe
 from seglib.train import Trainer
+from seglib.train.checkpoint import load_run
+from seglib.train.start import build_network
 
 SHORT = SMALL.replace(iterations=2)
 WHOLE = SMALL.replace(model="unet", output_stride=2, batch_size=8, iterations=3, norm="group", norm_groups=2)
@@ -185,3 +192,97 @@ def test_labels_that_are_no_classes_are_named(name: str) -> None:
 def test_a_network_without_strides_has_no_choice_of_them() -> None:
     scoring = Scoring(output_stride=8)
     refused("output_stride = 8; Conv2d has no choice", predict_image, nn.Conv2d(3, 2, 1), IMAGE, scoring=scoring)
+
+
+# --- grey pictures and pictures of more channels
+
+
+class Stacked(SegmentationDataset):
+    """The small set with as many channels as asked, the later ones darker."""
+
+    channels = 5
+
+    def read_image(self, path: Path) -> np.ndarray:
+        grey = super().read_image(path).mean(axis=2)
+        return np.stack([grey / (1 + channel) for channel in range(self.channels)], axis=2).astype(np.uint8)
+
+
+class Grey(Stacked):
+    channels = 1
+
+
+def sets_of(kind: type[SegmentationDataset], tmp_path: Path, data: Path) -> dict[str, SegmentationDataset]:
+    plain = make_trainer(SHORT, tmp_path / "plain", data)
+    sets = {"train_set": plain.train_set, "val_set": plain.val_set}
+    return {name: kind(each.files, each.classes, each.palette) for name, each in sets.items()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        (Grey, {"augmentation": "occlusion"}),
+        (Stacked, {}),
+        (Stacked, {"model": "unet", "output_stride": 4}),
+        (Stacked, {"model": "fcn8s", "output_stride": 32, "backbone": "vgg16"}),
+        (Grey, {"backbone": "mobilenet_v2", "weights": "mobilenet_v2_imagenet.pth"}),
+        (Stacked, {"stem": "3x3"}),
+        (Stacked, {"backbone": "xception41", "eval_flip": True, "eval_scales": (0.75, 1.0)}),
+    ],
+)
+def test_channels_and_measured_statistics(tmp_path: Path, data: Path, kind: type, change: dict[str, Any]) -> None:
+    recipe = SHORT.replace(in_channels=kind.channels, normalisation="measured", iterations=1, **change)
+    sets = sets_of(kind, tmp_path, data)
+    run = Trainer(recipe, tmp_path / "run", device="cpu", progress=False, **sets).fit()
+    pixels = np.concatenate([sets["train_set"].read(i)[0].reshape(-1, kind.channels) for i in range(12)]) / 255
+    np.testing.assert_allclose(run.normalisation.mean, pixels.mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(run.normalisation.std, pixels.std(axis=0), rtol=1e-6)
+    loaded = load_run(run.checkpoint)
+    assert loaded.normalisation == run.normalisation
+    image = sets["val_set"].read(0)[0]
+    found, expected = (predict_image(model, image, run.normalisation) for model in (loaded.model, run.model))
+    assert np.array_equal(found, expected)
+    packed = PackedDataset(pack(sets["train_set"], tmp_path / "packed", progress=False))
+    assert np.array_equal(packed.read(3)[0], sets["train_set"].read(3)[0])
+
+
+def test_statistics_are_measured_once(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = SHORT.replace(normalisation="measured")
+    first = make_trainer(recipe, tmp_path, data).fit(until=1)
+    monkeypatch.setattr("seglib.data.open.measure_normalisation", None)
+    assert make_trainer(recipe, tmp_path, data).normalisation == first.normalisation
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 7])
+def test_trained_kernels_are_adapted_as_timm_does(channels: int) -> None:
+    kernel = torch.randn(4, 3, 3, 3)
+    torch.testing.assert_close(adapt_kernel(kernel, channels), adapt_input_conv(channels, kernel))
+    model = ResNet(18, 16, width=8)
+    set_in_channels(model, channels, trained=False)
+    expected = (2 / (8 * 49) * 3 / channels) ** 0.5
+    assert float(model.conv1.weight.std()) == pytest.approx(expected, rel=0.2)
+
+
+def test_a_run_on_colours_starts_one_on_grey(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture) -> None:
+    first = make_trainer(SHORT, tmp_path / "first", data).fit(until=1)
+    recipe = SHORT.replace(in_channels=1, start_from=str(first.checkpoint))
+    model = build_network(recipe, first.train_set.classes)
+    assert "its first kernel is adapted to in_channels = 1" in capsys.readouterr().err
+    assert torch.equal(model.backbone.conv1.weight, first.model.backbone.conv1.weight.sum(dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize("size", [(20, 17), (90, 130)])
+def test_windows_of_resized_pictures_have_any_channels(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 48, 5), dtype=np.uint8)
+    window = resample_image(image, size, (3, 4), (9, 10))
+    bands = [
+        resample_image(np.repeat(image[..., c : c + 1], 3, axis=2), size, (3, 4), (9, 10))[..., 0] for c in range(5)
+    ]
+    assert np.abs(window.astype(int) - np.stack(bands, axis=2)).max() <= 1
+
+
+def test_channels_that_do_not_fit_are_refused(tmp_path: Path, data: Path) -> None:
+    refused(r"2007_000001\.jpg: a picture \(40, 48, 3\); expected \(height, width, 1\)", make_trainer,
+            SHORT.replace(in_channels=1), tmp_path, data)  # fmt: skip
+    refused("in_channels = 5; no colours: expected augmentation = 'geometric'", Recipe, in_channels=5)
+    refused("expected 1 or 3 channels, found 5", Normalisation.named, "imagenet", 5)
+    assert Normalisation.named("unit", 2).mean == (0.5, 0.5) and len(Normalisation.named("imagenet", 1).mean) == 1

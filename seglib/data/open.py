@@ -13,7 +13,7 @@ from seglib.data.cityscapes import CITYSCAPES_CLASSES, CityscapesSegmentation, c
 from seglib.data.folder import FolderSegmentation
 from seglib.data.noise import NoisyMasks
 from seglib.data.toy import TOY_MINI_CLASSES, TOY_VOC_CLASSES, ToyCityscapes, ToyMini, ToyVOC
-from seglib.data.transforms import Compose, Normalisation, build_augmentation
+from seglib.data.transforms import Colour, Compose, Normalisation, build_augmentation, measure_normalisation
 from seglib.data.voc import VOC_CLASSES, VOCSegmentation, voc_palette
 from seglib.files import data_folder
 from seglib.recipe import Recipe
@@ -46,20 +46,39 @@ def build_dataset(
         FileNotFoundError: if there is no data_root and SEGLIB_DATA is not set, or files are missing.
         ValueError: if the data set does not have the split, or data = "folder" and there is no data_root.
     """
-    transform = build_transform(recipe) if train else None
+    dataset = _open_part(recipe, split, data_root, train, packed_root)
+    return _augment(dataset, recipe, choose_normalisation(recipe, dataset)) if train else dataset
+
+
+def _open_part(
+    recipe: Recipe, split: str, data_root: Path | None, train: bool, packed_root: Path | None
+) -> SegmentationDataset:
     images = recipe.train_split if split == "fold" else split
     quality = recipe.quality if images == recipe.train_split else "fine"
-    dataset = _open(recipe, images, quality, data_root, transform)
+    dataset = _open(recipe, images, quality, data_root, None)
     if packed_root is not None:
         parts = (recipe.data, quality, images) if recipe.data == "cityscapes" else (recipe.data, images)
         if isinstance(dataset, FolderSegmentation):  # a packed label is what the table made of it
             parts = (*parts, dataset.table.digest)
         folder = pack(dataset, packed_root / "-".join(parts), progress=sys.stderr.isatty())
-        dataset = PackedDataset(folder, transform, recipe.seed)
+        dataset = PackedDataset(folder, None, recipe.seed)
     if recipe.folds and (train or split == "fold"):
         left_out = split_into_folds(len(dataset), recipe.folds)[recipe.fold]
         dataset = dataset.subset(sorted({*range(len(dataset))} - {*left_out}) if train else left_out)
-    return NoisyMasks(dataset, recipe.label_noise) if train and recipe.label_noise else dataset
+    return dataset
+
+
+def _augment(dataset: SegmentationDataset, recipe: Recipe, normalisation: Normalisation) -> SegmentationDataset:
+    dataset = copy.copy(dataset)
+    dataset.seed, dataset.transform = recipe.seed, dataset.transform or build_transform(recipe, normalisation.fill)
+    return NoisyMasks(dataset, recipe.label_noise) if recipe.label_noise else dataset
+
+
+def choose_normalisation(recipe: Recipe, train_set: SegmentationDataset) -> Normalisation:
+    """Returns the recipe's pixel convention; "measured" reads all of the train set's pictures."""
+    if recipe.normalisation == "measured":
+        return measure_normalisation(train_set)
+    return Normalisation.named(recipe.normalisation, recipe.in_channels)
 
 
 def open_sets(
@@ -68,18 +87,38 @@ def open_sets(
     packed_root: Path | None = None,
     train_set: SegmentationDataset | None = None,
     val_set: SegmentationDataset | None = None,
-) -> tuple[SegmentationDataset, SegmentationDataset]:
-    """Opens what a recipe is trained and scored on, or takes two data sets in its place.
+    normalisation: Normalisation | None = None,
+) -> tuple[SegmentationDataset, SegmentationDataset, Normalisation]:
+    """Opens what a recipe is trained and scored on, or takes two data sets in its place; with the pixel convention.
 
     A given train_set without a transform gets the recipe's augmentation; the recipe's seed keys any transform.
+    A `normalisation` that was measured before saves measuring it again.
 
     Raises:
         ValueError: if only one is given, or beside settings that choose the recipe's own data; if their classes differ,
-            or the val_set has a transform; also as `build_dataset`.
+            the val_set has a transform, or pictures do not have the recipe's in_channels; also as `build_dataset`.
     """
     if train_set is None and val_set is None:
-        train = build_dataset(recipe, recipe.train_split, data_root, True, packed_root)
-        return train, build_dataset(recipe, recipe.val_split, data_root, packed_root=packed_root)
+        train_set = _open_part(recipe, recipe.train_split, data_root, True, packed_root)
+        val_set = build_dataset(recipe, recipe.val_split, data_root, packed_root=packed_root)
+    else:
+        _check_given(recipe, data_root, packed_root, train_set, val_set)
+    for each in (train_set, val_set):
+        for path, _ in each.files[:1]:
+            if (shape := each.read_image(path).shape)[2:] != (recipe.in_channels,):
+                expected = f"expected (height, width, {recipe.in_channels}), the recipe's in_channels last"
+                raise ValueError(f"{path}: a picture {shape}; {expected}")
+    normalisation = normalisation or choose_normalisation(recipe, train_set)
+    return _augment(train_set, recipe, normalisation), val_set, normalisation
+
+
+def _check_given(
+    recipe: Recipe,
+    data_root: Path | None,
+    packed_root: Path | None,
+    train_set: SegmentationDataset | None,
+    val_set: SegmentationDataset | None,
+) -> None:
     for name, given in {"train_set": train_set, "val_set": val_set}.items():
         if not isinstance(given, SegmentationDataset):
             raise ValueError(f"{name}: expected a SegmentationDataset, as both sets or neither; found {given!r}")
@@ -92,9 +131,6 @@ def open_sets(
         raise ValueError(f"val_set: expected the train_set's classes; found {found}")
     if val_set.transform is not None:
         raise ValueError("val_set: has a transform; expected none: scores count on the labels as they are stored")
-    train_set = copy.copy(train_set)
-    train_set.seed, train_set.transform = recipe.seed, train_set.transform or build_transform(recipe)
-    return train_set, val_set
 
 
 def _open(
@@ -119,9 +155,9 @@ def _open(
     return CamVid(root, split, transform, seed)
 
 
-def build_transform(recipe: Recipe) -> Compose:
-    """Builds the recipe's augmentation."""
-    crop, fill = recipe.crop_size, Normalisation.named(recipe.normalisation).fill
+def build_transform(recipe: Recipe, fill: Colour | None = None) -> Compose:
+    """Builds the recipe's augmentation; None fills with the mean colour of its normalisation."""
+    crop, fill = recipe.crop_size, fill or Normalisation.named(recipe.normalisation, recipe.in_channels).fill
     return build_augmentation(recipe.augmentation, crop, recipe.scale_range, recipe.flip, fill, recipe.squash)
 
 

@@ -17,7 +17,7 @@ def resample_image(image: np.ndarray, size: Size, corner: Size, extent: Size) ->
     than Pillow needs for only the window (`resize(box=...)`).
 
     Args:
-        image: (H, W, 3) uint8.
+        image: (H, W, C) uint8.
         size: (height, width) after resizing.
         corner: (top, left) of the window in the resized image.
         extent: (height, width) of the window, which is returned.
@@ -29,7 +29,7 @@ def resample_image(image: np.ndarray, size: Size, corner: Size, extent: Size) ->
     if side == size[0]:
         return rows[corner[0] - first : corner[0] - first + extent[0]]
     # The kernel, too, resizes along x, rounds, then along y. What is not in `rows` reaches no pixel of the window.
-    columns = np.empty((side, extent[1], 3), np.uint8)
+    columns = np.empty((side, extent[1], image.shape[2]), np.uint8)
     columns[first:end] = rows
     return _resize(columns, (size[0], extent[1]))[corner[0] : corner[0] + extent[0]]
 
@@ -49,11 +49,11 @@ def resample_label(label: np.ndarray, size: Size, corner: Size, extent: Size) ->
     return label[rows].take(columns, axis=1)  # far faster than [:, columns]
 
 
-def pad(image: np.ndarray, label: np.ndarray, size: Size, fill: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+def pad(image: np.ndarray, label: np.ndarray, size: Size, fill: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Puts image and label at the top left of new arrays of `size`, at least as large; the rest is `fill` and void."""
     height, width = label.shape
-    row = np.full((size[1], 3), fill, np.uint8)  # row by row is far faster than pixel by pixel
-    padded_image, padded_label = np.empty((*size, 3), np.uint8), np.full(size, VOID, np.uint8)
+    row = np.full((size[1], image.shape[2]), fill, np.uint8)  # row by row is far faster than pixel by pixel
+    padded_image, padded_label = np.empty((*size, image.shape[2]), np.uint8), np.full(size, VOID, np.uint8)
     padded_image[:height, :width] = image
     padded_image[:height, width:] = row[width:]
     padded_image[height:] = row
@@ -72,10 +72,10 @@ def flip(array: np.ndarray) -> np.ndarray:
 
 
 def to_pixels(image: np.ndarray) -> Tensor:
-    """(H, W, 3) -> (1, 3, H, W) without a copy, in the strides that torch's fast uint8 kernels ask for."""
+    """(H, W, C) -> (1, C, H, W) without a copy, in the strides that torch's fast uint8 kernels ask for."""
     return as_tensor(image)[None].permute(0, 3, 1, 2)
 
 
 def to_image(pixels: Tensor) -> np.ndarray:
-    """(1, 3, H, W) -> (H, W, 3) without a copy."""
+    """(1, C, H, W) -> (H, W, C) without a copy."""
     return pixels[0].permute(1, 2, 0).numpy()

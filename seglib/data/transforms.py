@@ -1,6 +1,6 @@
 """Joint transforms of an image and its label map, and the step from uint8 to what a network takes.
 
-Every transform is a frozen dataclass called as `(image, label, rng) -> (image, label)`: image (H, W, 3) uint8 RGB,
+Every transform is a frozen dataclass called as `(image, label, rng) -> (image, label)`: image (H, W, C) uint8, RGB,
 label (H, W) uint8 with 255 = void. The image is interpolated; the label never is, it takes the nearest pixel. A random
 transform draws the same number of values whatever the image, so that one step never shifts the next step's draws.
 `resampling` does the work on pixels: `resample_image` and `resample_label` resize and cut out a window, `pad` fills up.
@@ -15,11 +15,11 @@ import torch
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from seglib.data.base import VOID, Transform
+from seglib.data.base import VOID, SegmentationDataset, Transform
 from seglib.data.resampling import Size, flip, pad, resample_image, resample_label, to_image, to_pixels
 
 Sample = tuple[np.ndarray, np.ndarray]
-Colour = tuple[int, int, int]  # RGB
+Colour = tuple[int, ...]  # a value for each channel
 IMAGE_MEAN = (124, 116, 104)  # ImageNet's mean colour, which normalises to 0
 LEVELS = ("geometric", "photometric", "occlusion")
 
@@ -146,8 +146,9 @@ class RandomBlur:
         draw, position = rng.random(2)
         if draw >= self.p:
             return image, label
-        blurred = Image.fromarray(image).filter(ImageFilter.GaussianBlur(float(0.3 + position * (1.5 - 0.3))))
-        return np.asarray(blurred), label
+        picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+        blurred = picture.filter(ImageFilter.GaussianBlur(float(0.3 + position * (1.5 - 0.3))))
+        return np.asarray(blurred).reshape(image.shape), label
 
 
 @dataclass(frozen=True)
@@ -206,47 +207,67 @@ def build_augmentation(
 
 
 def to_batch(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
-    """Stacks samples of one size: images (B, 3, H, W) uint8 in channels_last order, labels (B, H, W) uint8."""
+    """Stacks samples of one size: images (B, C, H, W) uint8 in channels_last order, labels (B, H, W) uint8."""
     sizes = {label.shape for _, label in samples}
     if len(sizes) != 1:
         found = ", ".join(f"{width} x {height}" for height, width in sorted(sizes)) or "no sample"
         raise ValueError(f"to_batch: expected samples of one size, found {found}; crop or pad them first")
     images, labels = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*samples, strict=True))
-    return images.permute(0, 3, 1, 2), labels  # (B, H, W, 3) -> (B, 3, H, W)
+    return images.permute(0, 3, 1, 2), labels  # (B, H, W, C) -> (B, C, H, W)
 
 
 @dataclass(frozen=True)
 class Normalisation:
     """The pixel convention that a network's weights expect: (RGB / 255 - mean) / std, one value per channel."""
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     @staticmethod
-    def named(convention: str) -> "Normalisation":
-        """Returns the convention called "imagenet" (mean and deviation) or "unit" (RGB / 127.5 - 1)."""
+    def named(convention: str, channels: int = 3) -> "Normalisation":
+        """Returns "imagenet" (mean and deviation; for one channel the mean of each) or "unit" (value / 127.5 - 1)."""
         known = {"imagenet": IMAGENET, "unit": UNIT}
         if convention not in known:
             raise ValueError(f"normalisation = {convention!r}; expected one of {[*known]}")
-        return known[convention]
+        if channels == 3:
+            return known[convention]
+        if channels != 1 and convention == "imagenet":
+            raise ValueError(f"normalisation = 'imagenet': expected 1 or 3 channels, found {channels}")
+        mean, std = (sum(values) / 3 for values in (known[convention].mean, known[convention].std))
+        return Normalisation((mean,) * channels, (std,) * channels)
 
     @property
     def fill(self) -> Colour:
-        """The uint8 RGB colour nearest to the mean: what padding should be."""
+        """The uint8 colour nearest to the mean: what padding should be."""
         return tuple(round(255 * value) for value in self.mean)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) uint8 -> float32 on the same device, in the same memory format. Raises ValueError otherwise."""
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"expected images (B, 3, H, W) uint8, found {tuple(images.shape)} {images.dtype}")
+        """(B, C, H, W) uint8 -> float32 on the same device, in the same memory format. Raises ValueError otherwise."""
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != len(self.mean):
+            raise ValueError(
+                f"expected images (B, {len(self.mean)}, H, W) uint8, found {tuple(images.shape)} {images.dtype}"
+            )
         mean, std = (torch.tensor(v).to(images.device, non_blocking=True) for v in (self.mean, self.std))
         values = images.to(torch.float32)
         if values.is_contiguous(memory_format=torch.channels_last):
             # whole rows at a time: on a CPU a broadcast over three neighbouring channels takes three times as long
-            rows = values.permute(0, 2, 3, 1).flatten(2)  # (B, H, 3 W), the same memory
+            rows = values.permute(0, 2, 3, 1).flatten(2)  # (B, H, C W), the same memory
             rows.sub_((255 * mean).repeat(images.shape[3])).div_((255 * std).repeat(images.shape[3]))
             return values
-        return values.sub_(255 * mean.view(3, 1, 1)).div_(255 * std.view(3, 1, 1))
+        return values.sub_(255 * mean.view(-1, 1, 1)).div_(255 * std.view(-1, 1, 1))
+
+
+def measure_normalisation(dataset: SegmentationDataset) -> Normalisation:
+    """Measures mean and deviation of each channel over all pixels of a data set, before its transform."""
+    sums, pixels = 0, 0
+    for index in range(len(dataset)):
+        image = dataset.read(index)[0]
+        values = image.reshape(-1, image.shape[2]).astype(np.int64)  # (H W, C)
+        sums = sums + np.stack([values.sum(axis=0), np.square(values).sum(axis=0)])
+        pixels += len(values)
+    mean, square = sums / pixels
+    std = np.sqrt(np.maximum(square - np.square(mean), 1.0))  # a channel of one value stays finite
+    return Normalisation(tuple((mean / 255).tolist()), tuple((std / 255).tolist()))
 
 
 IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))

@@ -12,6 +12,7 @@ from seglib.files import PROJECT, data_folder, hash_file, read_state_dict
 from seglib.models.backbones import RESNETS, build_backbone
 from seglib.models.deeplab import DeepLabV3, DeepLabV3Plus, HeadVariant
 from seglib.models.fcn import FCN
+from seglib.models.inputs import set_in_channels
 from seglib.models.layers import Backbone, load_exactly
 from seglib.models.norms import GhostBatchNorm2d, group_norm_like, replace_batch_norm  # in batch norm's place
 from seglib.models.resnet import UNITS
@@ -38,11 +39,13 @@ def build_model(recipe: Recipe, num_classes: int, weights_root: Path | None = No
     """
     if recipe.source or recipe.start_from:
         raise ValueError("source, start_from: not of `build_model`; `seglib.train.start.build_network` has them")
-    return set_norms(_build_network(recipe, num_classes, weights_root), recipe)
+    return adapt_network(_build_network(recipe, num_classes, weights_root), recipe)
 
 
-def set_norms(model: nn.Module, recipe: Recipe) -> nn.Module:
-    """Puts the recipe's norm in batch norm's place, and sets its momentum; returns the model."""
+def adapt_network(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """Gives a network the recipe's input channels, its norm in batch norm's place, and the norm's momentum."""
+    if recipe.in_channels != 3:
+        set_in_channels(model, recipe.in_channels, trained=bool(recipe.weights))
     if recipe.norm == "group":
         replace_batch_norm(model, partial(group_norm_like, max_groups=recipe.norm_groups))
     if recipe.bn_batch is not None:

@@ -4,6 +4,7 @@ import json
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from seglib.train.start import build_network, read_run  # a run's network, and w
 # What a run cannot be resumed without; `Trainer._save` writes it.
 STATE = {
     "recipe", "iteration", "seconds", "model", "optimizer", "scaler", "generators", "log", "losses", "data", "labels",
+    "normalisation",
 }  # fmt: skip
 
 
@@ -118,14 +120,16 @@ def load_run(path: str | Path) -> Run:
     classes, make_palette = CLASSES.get(recipe.data, ((), voc_palette))
     classes = tuple(content.get("classes", classes))
     palette = torch.as_tensor(content["palette"], dtype=torch.uint8).numpy() if "palette" in content else make_palette()
+    if "normalisation" in content:
+        convention = Normalisation(**{name: tuple(values) for name, values in content["normalisation"].items()})
+    else:
+        convention = Normalisation.named(recipe.normalisation, recipe.in_channels)
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and overwritten
         model = build_network(recipe, classes, initial=False)
     load_exactly(model, content["model"], f"{path}: the weights")
     if recipe.eval_output_stride:
         model.set_output_stride(recipe.eval_output_stride)
-    return Run(
-        model.eval(), recipe, classes, palette, Normalisation.named(recipe.normalisation), content.get("log", [])
-    )
+    return Run(model.eval(), recipe, classes, palette, convention, content.get("log", []))
 
 
 def save_weights(checkpoint: Path, path: Path, /) -> None:
@@ -141,6 +145,7 @@ def save_weights(checkpoint: Path, path: Path, /) -> None:
         raise ValueError(f"{path}: expected a name that ends with .safetensors")
     run = load_run(checkpoint)
     about = {"recipe": run.recipe.changes(), "classes": run.classes, "palette": run.palette.tolist()}
+    about["normalisation"] = asdict(run.normalisation)
     tensors = {name: tensor.contiguous() for name, tensor in run.model.state_dict().items()}
     content = save(tensors, {"run": json.dumps(about)})
     write_atomic(path, lambda file: file.write(content))

@@ -8,7 +8,8 @@ from torch import nn
 
 from seglib.data.open import CLASSES
 from seglib.files import find_state_dict, read_state_dict, tell
-from seglib.models.build import build_model, find_weights, set_norms
+from seglib.models.build import adapt_network, build_model, find_weights
+from seglib.models.inputs import adapt_kernel, first_convolution
 from seglib.models.layers import load_exactly
 from seglib.recipe import Recipe
 from seglib.train import distributed
@@ -35,7 +36,7 @@ def build_network(
     if not initial:
         recipe = recipe.replace(weights="", start_from="")
     if recipe.source:
-        model = set_norms(build_layout(recipe, len(classes)), recipe)
+        model = adapt_network(build_layout(recipe, len(classes)), recipe)
     else:
         model = build_model(recipe.replace(start_from=""), len(classes), weights_root)
     if recipe.start_from:
@@ -70,7 +71,11 @@ def _load_start(model: nn.Module, recipe: Recipe, classes: Sequence[str], path: 
     else:
         state, what = find_state_dict(content, what)
         _, state, name, hint = translate(state, recipe.source)
-    own = model.state_dict()
+    own, first = model.state_dict(), f"{first_convolution(model)[0]}.weight"
+    if recipe.in_channels != 3 and first in state and state[first].shape[1] == 3:
+        state[first] = adapt_kernel(state[first], recipe.in_channels)
+        if distributed.is_main():
+            tell(f"{what}: of RGB pictures; its first kernel is adapted to in_channels = {recipe.in_channels}")
     heads = [key for key in own if key.startswith(HEADS)]
     number = next((len(state[key]) for key in heads if key in state), len(classes))
     if number != len(classes) or (known and tuple(known) != tuple(classes)):

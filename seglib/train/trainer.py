@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,6 @@ class Trainer:
         self.checkpoint_seconds = checkpoint_seconds
         self.progress = progress and distributed.is_main()
         self._curves = Curves(self.run_dir) if tensorboard and distributed.is_main() else None
-        self.train_set, self.val_set = open_sets(recipe, data_root, packed_root, train_set, val_set)
-        self.normalisation = Normalisation.named(recipe.normalisation)
         self.code = results.code_hashes()  # of the whole training, which may have begun with other code
         self.iteration, self.seconds = 0, 0.0
         self.log: list[dict[str, Any]] = []  # rows of losses and rows of scores, in the order in which they came
@@ -105,6 +104,10 @@ class Trainer:
         self._interrupted = False
 
         stored = checkpoints.load_state(self.checkpoint, recipe)
+        measured = Normalisation(**stored[0]["normalisation"]) if stored else None
+        self.train_set, self.val_set, self.normalisation = open_sets(
+            recipe, data_root, packed_root, train_set, val_set, measured
+        )
         # counts of labels; those in the checkpoint save reading every label again
         self._labels: Counts = {} if stored is None else stored[0]["labels"]
         self.initial = hash_weights(recipe, weights_root)  # the files of the initial weights, as they are now
@@ -351,6 +354,7 @@ class Trainer:
             "labels": self._labels,
             "classes": list(self.train_set.classes),
             "palette": torch.from_numpy(self.train_set.palette),
+            "normalisation": asdict(self.normalisation),
         }
         if distributed.is_main():
             checkpoints.save_state(self.checkpoint, state)
