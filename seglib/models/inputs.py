@@ -6,7 +6,7 @@ from torch import Tensor, nn
 def adapt_kernel(kernel: Tensor, channels: int) -> Tensor:
     """Gives an RGB kernel (N, 3, h, w) other input channels, by the rule of timm's `adapt_input_conv`.
 
-    One channel takes the sum of the three. More take them in turn, times 3 / channels, so that responses keep their size.
+    One channel takes the sum of the three; more take them in turn, times 3 / channels, which keeps responses as large.
     """
     if channels == 1:
         return kernel.sum(dim=1, keepdim=True)
