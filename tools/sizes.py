@@ -23,7 +23,7 @@ READING_PATH = {
     "models/build.py": "from a recipe to a network with its weights",
     "losses/pixel.py": "cross-entropy and its kin",
     "losses/region.py": "Dice, RMI",
-    "metrics/confusion.py": "confusion matrix, mIoU, trimap",
+    "metrics/confusion.py": "confusion matrix, mIoU",
     "predict.py": "scales, mirror images, windows; evaluation",
     "train/optim.py": "learning rate, optimiser, loss, batch norm's modes",
     "train/checkpoint.py": "what a run resumes from",

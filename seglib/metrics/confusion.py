@@ -1,4 +1,4 @@
-"""The confusion matrix of a data set, the scores read from it, and the trimap.
+"""The confusion matrix of a data set, and the scores read from it.
 
 Names follow FCN (arXiv 1411.4038), section 5: `n_ij` is the number of pixels of class i predicted as class j, here
 `matrix[i, j]`; `t_i = sum_j n_ij` is the number of pixels of class i; `p_j = sum_i n_ij` the number predicted as j.
@@ -6,14 +6,13 @@ Names follow FCN (arXiv 1411.4038), section 5: `n_ij` is the number of pixels of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from seglib.metrics.ratios import divide, mean_present, to_json
 from seglib.metrics.runs import count_pairs
@@ -76,7 +75,7 @@ class ConfusionMatrix:
     @classmethod
     def from_matrix(cls, matrix: Labels, ignore_index: int | None = 255) -> ConfusionMatrix:
         """A confusion matrix that starts from given counts, (K, K) integers >= 0."""
-        counts = _integer_tensor(matrix, "matrix")
+        counts = integer_tensor(matrix, "matrix")
         if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or bool((counts < 0).any()):
             raise ValueError(f"matrix: expected (K, K) counts >= 0, found {tuple(counts.shape)} or negative counts")
         result = cls(counts.shape[0], ignore_index, counts.device)
@@ -95,8 +94,8 @@ class ConfusionMatrix:
             ValueError: if the shapes differ, or if a label, or the prediction at a counted pixel, is outside 0..K-1.
                 Nothing is counted then.
         """
-        predictions = _integer_tensor(predictions, "predictions")
-        labels = _integer_tensor(labels, "labels").to(predictions.device)
+        predictions = integer_tensor(predictions, "predictions")
+        labels = integer_tensor(labels, "labels").to(predictions.device)
         if labels.shape != predictions.shape:
             hint = " (class scores? take .argmax(1) first)" if predictions.ndim == labels.ndim + 1 else ""
             found = f"labels {tuple(labels.shape)} and predictions {tuple(predictions.shape)}{hint}"
@@ -143,59 +142,8 @@ class ConfusionMatrix:
         )
 
 
-def boundary_band(labels: Tensor, width: int, ignore_index: int = 255) -> Tensor:
-    """The trimap: the labelled pixels within `width` of a void pixel (DeepLabv3+ section 4.4, Figure 5).
-
-    Args:
-        labels: integers (..., H, W).
-        width: w >= 1 pixels; the void pixels are dilated by a square of side 2w + 1.
-        ignore_index: the label of void pixels, which the labels' type can hold.
-
-    Returns:
-        A bool mask (..., H, W), False on the void pixels themselves.
-    """
-    if width < 1:
-        raise ValueError(f"width: expected at least 1 pixel, found {width}")
-    if not torch.iinfo(labels.dtype).min <= ignore_index <= torch.iinfo(labels.dtype).max:
-        raise ValueError(f"ignore_index: expected a value that {labels.dtype} labels can hold, found {ignore_index}")
-    void = labels == ignore_index
-    near = void.to(torch.uint8)
-    for dim in (-2, -1):  # a square dilates by columns, then by rows
-        near = _dilate(near, width, dim)
-    return near.bool() & ~void
-
-
-def _dilate(mask: Tensor, width: int, dim: int) -> Tensor:
-    """The maximum over a window of 2 * width + 1 along one dimension, 0 beyond the edges.
-
-    Windows are joined in pairs, so the cost grows with log2(width); that of max_pool2d grows with the width.
-    """
-    padding = [width, width] if dim == -1 else [0, 0, width, width]
-    out, length = F.pad(mask, padding), 1
-    while length < 2 * width + 1:
-        step = min(length, 2 * width + 1 - length)
-        size = out.shape[dim] - step
-        out = out.narrow(dim, 0, size) | out.narrow(dim, step, size)
-        length += step
-    return out
-
-
-def update_trimap(matrices: Mapping[int, ConfusionMatrix], labels: Labels, predictions: Labels) -> None:
-    """Counts the pixels of each trimap.
-
-    Args:
-        matrices: the matrix of each band by the band's width in pixels; each needs its ignore_index, void.
-        labels, predictions: integers (..., H, W), as in `ConfusionMatrix.update`.
-    """
-    labels = _integer_tensor(labels, "labels")
-    for width, matrix in matrices.items():
-        if matrix.ignore_index is None:
-            raise ValueError(f"matrices[{width}]: expected an ignore_index, found None")
-        band = boundary_band(labels, width, matrix.ignore_index)
-        matrix.update(labels.masked_fill(~band, matrix.ignore_index), predictions)
-
-
-def _integer_tensor(values: Labels, name: str) -> Tensor:
+def integer_tensor(values: Labels, name: str) -> Tensor:
+    """Makes a tensor of labels. Raises TypeError naming the argument if they are no integers."""
     if isinstance(values, np.ndarray):
         # Torch takes neither negative strides nor, without a warning, the read-only arrays that PIL hands out.
         values = torch.from_numpy(np.require(values, requirements=["C", "W"]))
