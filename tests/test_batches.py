@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from trees import save
 
 from seglib.data import EpochBatches, SegmentationDataset, make_loader, sample_rng, voc_palette
-from seglib.data.transforms import ColorJitter, Compose, RandomFlip, RandomScaleCrop
+from seglib.data.augmentation import ColorJitter
+from seglib.data.transforms import Compose, RandomFlip, RandomScaleCrop
 
 
 @pytest.fixture

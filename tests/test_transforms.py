@@ -15,24 +15,17 @@ from PIL import Image
 from refusal import refused
 from torchvision.transforms.functional import normalize
 
+from seglib.data.augmentation import (
+    LEVELS,
+    ColorJitter,
+    RandomBlur,
+    RandomOcclusion,
+    ResizeKeepAspect,
+    build_augmentation,
+)
 from seglib.data.base import Transform
 from seglib.data.resampling import resample_label
-from seglib.data.transforms import (
-    IMAGENET,
-    LEVELS,
-    UNIT,
-    ColorJitter,
-    Compose,
-    Normalisation,
-    RandomBlur,
-    RandomFlip,
-    RandomOcclusion,
-    RandomScaleCrop,
-    ResizeKeepAspect,
-    Squash,
-    build_augmentation,
-    to_batch,
-)
+from seglib.data.transforms import IMAGENET, UNIT, Compose, Normalisation, RandomFlip, RandomScaleCrop, Squash, to_batch
 
 FILL = (124, 116, 104)
 Size = tuple[int, int]

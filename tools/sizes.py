@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 READING_PATH = {
     "recipe.py": "every setting of a run",
     "data/base.py": "files in, arrays out",
-    "data/transforms.py": "augmentation, batches, normalisation",
+    "data/transforms.py": "scale, crop, flip; batches; normalisation",
     "data/batches.py": "which samples make which batch",
     "geometry.py": "where a map's values lie",
     "models/layers.py": "strides that become dilations; convolutions",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from seglib.data.augmentation import build_augmentation
 from seglib.data.base import SegmentationDataset, Transform
 from seglib.data.cache import PackedDataset, pack
 from seglib.data.camvid import CAMVID_CLASSES, CamVid, camvid_palette
@@ -13,7 +14,7 @@ from seglib.data.cityscapes import CITYSCAPES_CLASSES, CityscapesSegmentation, c
 from seglib.data.folder import FolderSegmentation
 from seglib.data.noise import NoisyMasks
 from seglib.data.toy import TOY_MINI_CLASSES, TOY_VOC_CLASSES, ToyCityscapes, ToyMini, ToyVOC
-from seglib.data.transforms import Colour, Compose, Normalisation, build_augmentation, measure_normalisation
+from seglib.data.transforms import Colour, Compose, Normalisation, measure_normalisation
 from seglib.data.voc import VOC_CLASSES, VOCSegmentation, voc_palette
 from seglib.files import data_folder
 from seglib.recipe import Recipe
