@@ -124,7 +124,7 @@ def read_indices(path: Path, palette: np.ndarray | None = None) -> np.ndarray:
         expected = f"class indices, a palette (P) or 8-bit grey (L) image{cause}"
         raise ValueError(f"{path}: an image of mode {image.mode}; expected {expected}")
     indices = np.array(image)
-    if palette is not None and image.mode == "P":
+    if palette is not None and image.mode == "P" and bytes(image.getpalette()) != palette.tobytes():
         _check_palette(path, indices, palette_of(image), palette)
     return indices
 
@@ -136,8 +136,6 @@ def palette_of(image: Image.Image) -> np.ndarray:
 
 
 def _check_palette(path: Path, indices: np.ndarray, stored: np.ndarray, palette: np.ndarray) -> None:
-    if (stored == palette).all():
-        return
     used = np.unique(indices)
     if (stored[used] == used[:, None]).all():
         return
