@@ -12,7 +12,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from seglib.train import Trainer, distributed
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "growth.md"
 BATCH, STEPS = 2, 5
-SIDES, CLASSES, CLASSES_SIDE = (129, 257, 385, 513), (2, 21, 150, 1000), 257
+SIDES, CLASSES, CLASSES_SIDE = (129, 257, 385, 513), (2, 21, 150, 1000), 129
 
 
 def network(classes: int, smoke: bool) -> DeepLabV3Plus:
@@ -90,27 +89,24 @@ def measure_samples(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def measure_processes(count: int, rounds: int) -> dict[str, Any]:
-    """Time of a step that `count` processes share."""
+    """Time of a step, and of an evaluation, that `count` processes share."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
         command += [__file__, f"--share={folder}", f"--rounds={rounds}"]
         subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
-        seconds = tuple(json.loads((Path(folder) / "steps.json").read_text(encoding="utf-8"))["seconds"])
-    return {"processes": count, "step, s": Times(seconds, seconds).summary()}
+        found = json.loads((Path(folder) / "seconds.json").read_text(encoding="utf-8"))
+    return {"processes": count, **{what: Times(tuple(s), tuple(s)).summary() for what, s in found.items()}}
 
 
 def share(folder: Path, rounds: int) -> None:
-    """Is one of the processes: takes steps and writes their seconds."""
+    """Is one of the processes: takes steps, scores, and writes the seconds."""
     torch.set_num_threads(1)
     with distributed.join():
         trainer = Trainer(Recipe.load("toy_v3"), folder / "run", device="cpu", progress=False).fit(1)
-        seconds = []
-        for _ in range(rounds):
-            start = time.perf_counter()
-            trainer.fit(trainer.iteration + STEPS)
-            seconds.append((time.perf_counter() - start) / STEPS)
+        steps = [time_of(lambda: trainer.fit(trainer.iteration + STEPS))[0] / STEPS for _ in range(rounds)]
+        scores = [time_of(lambda: trainer.evaluate(progress=False))[0] for _ in range(rounds)]
         if distributed.is_main():
-            write_json(folder / "steps.json", {"seconds": seconds})
+            write_json(folder / "seconds.json", {"step, s": steps, "evaluation, s": scores})
         distributed.end()
 
 
@@ -157,8 +153,10 @@ def main() -> None:
         for row in result[name]:
             row["of the last on paper"] = row["10⁹ multiply-adds"] / last["10⁹ multiply-adds"]
             row["measured"] = row["step, s"]["median_s"] / last["step, s"]["median_s"]
+    one = result["processes"][0]
     for row in result["processes"]:
-        row["times as fast as one"] = result["processes"][0]["step, s"]["median_s"] / row["step, s"]["median_s"]
+        for what in ("step", "evaluation"):
+            row[f"{what}, times as fast"] = one[f"{what}, s"]["median_s"] / row[f"{what}, s"]["median_s"]
     for rows in result.values():
         print_table(*table(rows))
     save("growth", options, result)

@@ -3,17 +3,18 @@
 A step is run under PyTorch's profiler, and its operators are put into parts. The floor of the convolutions is their
 multiply-adds at the speed of a matrix product (three forward passes' worth to train), that of batch norm, ReLU and sums
 is reading and writing what they must at the speed of a copy, that of the loss is writing and reading the full-size
-logits once. A whole training is the trainer's wall time beside the sum of its steps; what is left is waiting for
-samples, scoring, and files. An evaluation is its forward passes and the rest.
+logits once. A whole training is the trainer's wall time beside the sum of its steps and of its samples, loaded alone;
+what is left is files. An evaluation is its forward passes and the rest.
 """
 
 import tempfile
 import time
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 import torch
-from harness.measure import matrix_multiply, take_turns
+from harness.measure import matrix_multiply, take_turns, time_of, times_as_fast
 from harness.report import parser, print_table, save
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
@@ -21,6 +22,7 @@ from torch.profiler import ProfilerActivity, profile
 from seglib.recipe import Recipe
 from seglib.studies.cost import mult_adds
 from seglib.train import Trainer
+from seglib.train.trainer import load_batches
 
 RECIPES = {
     "toy": {"recipe": "toy_v3"},
@@ -55,7 +57,7 @@ class Timed(Trainer):
 
 def activations(model: nn.Module, images: Tensor) -> tuple[int, int]:
     """Counts the values that batch norms and ReLUs write in one forward pass."""
-    counts = {nn.BatchNorm2d: 0, nn.ReLU: 0}
+    counts = {nn.BatchNorm2d: 0, nn.ReLU: 0, nn.ReLU6: 0}
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         counts[type(module)] += output.numel()
@@ -65,15 +67,31 @@ def activations(model: nn.Module, images: Tensor) -> tuple[int, int]:
         model(images, upsample=False)
     for hook in hooks:
         hook.remove()
-    return counts[nn.BatchNorm2d], counts[nn.ReLU]
+    return counts[nn.BatchNorm2d], counts[nn.ReLU] + counts[nn.ReLU6]
+
+
+def one_batch(trainer: Trainer) -> tuple[Tensor, Tensor]:
+    """Returns the first batch of a training."""
+    return next(load_batches(trainer.recipe, trainer.train_set, 0, 1))
+
+
+def compiled_step(recipe: Recipe, folder: Path, rounds: int) -> dict[str, float]:
+    """Milliseconds of a step with and without `compile = true`, and seconds until the first compiled one is done."""
+    steps, first = {}, {}
+    for name, compiled in {"eager": False, "compiled": True}.items():
+        trainer = Trainer(recipe.replace(compile=compiled), folder / name, progress=False)
+        batch = one_batch(trainer)
+        trainer.model.train()
+        steps[name] = partial(trainer._step, *batch)
+        first[name] = time_of(steps[name])[0]
+    times = take_turns(steps, rounds)
+    ms = {f"{name}_ms": 1e3 * each.summary()["median_s"] for name, each in times.items()}
+    return {**ms, "first_s": first["compiled"], **times_as_fast(times["compiled"], times["eager"])}
 
 
 def profile_step(trainer: Trainer, rate: float, traffic: float) -> dict[str, dict[str, float]]:
     """Milliseconds of each part of a step, and its floor. `rate`: FLOP/s of a product; `traffic`: bytes/s of a copy."""
-    recipe = trainer.recipe
-    samples = [trainer.train_set[0, index % len(trainer.train_set)] for index in range(recipe.batch_size)]
-    images, labels = (torch.stack([torch.as_tensor(s[i]) for s in samples]) for i in (0, 1))
-    images = images.permute(0, 3, 1, 2) if images.shape[-1] == 3 else images
+    images, labels = one_batch(trainer)
     trainer.model.train()
     for _ in range(2):
         trainer._step(images, labels)
@@ -100,7 +118,7 @@ def profile_step(trainer: Trainer, rate: float, traffic: float) -> dict[str, dic
 
 
 def profile_run(recipe: Recipe, folder: Path) -> dict[str, float]:
-    """Seconds of a training and of its evaluation, and the parts that are steps and forward passes."""
+    """Seconds of a training and of its evaluation, and the parts that are steps, samples and forward passes."""
     trainer = Timed(recipe, folder, progress=False)
     forward = 0.0
     started = 0.0
@@ -117,13 +135,15 @@ def profile_run(recipe: Recipe, folder: Path) -> dict[str, float]:
     trainer.fit(recipe.iterations - 1)
     training = time.perf_counter() - start
     steps = trainer.step_seconds
+    samples = time_of(lambda: list(load_batches(recipe, trainer.train_set, 0, recipe.iterations - 1)))[0]
     hooks = trainer.model.register_forward_pre_hook(begin), trainer.model.register_forward_hook(end)
     start = time.perf_counter()
     trainer.evaluate(progress=False)
     evaluation = time.perf_counter() - start
     for hook in hooks:
         hook.remove()
-    return {"training": training, "steps": steps, "evaluation": evaluation, "forward passes": forward}
+    parts = {"training": training, "steps": steps, "samples": samples}
+    return {**parts, "evaluation": evaluation, "forward passes": forward}
 
 
 def main() -> None:
@@ -139,7 +159,7 @@ def main() -> None:
     rate = operations / floors["product"].summary()["median_s"]
     traffic = 2 * 4 * block.numel() / floors["copy"].summary()["median_s"]
     print(f"floor: {rate / 1e9:.0f} GFLOP/s, {traffic / 1e9:.1f} GB/s")
-    steps, runs, step_rows, run_rows = {}, {}, [], []
+    steps, runs, compiled, step_rows, run_rows = {}, {}, {}, [], []
     for scale, settings in RECIPES.items():
         changes = {key: value for key, value in settings.items() if key != "recipe"}
         if options.smoke:
@@ -151,15 +171,29 @@ def main() -> None:
                 runs[scale] = profile_run(recipe, Path(folder) / "run")
                 run_rows.append((scale, *runs[scale].values()))
             steps[scale] = profile_step(Trainer(recipe, Path(folder) / "step", progress=False), rate, traffic)
+            if not options.smoke:  # compiling takes a minute
+                compiled[scale] = compiled_step(recipe, Path(folder), options.rounds)
         for part, row in steps[scale].items():
             times = row["ms"] / row["floor_ms"] if row["floor_ms"] else None
             step_rows.append((part, scale, row["ms"], row["floor_ms"] or None, times))
         if options.smoke:
             break
     print_table(("part of a step", "scale", "ms", "floor ms", "x floor"), step_rows)
-    print_table(("whole runs", "training s", "its steps s", "evaluation s", "its forward passes s"), run_rows)
+    print_table(
+        ("whole runs", "training s", "its steps s", "its samples s", "evaluation s", "its forward passes s"), run_rows
+    )
+    if compiled:
+        header = ("compile = true", *next(iter(compiled.values())))
+        print_table(header, [(scale, *row.values()) for scale, row in compiled.items()])
     floors = {name: each.summary() for name, each in floors.items()}
-    values = {"floors": floors, "gflops": rate / 1e9, "gb_per_s": traffic / 1e9, "steps": steps, "runs": runs}
+    values = {
+        "floors": floors,
+        "gflops": rate / 1e9,
+        "gb_per_s": traffic / 1e9,
+        "steps": steps,
+        "runs": runs,
+        "compiled": compiled,
+    }
     save("profile_steps", options, values)
 
 
