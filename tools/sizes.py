@@ -22,7 +22,7 @@ READING_PATH = {
     "models/deeplab.py": "ASPP, DeepLabv3, DeepLabv3+",
     "models/build.py": "from a recipe to a network with its weights",
     "losses/pixel.py": "cross-entropy and its kin",
-    "losses/region.py": "Dice, RMI",
+    "losses/region.py": "Dice",
     "metrics/confusion.py": "confusion matrix, mIoU",
     "predict.py": "scales, mirror images, windows; evaluation",
     "train/optim.py": "learning rate, optimiser, loss, batch norm's modes",

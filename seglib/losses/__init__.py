@@ -2,7 +2,8 @@
 
 from seglib.losses.class_weights import class_weights
 from seglib.losses.pixel import cross_entropy, focal, hard_pixel_cross_entropy
-from seglib.losses.region import combined, dice, region_mutual_information
+from seglib.losses.region import combined, dice
+from seglib.losses.rmi import region_mutual_information
 from seglib.losses.upsampled import upsampled_cross_entropy
 
 __all__ = [
