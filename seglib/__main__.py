@@ -2,9 +2,15 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from seglib.predict import Scoring
+    from seglib.recipe import Recipe
+    from seglib.train.checkpoint import Run
 
 # Imported only when called: each of the rest takes seconds to load torch, which scoring files does without.
 COMMANDS = {
@@ -21,8 +27,6 @@ COMMANDS = {
     "convert-masks": ("seglib.data.convert_masks", "convert_masks"),
     "convert-camvid": ("seglib.data.convert_camvid", "convert_camvid"),
 }
-
-Source = Literal["torchvision", "smp", "vainf", "jfzhang95", "tf-mobilenet"]
 
 
 def train(
@@ -74,6 +78,67 @@ def train(
         distributed.end()
 
 
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Which weights a network has, and how it is run."""
+
+    source: Literal["torchvision", "smp", "vainf", "jfzhang95", "tf-mobilenet"] | None = None
+    """the library that other weights come from."""
+    normalisation: Literal["imagenet", "unit"] | None = None  # the pixel convention.
+    output_stride: int | None = None  # predict at this output stride.
+
+    def given(self) -> list[str]:
+        """Lists the options that the command line has."""
+        return [f"--{key.replace('_', '-')}" for key, value in vars(self).items() if value != getattr(type(self), key)]
+
+    def load(self, checkpoint: Path, data: str | None, device: str | None = None) -> "Run":
+        """Loads a run's network, or another library's, whose classes are those of the data set."""
+        import torch
+
+        from seglib.data.open import CLASSES
+        from seglib.data.transforms import Normalisation
+        from seglib.recipe import Recipe
+        from seglib.train.checkpoint import Run, load_run
+        from seglib.zoo import load_checkpoint
+
+        if self.source is None:
+            run = load_run(checkpoint)
+        elif data is None:
+            raise ValueError("other libraries' weights do not say what their classes are: expected --palette or --data")
+        else:
+            model, recipe = load_checkpoint(checkpoint, self.source), Recipe(data=data)
+            if data not in CLASSES:
+                raise ValueError(f"{data}: a data set without classes of its own; expected one of {[*CLASSES]}")
+            classes, make_palette = CLASSES[data]
+            if len(classes) != model.num_classes:
+                raise ValueError(f"{data} has {len(classes)} classes; {checkpoint} has {model.num_classes}")
+            run = Run(model, recipe, classes, make_palette(), Normalisation.named(recipe.normalisation), [])
+        run.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), memory_format=torch.channels_last)
+        named = self.normalisation and Normalisation.named(self.normalisation, run.recipe.in_channels)
+        return run._replace(normalisation=named or run.normalisation)
+
+
+@dataclass(frozen=True)
+class ScoringOptions(NetworkOptions):
+    """How a network is scored; by default, as the run's recipe says."""
+
+    scales: tuple[float, ...] = ()  # scales of the input that are averaged.
+    flip: bool | None = None  # average with the mirrored image.
+    pad_to: int | None = None  # side of a square to put every image into.
+    window: tuple[int, int] | None = None
+    """height and width of sliding windows; at one scale, an image of any size then needs little memory."""
+    overlap: float = 1 / 3  # of windows, a share of their side.
+    device: str | None = None  # such as cpu or cuda.
+
+    def change(self, recipe: "Recipe") -> "Scoring":
+        """Returns the recipe's scoring with what the command line says otherwise."""
+        from seglib.predict import Scoring
+
+        given = {name: getattr(self, name) for name in ("scales", "flip", "output_stride", "window", "pad_to")}
+        given = {name: value for name, value in given.items() if value not in (None, ())}
+        return replace(Scoring.of(recipe), overlap=self.overlap, **given)
+
+
 def predict(
     checkpoint: Path,
     images: tuple[Path, ...],
@@ -84,17 +149,9 @@ def predict(
     legend: Path | None = None,
     areas: Path | None = None,
     ids: bool = False,
-    source: Source | None = None,
     palette: str | None = None,
-    normalisation: Literal["imagenet", "unit"] | None = None,
     pixel_range: tuple[float, float] | None = None,
-    output_stride: int | None = None,
-    scales: tuple[float, ...] = (),
-    flip: bool | None = None,
-    pad_to: int | None = None,
-    window: tuple[int, int] | None = None,
-    overlap: float = 1 / 3,
-    device: str | None = None,
+    network: ScoringOptions = ScoringOptions(),
 ) -> None:
     """Write a palette PNG of classes for each image, of its size and name. Scored as the run's recipe says by default.
 
@@ -106,17 +163,8 @@ def predict(
         legend: a PNG file for the classes' names and colours.
         areas: a CSV file for the pixels of each class, and their share, in each picture.
         ids: write grey PNGs of Cityscapes' ids, as its benchmark wants them.
-        source: the library that other weights come from.
         palette: the data set that other weights were trained on: its classes and their colours.
-        normalisation: the pixel convention.
         pixel_range: for images of more than 8 bits a channel: the values that become 0 and 255, as in the training.
-        output_stride: predict at this output stride.
-        scales: scales of the input that are averaged.
-        flip: average with the mirrored image.
-        pad_to: side of a square to put every image into.
-        window: height and width of sliding windows; at one scale, an image of any size then needs little memory.
-        overlap: of windows, a share of their side.
-        device: such as cpu or cuda.
     """
     from PIL import Image
 
@@ -125,12 +173,12 @@ def predict(
     from seglib.predict_files import find_images, write_legend, write_masks
 
     targets = find_images(images, output)
-    if palette and source is None:
+    if palette and network.source is None:
         raise ValueError("--palette: only for other libraries' weights; a run's checkpoint says what its classes are")
-    run = _load_network(checkpoint, source, palette, normalisation, device)
+    run = network.load(checkpoint, palette, network.device)
     if ids and run.classes != CITYSCAPES_CLASSES:
         raise ValueError(f"--ids: ids are Cityscapes'; the network's classes are {some(run.classes)}")
-    scoring = _change_scoring(run.recipe, scales, flip, output_stride, window, overlap, pad_to)
+    scoring = network.change(run.recipe)
     if scoring.window:
         Image.MAX_IMAGE_PIXELS = None  # Pillow's limit is against too large images by surprise
     if legend:
@@ -148,16 +196,8 @@ def score(
     data_root: Path | None = None,
     split: str | None = None,
     output: Path | None = None,
-    source: Source | None = None,
-    normalisation: Literal["imagenet", "unit"] | None = None,
-    output_stride: int | None = None,
-    scales: tuple[float, ...] = (),
-    flip: bool | None = None,
-    pad_to: int | None = None,
-    window: tuple[int, int] | None = None,
-    overlap: float = 1 / 3,
-    device: str | None = None,
     workers: int = 0,
+    network: ScoringOptions = ScoringOptions(),
 ) -> None:
     """Score a network, or a folder of masks, on any list of a data set. Scored as the run's recipe says by default.
 
@@ -167,19 +207,8 @@ def score(
         data_root: its folder; default: the bundled data, or SEGLIB_DATA.
         split: its image list; default: the run's val list, or val.
         output: a JSON file for the scores, the confusion matrix and what was scored.
-        source: the library that other weights come from.
-        normalisation: the pixel convention.
-        output_stride: predict at this output stride.
-        scales: scales of the input that are averaged.
-        flip: average with the mirrored image.
-        pad_to: side of a square to put every image into.
-        window: height and width of sliding windows.
-        overlap: of windows, a share of their side.
-        device: such as cpu or cuda.
         workers: processes that load images.
     """
-    from dataclasses import asdict
-
     from seglib.data import build_dataset
     from seglib.data.fingerprint import count_labels, fingerprint
     from seglib.files import some, write_json
@@ -191,27 +220,25 @@ def score(
     if predicted.is_dir():
         if data is None:
             raise ValueError("--data: masks do not say what they are of; expected the data set with their labels")
-        options = {"--source": source, "--normalisation": normalisation, "--output-stride": output_stride}
-        options |= {"--scales": scales, "--flip": flip, "--pad-to": pad_to, "--window": window}
-        if given := [name for name, value in options.items() if value]:
+        if given := network.given():
             raise ValueError(f"{', '.join(given)}: for a network; {predicted} is a folder of masks")
         recipe = Recipe(data=data)
     else:
-        run = _load_network(predicted, source, data, normalisation, device)
+        run = network.load(predicted, data, network.device)
         recipe = run.recipe
         if recipe.reestimate_bn:
             print("batch norm has the training's statistics: reestimate_bn is not repeated", file=sys.stderr)
-        scoring = _change_scoring(recipe, scales, flip, output_stride, window, overlap, pad_to)
+        scoring = network.change(recipe)
     where = {"name": data or recipe.data, "split": split or recipe.val_split}
     dataset = build_dataset(recipe.replace(data=where["name"]), where["split"], data_root)
-    if run and run.classes != dataset.classes:
+    if run is None:
+        matrix = score_masks(dataset, predicted)
+    elif run.classes != dataset.classes:
         found = f"its classes are {some(dataset.classes)}; those of {predicted} are {some(run.classes)}"
         raise ValueError(f"{where['name']}: {found}")
-    if run:
-        options = {"num_workers": workers, "progress": sys.stderr.isatty()}
-        matrix = evaluate(run.model, dataset, run.normalisation, scoring, **options)
     else:
-        matrix = score_masks(dataset, predicted)
+        progress = sys.stderr.isatty()
+        matrix = evaluate(run.model, dataset, run.normalisation, scoring, num_workers=workers, progress=progress)
     identity, scores = fingerprint(dataset, count_labels(dataset, {})), matrix.compute()
     print(describe_scores(scores, dataset.classes, identity["pixels"]))
     if output is not None:
@@ -226,10 +253,8 @@ def export(
     /,
     *,
     labels: bool = False,
-    source: Source | None = None,
     palette: str | None = None,
-    normalisation: Literal["imagenet", "unit"] | None = None,
-    output_stride: int | None = None,
+    network: NetworkOptions = NetworkOptions(),
 ) -> None:
     """Write a network as a file that runs without this package, for images of any size, and compare its output.
 
@@ -239,24 +264,20 @@ def export(
         checkpoint: checkpoint.pt of a run, or another library's weights.
         file: NAME.onnx, NAME.pt2 for torch.export, or NAME.safetensors for the weights of a run.
         labels: return (B, H, W) uint8 classes in place of logits.
-        source: the library that other weights come from.
         palette: the data set that other weights were trained on: its classes and their colours.
-        normalisation: the pixel convention.
-        output_stride: predict at this output stride.
     """
     if file.suffix == ".safetensors":
         from seglib.train.checkpoint import save_weights
 
-        given = {"--labels": labels, "--source": source, "--palette": palette, "--normalisation": normalisation}
-        if unused := [name for name, value in (given | {"--output-stride": output_stride}).items() if value]:
+        if unused := ["--labels"] * labels + ["--palette"] * bool(palette) + network.given():
             raise ValueError(f"{', '.join(unused)}: not for {file}, which holds a run's weights as they are")
         return save_weights(checkpoint, file)
     from seglib.export import export_network
     from seglib.predict import Scoring
 
-    run = _load_network(checkpoint, source, palette, normalisation, "cpu")
+    run = network.load(checkpoint, palette, "cpu")
     scoring = Scoring.of(run.recipe)
-    if stride := output_stride or scoring.output_stride:
+    if stride := network.output_stride or scoring.output_stride:
         run.model.set_output_stride(stride)
     different = export_network(
         run.model, file, run.classes, run.palette, run.normalisation, Scoring(continued=scoring.continued), labels
@@ -264,55 +285,6 @@ def export(
     print(f"{file}: differs from PyTorch by at most {different:.1g} in a logit")
     if scoring != Scoring(output_stride=scoring.output_stride, continued=scoring.continued):
         print(f"{file}: one view of a whole image; the recipe is scored by {scoring}", file=sys.stderr)
-
-
-def _load_network(
-    checkpoint: Path, source: str | None, data: str | None, normalisation: str | None, device: str | None = None
-) -> Any:
-    """Loads a run's network or another library's as a `Run`; `data`: the data set whose classes the latter has."""
-    import torch
-
-    from seglib.data.open import CLASSES
-    from seglib.data.transforms import Normalisation
-    from seglib.recipe import Recipe
-    from seglib.train.checkpoint import Run, load_run
-    from seglib.zoo import load_checkpoint
-
-    if source is None:
-        run = load_run(checkpoint)
-    elif data is None:
-        raise ValueError("other libraries' weights do not say what their classes are: expected --palette or --data")
-    else:
-        model, recipe = load_checkpoint(checkpoint, source), Recipe(data=data)
-        if data not in CLASSES:
-            raise ValueError(f"{data}: a data set without classes of its own; expected one of {[*CLASSES]}")
-        classes, make_palette = CLASSES[data]
-        if len(classes) != model.num_classes:
-            raise ValueError(f"{data} has {len(classes)} classes; {checkpoint} has {model.num_classes}")
-        run = Run(model, recipe, classes, make_palette(), Normalisation.named(recipe.normalisation), [])
-    run.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), memory_format=torch.channels_last)
-    return (
-        run._replace(normalisation=Normalisation.named(normalisation, run.recipe.in_channels)) if normalisation else run
-    )
-
-
-def _change_scoring(
-    recipe: Any,
-    scales: tuple[float, ...],
-    flip: bool | None,
-    output_stride: int | None,
-    window: tuple[int, int] | None,
-    overlap: float,
-    pad_to: int | None,
-) -> Any:
-    """Returns the recipe's scoring with what the command line says otherwise."""
-    from dataclasses import replace
-
-    from seglib.predict import Scoring
-
-    given = {"scales": scales or None, "flip": flip, "output_stride": output_stride, "window": window, "pad_to": pad_to}
-    given = {name: value for name, value in given.items() if value is not None}
-    return replace(Scoring.of(recipe), overlap=overlap, **given)
 
 
 def main(arguments: list[str] | None = None) -> Any:
@@ -328,7 +300,7 @@ def main(arguments: list[str] | None = None) -> Any:
             print(f"  {known:17} {(_load(known).__doc__ or '').splitlines()[0]}")
         return int(name not in ("-h", "--help"))
     try:
-        return tyro.cli(_load(name), prog=f"python -m seglib {name}", args=rest)
+        return tyro.cli(_load(name), prog=f"python -m seglib {name}", args=rest, config=(tyro.conf.OmitArgPrefixes,))
     except Exception as error:
         mendable = isinstance(error, OSError | ValueError | FloatingPointError)
         if not mendable and type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here

@@ -2,9 +2,10 @@
 
 import inspect
 import json
+import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,11 @@ def test_help_is_the_docstring(name: str, capsys: pytest.CaptureFixture, monkeyp
     summary, _, described = inspect.getdoc(function).partition("Args:")
     assert f"python -m seglib {name}" in out and summary.splitlines()[0] in out
     for parameter in inspect.signature(function).parameters.values():
+        if is_dataclass(parameter.default):
+            for field in fields(parameter.default):
+                found = out.partition(f"--{field.name.replace('_', '-')} ")[2].partition("(default:")[0]
+                assert re.search(r"[a-z]+ [a-z].*\.\s*$", found), f"{field.name} not described"
+            continue
         if parameter.kind is parameter.KEYWORD_ONLY:
             assert f"--{parameter.name.replace('_', '-')}" in out
         line = next(line for line in described.splitlines() if line.strip().startswith(f"{parameter.name}:"))
