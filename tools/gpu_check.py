@@ -92,14 +92,10 @@ def machine(options: argparse.Namespace) -> Iterator[Row]:
     yield row
     for dtype in (torch.bfloat16, torch.float16, torch.float32):
         yield attempt(f"matrix product, {str(dtype).removeprefix('torch.')}", lambda dtype=dtype: peak(options, dtype))
-
-    def copy() -> Row:
-        block = torch.zeros(2**16 if options.smoke else 2**28, device=options.device)
-        target = torch.empty_like(block)
-        times = timed(lambda: target.copy_(block), options)
-        return {"gb_per_s": 8 * block.numel() / times["median_s"] / 1e9, **times}
-
-    yield attempt("copy", copy)
+    block = torch.zeros(2**16 if options.smoke else 2**28, device=options.device)
+    target = torch.empty_like(block)
+    times = timed(lambda: target.copy_(block), options)
+    yield {"what": "copy", "gb_per_s": 8 * block.numel() / times["median_s"] / 1e9, **times}
 
 
 def peak(options: argparse.Namespace, dtype: torch.dtype) -> Row:
@@ -174,14 +170,11 @@ def network(name: str, kind: str, side: int, compiled: bool, speed: float, optio
     first = time.perf_counter() - started
     peak_memory(options, reset=True)
     times = timed(run, options)
-    return {
-        "side": side,
+    speeds = {
         "images_per_s": options.batch / times["median_s"],
         "share_of_peak": operations / times["median_s"] / speed,
-        "peak_memory_mib": peak_memory(options),
-        "first_call_s": first,
-        **times,
     }
+    return {"side": side, **speeds, "peak_memory_mib": peak_memory(options), "first_call_s": first, **times}
 
 
 def loader(options: argparse.Namespace) -> Iterator[Row]:
@@ -326,18 +319,10 @@ def tiny_notebook(folder: Path) -> Path:
 
 # Seconds that a part may take; together more than ten minutes, because few parts take all of theirs.
 PARTS: dict[str, tuple[Callable[[argparse.Namespace], Iterator[Row]], int]] = {
-    "machine": (machine, 60),
-    "tests": (gpu_tests, 90),
-    "networks": (networks, 150),
-    "loader": (loader, 60),
-    "processes": (processes, 120),
-    "precision": (precision, 150),
-    "notebooks": (notebooks, 300),
+    "machine": (machine, 60), "tests": (gpu_tests, 90), "networks": (networks, 150), "loader": (loader, 60),
+    "processes": (processes, 120), "precision": (precision, 150), "notebooks": (notebooks, 300),
     "compiled": (compiled, 240),
-}
-
-
-# --- running them
+}  # fmt: skip
 
 
 def run_part(name: str, seconds: float, options: argparse.Namespace) -> Row:
