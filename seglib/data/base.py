@@ -84,10 +84,14 @@ class SegmentationDataset(Dataset):
             raise ValueError(f"{label_path}: {found}; expected equal sizes")
         # uint8 wraps: void, 255, becomes 0, and every class k becomes k + 1 <= K
         if (label + np.uint8(1)).max() > self.num_classes:
-            wrong = [int(value) for value in np.unique(label) if self.num_classes <= value != VOID]
-            expected = f"expected 0 to {self.num_classes - 1} for {self.num_classes} classes, or {VOID} for void"
-            raise ValueError(f"{label_path}: holds the label values {wrong}; {expected}")
+            self.check_values(label_path, np.unique(label))
         return image, label
+
+    def check_values(self, path: Path, values: np.ndarray) -> None:
+        """Raises ValueError if values of a label file are neither classes nor void."""
+        if wrong := [int(value) for value in values if self.num_classes <= value != VOID]:
+            expected = f"expected 0 to {self.num_classes - 1} for {self.num_classes} classes, or {VOID} for void"
+            raise ValueError(f"{path}: holds the label values {wrong}; {expected}")
 
     def read_image(self, path: Path) -> np.ndarray:
         """Reads (H, W, 3) uint8 RGB of an image file; raises as `read` does."""

@@ -10,7 +10,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from seglib.data.base import VOID
-from seglib.data.folder import describe_masks, find_masks, find_splits, list_files
+from seglib.data.folder import find_masks, find_splits, list_files
 from seglib.data.images import read_channels
 from seglib.data.masks import ClassEntry, ClassTable, Colour, read_mask, read_stored
 from seglib.files import some
@@ -39,15 +39,13 @@ def check_folder(folder: Path, /, *, write: bool = False) -> int:
     faults, turned, used = [], [], set()
     pixels = {split: np.zeros(256, np.int64) for split in splits}
     seen: dict[bytes, tuple[str, Path]] = {}
-    masks_of = {split: find_masks(folder, images) for split, images in splits.items()}
-    pairs = [(split, *pair) for split in splits for pair in zip(splits[split], masks_of[split], strict=True)]
-    for split, image, masks in tqdm(pairs, "check", unit="picture", disable=None):
+    pairs = [(split, *found) for split, images in splits.items() for found in find_masks(folder, images)]
+    for split, image, masks, fault in tqdm(pairs, "check", unit="picture", disable=None):
         used.update(masks)
         other = seen.setdefault(hashlib.sha256(image.read_bytes()).digest(), (split, image))
         if other[0] != split:
             faults.append(f"{image}: in {split}, and the same file as {other[1]} in {other[0]}; take one out")
-        if text := describe_masks(folder, image, masks):
-            faults.append(text)
+        faults += filter(None, [fault])
         shapes = []
         try:
             shapes.append(read_channels(image, table.in_channels, table.pixel_range).shape[:2])

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from seglib.data.base import VOID
 from seglib.data.check_folder import list_masks, make_table
-from seglib.data.folder import describe_masks, find_masks, find_splits
+from seglib.data.folder import find_splits, pair_masks
 from seglib.data.masks import ClassEntry, ClassTable, indices_of, read_stored
 from seglib.files import some
 
@@ -81,12 +81,10 @@ def _read_folder(source: Path) -> tuple[ClassTable, Iterator[Sample]]:
         raise FileNotFoundError(f"{source}: expected images and masks, labelme files, or a COCO file; found none")
     table = ClassTable.load(path) if path.exists() else make_table(list_masks(source))
     images = sorted({image for found in find_splits(source, table.split).values() for image in found})
-    pairs = list(zip(images, find_masks(source, images), strict=True))
-    if wrong := [text for image, masks in pairs if (text := describe_masks(source, image, masks))]:
-        raise FileNotFoundError(f"{source}: {len(wrong)} of {len(images)} pictures have not one mask: {some(wrong, 3)}")
+    pairs = pair_masks(source, images)
 
     def samples() -> Iterator[Sample]:
-        for image, [mask] in pairs:
+        for image, mask in pairs:
             stored = read_stored(mask)
             place = image.parent.relative_to(source / "images") / image.stem
             yield image, place, indices_of(mask, stored, table), f"masks, {stored.form}"

@@ -88,12 +88,7 @@ def describe_difference(stored: Mapping[str, Any], found: Mapping[str, Any]) -> 
 def _count(dataset: SegmentationDataset, path: Path) -> list[int]:
     label = dataset.read_label(path)
     pixels = np.bincount(label.ravel(), minlength=256)
-    if unknown := [int(value) for value in pixels[:VOID].nonzero()[0] if value >= dataset.num_classes]:
-        classes = f"{dataset.num_classes} classes"
-        raise ValueError(
-            f"{path}: holds the label values {unknown}; expected 0 to {dataset.num_classes - 1} for {classes}, or "
-            f"{VOID} for void"
-        )
+    dataset.check_values(path, pixels.nonzero()[0])
     counts = [*pixels[: dataset.num_classes].tolist(), int(pixels[VOID])]
     return [zlib.crc32(np.ascontiguousarray(label)), *label.shape, *counts]
 

@@ -41,25 +41,11 @@ class FolderSegmentation(SegmentationDataset):
         splits = find_splits(root, self.table.split)
         if split not in splits:
             raise ValueError(f"split: {root} has {sorted(splits)}, found {split!r}")
-        images = splits[split]
-        masks = find_masks(root, images)
-        wrong = [
-            text for image, found in zip(images, masks, strict=True) if (text := describe_masks(root, image, found))
-        ]
-        if wrong:
-            raise FileNotFoundError(
-                f"{root}: {len(wrong)} of {len(images)} pictures of {split} have not one mask: {some(wrong, 3)}"
-            )
-        if twice := [name for name, count in Counter(image.stem for image in images).items() if count > 1]:
+        files = pair_masks(root, splits[split], f"pictures of {split}")
+        if twice := [name for name, count in Counter(image.stem for image, _ in files).items() if count > 1]:
             raise ValueError(f"{root}: several pictures are called {some(twice)}; expected different names")
         names = [entry.name for entry in self.table.classes]
-        super().__init__(
-            [(image, mask) for image, [mask] in zip(images, masks, strict=True)],
-            names,
-            self.table.palette,
-            transform,
-            seed,
-        )
+        super().__init__(files, names, self.table.palette, transform, seed)
 
     def read_image(self, path: Path) -> np.ndarray:
         """Reads (H, W, in_channels) uint8 of a picture or array; raises as `read` does."""
@@ -125,32 +111,34 @@ def divide(images: Sequence[Path], rule: SplitRule) -> dict[str, list[Path]]:
     return parts
 
 
-def find_masks(root: Path, images: Sequence[Path]) -> list[list[Path]]:
-    """Finds each picture's masks: expected is one, named as the picture or with one of ENDINGS."""
-    folders = [root / "masks" / image.parent.relative_to(root / "images") for image in images]
-    present: dict[Path, dict[str, list[Path]]] = {folder: {} for folder in folders}
-    for folder, known in present.items():
-        for path in list_files(folder) if folder.is_dir() else ():
-            known.setdefault(path.stem, []).append(path)
+def pair_masks(root: Path, images: Sequence[Path], what: str = "pictures") -> list[tuple[Path, Path]]:
+    """Pairs pictures with their masks. Raises FileNotFoundError if some have none or several."""
+    found = find_masks(root, images)
+    if wrong := [fault for *_, fault in found if fault]:
+        raise FileNotFoundError(f"{root}: {len(wrong)} of {len(images)} {what} have not one mask: {some(wrong, 3)}")
+    return [(image, mask) for image, [mask], _ in found]
+
+
+def find_masks(root: Path, images: Sequence[Path]) -> list[tuple[Path, list[Path], str]]:
+    """Finds each picture's masks, named as it is or with one of ENDINGS, and what is wrong; "" if there is one."""
+    present: dict[Path, dict[str, list[Path]]] = {}
     found = []
-    for image, folder in zip(images, folders, strict=True):
-        masks = (present[folder].get(image.stem + ending) for ending in ENDINGS)
-        found.append(next(filter(None, masks), []))
+    for image in images:
+        folder = root / "masks" / image.parent.relative_to(root / "images")
+        if folder not in present:
+            present[folder] = {}
+            for path in list_files(folder):
+                present[folder].setdefault(path.stem, []).append(path)
+        masks = next(filter(None, (present[folder].get(image.stem + ending) for ending in ENDINGS)), [])
+        fault = f"{some([mask.name for mask in masks])} are masks of {image.name}; expected one"
+        if not masks:
+            near = nearest_name(image.name, os.listdir(folder) if folder.is_dir() else [])
+            fault = f"{folder} has no mask of {image.name}{near}; expected {image.stem}.png"
+        found.append((image, masks, "" if len(masks) == 1 else fault))
     return found
 
 
-def describe_masks(root: Path, image: Path, masks: Sequence[Path]) -> str:
-    """Says what is wrong with a picture's masks; "" if there is one."""
-    if len(masks) == 1:
-        return ""
-    if masks:
-        return f"{some([mask.name for mask in masks])} are masks of {image.name}; expected one"
-    folder = root / "masks" / image.parent.relative_to(root / "images")
-    near = nearest_name(image.name, [path.name for path in folder.iterdir()] if folder.is_dir() else [])
-    return f"{folder} has no mask of {image.name}{near}; expected {image.stem}.png"
-
-
 def list_files(folder: Path) -> list[Path]:
-    """Lists the pictures of a folder, in the order of their names."""
-    found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
-    return sorted(path for path in found if path.is_file())
+    """Lists the pictures of a folder, in the order of their names; none if there is no such folder."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(p for p in found if p.suffix.lower() in SUFFIXES and p.name[0] != "." and p.is_file())

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from seglib.data.augmentation import build_augmentation
-from seglib.data.base import SegmentationDataset, Transform
+from seglib.data.base import SegmentationDataset
 from seglib.data.cache import PackedDataset, pack
 from seglib.data.camvid import CAMVID_CLASSES, CamVid, camvid_palette
 from seglib.data.cityscapes import CITYSCAPES_CLASSES, CityscapesSegmentation, cityscapes_palette
@@ -28,6 +28,7 @@ CLASSES = {
     "cityscapes": (CITYSCAPES_CLASSES, cityscapes_palette),
     "camvid": (CAMVID_CLASSES, camvid_palette),
 }
+TOYS = {"toy_voc": ToyVOC, "toy_mini": ToyMini, "toy_cityscapes": ToyCityscapes}
 
 
 def build_dataset(
@@ -56,7 +57,7 @@ def _open_part(
 ) -> SegmentationDataset:
     images = recipe.train_split if split == "fold" else split
     quality = recipe.quality if images == recipe.train_split else "fine"
-    dataset = _open(recipe, images, quality, data_root, None)
+    dataset = _open(recipe, images, quality, data_root)
     if packed_root is not None:
         parts = (recipe.data, quality, images) if recipe.data == "cityscapes" else (recipe.data, images)
         if isinstance(dataset, FolderSegmentation):  # a packed label is what the table made of it
@@ -134,26 +135,20 @@ def _check_given(
         raise ValueError("val_set: has a transform; expected none: scores count on the labels as they are stored")
 
 
-def _open(
-    recipe: Recipe, split: str, quality: str, data_root: Path | None, transform: Transform | None
-) -> SegmentationDataset:
+def _open(recipe: Recipe, split: str, quality: str, data_root: Path | None) -> SegmentationDataset:
     seed = recipe.seed
-    if recipe.data == "toy_voc":
-        return ToyVOC(split, data_root, transform, seed)
-    if recipe.data == "toy_mini":
-        return ToyMini(split, data_root, transform, seed)
-    if recipe.data == "toy_cityscapes":
-        return ToyCityscapes(split, data_root, transform, seed)
+    if recipe.data in TOYS:
+        return TOYS[recipe.data](split, data_root, seed=seed)
     if recipe.data == "voc":
-        return VOCSegmentation(data_root or data_folder() / "voc/VOCdevkit", split, transform, recipe.partial, seed)
+        return VOCSegmentation(data_root or data_folder() / "voc/VOCdevkit", split, None, recipe.partial, seed)
     if recipe.data == "folder":
         if data_root is None:
             raise ValueError("data = 'folder': expected data_root (--data-root FOLDER), which holds images and masks")
-        return FolderSegmentation(data_root, split, transform, seed)
+        return FolderSegmentation(data_root, split, seed=seed)
     root = data_root or data_folder() / recipe.data
     if recipe.data == "cityscapes":
-        return CityscapesSegmentation(root, split, quality, transform, seed)
-    return CamVid(root, split, transform, seed)
+        return CityscapesSegmentation(root, split, quality, seed=seed)
+    return CamVid(root, split, seed=seed)
 
 
 def build_transform(recipe: Recipe, fill: Colour | None = None) -> Compose:

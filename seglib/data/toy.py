@@ -16,35 +16,27 @@ class ToyVOC(VOCSegmentation):
 
     Args:
         split: "train", "val", "trainval" or "trainaug".
-        root: the folder that holds `VOCdevkit`; None takes the bundled `data/toy_voc`.
+        root: the folder that holds `VOCdevkit`; None takes the bundled one.
         transform, seed: as in `SegmentationDataset`.
     """
+
+    bundled, class_names = PROJECT / "data" / "toy_voc", TOY_VOC_CLASSES
 
     def __init__(
         self, split: str, root: str | Path | None = None, transform: Transform | None = None, seed: int = 0
     ) -> None:
-        folder = PROJECT / "data" / "toy_voc" if root is None else Path(root)
+        folder = Path(root or self.bundled)
         if not (folder / "VOCdevkit").is_dir():
             cure = f"`python -m tools.toy_data voc {folder}` writes one"
             raise FileNotFoundError(f"{folder}: expected a folder that holds VOCdevkit; {cure}")
         super().__init__(folder / "VOCdevkit", split, transform, partial=True, seed=seed)
-        self.classes = TOY_VOC_CLASSES
+        self.classes = self.class_names
 
 
 class ToyMini(ToyVOC):
-    """The toy set for small networks: the layout of `ToyVOC`, and what the ground is as three more classes.
+    """The toy set for small networks: as `ToyVOC`, and what the ground is as three more classes."""
 
-    Args:
-        split: "train", "val", "trainval" or "trainaug".
-        root: the folder that holds `VOCdevkit`; None takes the bundled `data/toy_mini`.
-        transform, seed: as in `SegmentationDataset`.
-    """
-
-    def __init__(
-        self, split: str, root: str | Path | None = None, transform: Transform | None = None, seed: int = 0
-    ) -> None:
-        super().__init__(split, root or PROJECT / "data" / "toy_mini", transform, seed)
-        self.classes = TOY_MINI_CLASSES
+    bundled, class_names = PROJECT / "data" / "toy_mini", TOY_MINI_CLASSES
 
 
 class ToyCityscapes(CityscapesSegmentation):
@@ -61,7 +53,7 @@ class ToyCityscapes(CityscapesSegmentation):
     ) -> None:
         if split not in ("train", "val"):
             raise ValueError(f"split: expected one of ('train', 'val'), found {split!r}")
-        self.folder = PROJECT / "data" / "toy_cityscapes" if root is None else Path(root)
+        self.folder = Path(root or PROJECT / "data" / "toy_cityscapes")
         super().__init__(self.folder, split, transform=transform, seed=seed)
 
     def _origin(self) -> str:
