@@ -18,7 +18,8 @@ from refusal import refused
 from small_set import SMALL
 
 from seglib.files import PROJECT, write_json
-from seglib.models.build import build_model, load_imagenet_weights
+from seglib.models.build import build_model
+from seglib.models.weights import load_imagenet_weights
 from seglib.predict import Scoring, evaluate
 from seglib.recipe import Recipe
 from seglib.studies.files import STUDIES

@@ -1,13 +1,11 @@
 """The parts that every network here is made of: strides that become dilations, convolutions, strict loading."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
-from seglib.files import some  # joins the first names for a message
 from seglib.geometry import Grid
 
 OUTPUT_STRIDES = (8, 16, 32, 64, 128, 256)  # a cascade has those above 32
@@ -153,34 +151,3 @@ def init_convolutions(*modules: nn.Module, mode: str = "fan_in") -> None:
         for conv in module.modules():
             if isinstance(conv, nn.Conv2d):
                 nn.init.kaiming_normal_(conv.weight, mode=mode, nonlinearity="relu")
-
-
-def load_exactly(
-    model: nn.Module, state_dict: Mapping[str, Tensor], what: str, name: Callable[[str], str] = str, hint: str = ""
-) -> None:
-    """Loads a state dict if all keys and shapes fit.
-
-    Args:
-        what: names the weights in an error.
-        name: gives the name by which an error calls a key.
-        hint: ends an error.
-
-    Raises:
-        ValueError: if anything differs; lists the keys and shapes. Nothing is loaded then.
-    """
-    own = model.state_dict()
-    # Files older than this counter lack it; torch's own loader accepts that too.
-    counters = {key: torch.zeros_like(own[key]) for key in own if key.endswith("num_batches_tracked")}
-    state = {**counters, **state_dict}
-    shapes = [key for key in own if key in state and own[key].shape != state[key].shape]
-    problems = {
-        "missing": sorted(name(key) for key in set(own) - set(state)),
-        "unexpected": sorted(name(key) for key in set(state) - set(own)),
-        "of another shape": [
-            f"{name(key)} {tuple(state[key].shape)}, expected {tuple(own[key].shape)}" for key in shapes
-        ],
-    }
-    if any(problems.values()):
-        found = "; ".join(f"{len(keys)} {kind}: {some(keys)}" for kind, keys in problems.items() if keys)
-        raise ValueError(f"{what} do not fit {type(model).__name__}: {found}{hint and '; ' + hint}")
-    model.load_state_dict(state)

@@ -17,7 +17,7 @@ from seglib.data.open import CLASSES  # a recipe's `data` -> class names, functi
 from seglib.data.transforms import Normalisation  # a network's pixel convention
 from seglib.data.voc import voc_palette
 from seglib.files import load_tensors, write_atomic
-from seglib.models.layers import load_exactly
+from seglib.models.weights import load_exactly
 from seglib.recipe import Recipe, training_changes
 from seglib.train import distributed
 from seglib.train.start import build_network, read_run  # a run's network, and what its file holds
@@ -80,7 +80,7 @@ def check_data(stored: Mapping[str, Any], data: Mapping[str, Any], initial: Mapp
     Args:
         stored: a checkpoint's state or a result; what it does not know of its data or weights is not compared.
         data: "train" and "val" -> `seglib.data.fingerprint` of the data that are there now.
-        initial: file -> hash, of `seglib.models.build.hash_weights`.
+        initial: file -> hash, of `seglib.models.weights.hash_weights`.
         path: the file of `stored`, for the error.
 
     Raises:

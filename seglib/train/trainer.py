@@ -20,8 +20,7 @@ from seglib.data.open import open_sets
 from seglib.data.transforms import Normalisation
 from seglib.files import load_tensors, tell, write_atomic, write_json
 from seglib.metrics import ConfusionMatrix
-from seglib.models.build import hash_weights
-from seglib.models.layers import load_exactly
+from seglib.models.weights import hash_weights, load_exactly
 from seglib.predict import Scoring, evaluate
 from seglib.recipe import Recipe
 from seglib.train import checkpoint as checkpoints

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from seglib.files import find_state_dict, read_state_dict, some
 from seglib.models.backbones import RESNETS
 from seglib.models.deeplab import PAPER_HEAD, DeepLabV3, DeepLabV3Plus, HeadVariant
-from seglib.models.layers import check_choice, load_exactly
+from seglib.models.layers import check_choice
 from seglib.models.mobilenet import MobileNetV2, find_depthwise
 from seglib.models.resnet import UNITS, BasicUnit, BottleneckUnit, ResNet
+from seglib.models.weights import load_exactly
 from seglib.recipe import Recipe
 
 State = Mapping[str, Tensor]
