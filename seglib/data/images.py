@@ -125,7 +125,13 @@ def read_indices(path: Path, palette: np.ndarray | None = None) -> np.ndarray:
         raise ValueError(f"{path}: an image of mode {image.mode}; expected {expected}")
     indices = np.array(image)
     if palette is not None and image.mode == "P" and bytes(image.getpalette()) != palette.tobytes():
-        _check_palette(path, indices, palette_of(image), palette)
+        stored, used = palette_of(image), np.unique(indices)
+        wrong = used[(stored[used] != palette[used]).any(axis=1)]
+        if wrong.size and (stored[used] != used[:, None]).any():
+            found = f"its palette shows index {wrong[0]} as {tuple(stored[wrong[0]].tolist())}"
+            expected = f"the data set's as {tuple(palette[wrong[0]].tolist())}"
+            cure = "a program may have renumbered the colours; save it with the data set's palette, or as 8-bit grey"
+            raise ValueError(f"{path}: {found}, {expected}; {cure}")
     return indices
 
 
@@ -133,18 +139,6 @@ def palette_of(image: Image.Image) -> np.ndarray:
     """Returns the colours of a palette image, (256, 3); -1 where the file has none."""
     stored = np.array(image.getpalette(), int).reshape(-1, 3)[:256]
     return np.concatenate([stored, np.full((256 - len(stored), 3), -1)])
-
-
-def _check_palette(path: Path, indices: np.ndarray, stored: np.ndarray, palette: np.ndarray) -> None:
-    used = np.unique(indices)
-    if (stored[used] == used[:, None]).all():
-        return
-    for index in used:
-        if (stored[index] != palette[index]).any():
-            found = f"its palette shows index {index} as {tuple(stored[index].tolist())}"
-            expected = f"the data set's as {tuple(palette[index].tolist())}"
-            cure = "a program may have renumbered the colours; save it with the data set's palette, or as 8-bit grey"
-            raise ValueError(f"{path}: {found}, {expected}; {cure}")
 
 
 def read_list(path: Path) -> list[str]:

@@ -58,9 +58,7 @@ class ClassTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     in_channels: Annotated[int, Meta(ge=1)] = 3
 
     def __post_init__(self) -> None:
-        values = [
-            k if entry.value is None else entry.value for k, entry in enumerate(self.classes) if _has_value(entry)
-        ]
+        values = [value for value in self.values if value is not None]
         for what, given in (
             ("name", [entry.name for entry in self.classes]),
             ("value", [*values, *(self.void_values or ())]),
@@ -100,10 +98,14 @@ class ClassTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         write_atomic(path, lambda file: file.write(("\n".join(lines) + "\n").encode()))
 
     @property
+    def values(self) -> list[int | None]:
+        """The value of each class in the mask; None where there is only a colour."""
+        return [k if (c.value, c.colour) == (None, None) else c.value for k, c in enumerate(self.classes)]
+
+    @property
     def class_of_value(self) -> dict[int, int]:
         """Class indices by the value in the mask; without the classes that only have a colour."""
-        pairs = ((k if c.value is None else c.value, k) for k, c in enumerate(self.classes) if _has_value(c))
-        return dict(pairs)
+        return {value: k for k, value in enumerate(self.values) if value is not None}
 
     @property
     def class_of_colour(self) -> dict[Colour, int]:
@@ -130,10 +132,6 @@ class ClassTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """A hash of what decides on how a file is read."""
         content = (self.classes, self.void_values, self.void_colours, self.pixel_range, self.in_channels)
         return hashlib.sha256(repr(content).encode()).hexdigest()[:12]
-
-
-def _has_value(entry: ClassEntry) -> bool:
-    return entry.value is not None or entry.colour is None
 
 
 class StoredMask(NamedTuple):

@@ -2,23 +2,23 @@
 
 `StreetScores` counts arrays, `score_folders` files, `score_cityscapes` is the command. All count in ids, as submissions
 do; `seglib.metrics.cityscapes_labels.train_ids_to_ids` makes them from trainIds. Torch is not imported: that would take
-longer than to score twenty frames. Pillow and process pools are imported where they are used, for the same reason.
+longer than to score twenty frames. Pillow is imported where it is used, for the same reason.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import sys
-from collections.abc import Iterator, Sequence
+from concurrent import futures
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import imagecodecs
 import numpy as np
+from tqdm.auto import tqdm
 
+from seglib.files import write_json
 from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS
 from seglib.metrics.ratios import divide, mean_present, to_json
 from seglib.metrics.runs import pieces_of, runs_of
@@ -191,10 +191,10 @@ def find_frames(ground_truth: str | Path, predictions: str | Path) -> list[Frame
         FileNotFoundError: if a folder, all labelIds, or one's instanceIds or prediction do not exist.
         ValueError: if a labelIds file is not named as Cityscapes names them, or has several predictions.
     """
-    labels = [path for path in _files_in(ground_truth) if path.name.endswith("_labelIds.png")]
+    labels = _files_in(ground_truth, "*_labelIds.png")
     if not labels:
         raise FileNotFoundError(f"{ground_truth}: expected files CITY_NUMBER_NUMBER_gtFine_labelIds.png, found none")
-    candidates = sorted((path.name, path) for path in _files_in(predictions) if path.suffix == ".png")
+    candidates = sorted((path.name, path) for path in _files_in(predictions, "*.png"))
     frames = []
     for label in sorted(labels):
         if label.name.count("_") not in (3, 4):
@@ -212,12 +212,11 @@ def find_frames(ground_truth: str | Path, predictions: str | Path) -> list[Frame
     return frames
 
 
-def _files_in(folder: str | Path) -> Iterator[Path]:
+def _files_in(folder: str | Path, pattern: str) -> list[Path]:
     if not Path(folder).is_dir():
         found = "a file" if Path(folder).exists() else "nothing"
         raise FileNotFoundError(f"{folder}: expected a folder, found {found}")
-    for parent, _, names in os.walk(folder):
-        yield from (Path(parent, name) for name in names)
+    return list(Path(folder).rglob(pattern))
 
 
 def score_frame(frame: Frame) -> StreetScores:
@@ -266,25 +265,14 @@ def score_folders(ground_truth: str | Path, predictions: str | Path, workers: in
         raise ValueError(f"workers: expected at least 1, found {workers}")
     frames = find_frames(ground_truth, predictions)
     total = StreetScores()
-    for number, scores in enumerate(_score_frames(frames, workers), start=1):
-        total.merge(scores)
-        if sys.stderr.isatty():
-            end = "" if number < len(frames) else "\n"
-            print(f"\r{number} of {len(frames)} frames", end=end, file=sys.stderr, flush=True)
+    with futures.ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
+        counts = map(score_frame, frames) if pool is None else pool.map(score_frame, frames)
+        for scores in tqdm(counts, total=len(frames), unit="frame", disable=None):
+            total.merge(scores)
     if total.suspects_train_ids:
         found = "holds no id above 18, but ids that are not evaluated"
         raise ValueError(f"{predictions}: {found}: are these trainIds? {CONVERT}")
     return total
-
-
-def _score_frames(frames: Sequence[Frame], workers: int) -> Iterator[StreetScores]:
-    if workers == 1:
-        yield from map(score_frame, frames)
-        return
-    from concurrent.futures import ProcessPoolExecutor
-
-    with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(score_frame, frames)
 
 
 def score_cityscapes(ground_truth: Path, predictions: Path, *, output: Path | None = None, workers: int = 1) -> None:
@@ -300,5 +288,4 @@ def score_cityscapes(ground_truth: Path, predictions: Path, *, output: Path | No
     scores = counts.compute()
     print(scores.table())
     if output is not None:
-        text = json.dumps({**scores.to_dict(), "matrix": counts.matrix.tolist()}, indent=1)
-        output.write_text(text + "\n", encoding="utf-8")
+        write_json(output, {**scores.to_dict(), "matrix": counts.matrix.tolist()})

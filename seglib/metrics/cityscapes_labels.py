@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 
@@ -21,13 +22,9 @@ class CityscapesLabel(NamedTuple):
 
 
 def _read_labels() -> tuple[CityscapesLabel, ...]:
-    labels = []
     with Path(__file__).with_suffix(".csv").open(encoding="utf-8", newline="") as file:
-        for name, id_, train_id, category, category_id, has_instances, ignored, *colour in list(csv.reader(file))[1:]:
-            flags = has_instances == "1", ignored == "1"
-            values = name, int(id_), int(train_id), category, int(category_id), *flags, tuple(map(int, colour))
-            labels.append(CityscapesLabel(*values))
-    return tuple(labels)
+        _, *rows = csv.reader(file)
+    return tuple(msgspec.convert([*row[:7], row[7:]], CityscapesLabel, strict=False) for row in rows)
 
 
 CITYSCAPES_LABELS = _read_labels()

@@ -59,10 +59,10 @@ def load_checkpoint(
         raise TypeError(
             f"expected a file or a state dict, found the network {type(path_or_state_dict).__name__} itself"
         )
-    if isinstance(path_or_state_dict, Mapping):
-        state_dict, what = find_state_dict(path_or_state_dict, f"{source} weights")
-    else:
-        state_dict, what = find_state_dict(read_state_dict(path_or_state_dict), str(path_or_state_dict))
+    content, what = path_or_state_dict, f"{source} weights"
+    if not isinstance(content, Mapping):
+        content, what = read_state_dict(path_or_state_dict), str(path_or_state_dict)
+    state_dict, what = find_state_dict(content, what)
     layout, state, name, hint = translate(state_dict, source)
     output_stride = layout.output_stride if output_stride is None else output_stride
     check_choice("output_stride", output_stride, tuple(layout.atrous_rates))
