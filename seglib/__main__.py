@@ -267,11 +267,12 @@ def export(
         palette: the data set that other weights were trained on: its classes and their colours.
     """
     if file.suffix == ".safetensors":
-        from seglib.train.checkpoint import save_weights
+        from seglib.export import save_weights
+        from seglib.train.checkpoint import load_run
 
         if unused := ["--labels"] * labels + ["--palette"] * bool(palette) + network.given():
             raise ValueError(f"{', '.join(unused)}: not for {file}, which holds a run's weights as they are")
-        return save_weights(checkpoint, file)
+        return save_weights(load_run(checkpoint), file)
     from seglib.export import export_network
     from seglib.predict import Scoring
 

@@ -1,9 +1,10 @@
-"""Networks as files that run without this package: ONNX, and torch.export's .pt2."""
+"""Networks as files that run without this package: ONNX, torch.export's .pt2, and weights as safetensors."""
 
 import copy
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from seglib.data.transforms import IMAGENET, Normalisation
 from seglib.files import write_atomic
 from seglib.predict import ONE_VIEW, Scoring, predict_map
+from seglib.train.checkpoint import Run
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 CHECKED = ((1, 64, 96), (3, 65, 131), (2, 40, 49))  # batch, height, width: none is what is traced
@@ -90,10 +92,10 @@ def export_network(
     return difference * TOLERANCE
 
 
-Run = Callable[[np.ndarray], np.ndarray]
+Runner = Callable[[np.ndarray], np.ndarray]
 
 
-def _to_onnx(program: torch.export.ExportedProgram, metadata: dict[str, str], labels: bool) -> tuple[bytes, Run]:
+def _to_onnx(program: torch.export.ExportedProgram, metadata: dict[str, str], labels: bool) -> tuple[bytes, Runner]:
     import onnxruntime
 
     names = {"input_names": ["images"], "output_names": ["labels" if labels else "logits"]}
@@ -105,7 +107,7 @@ def _to_onnx(program: torch.export.ExportedProgram, metadata: dict[str, str], la
     return content, lambda images: session.run(None, {"images": images})[0]
 
 
-def _to_pt2(program: torch.export.ExportedProgram, metadata: dict[str, str], labels: bool) -> tuple[bytes, Run]:
+def _to_pt2(program: torch.export.ExportedProgram, metadata: dict[str, str], labels: bool) -> tuple[bytes, Runner]:
     file = io.BytesIO()
     torch.export.save(program, file, extra_files=metadata)
     file.seek(0)
@@ -113,7 +115,7 @@ def _to_pt2(program: torch.export.ExportedProgram, metadata: dict[str, str], lab
     return file.getvalue(), lambda images: loaded(torch.from_numpy(images)).detach().numpy()
 
 
-def _compare(network: nn.Module, run: Run, channels: int, labels: bool) -> float:
+def _compare(network: nn.Module, run: Runner, channels: int, labels: bool) -> float:
     """Returns the largest difference in units of what is allowed."""
     rng, differences = np.random.default_rng(0), []
     for batch, height, width in CHECKED:
@@ -130,3 +132,20 @@ def _compare(network: nn.Module, run: Run, channels: int, labels: bool) -> float
             found, expected = expected.gather(1, found[:, None].long()), expected.amax(1, keepdim=True)
         differences.append(((found - expected).abs().max() / expected.abs().max().clamp(min=1) / TOLERANCE).item())
     return float(np.max(differences))  # nan if one is
+
+
+def save_weights(run: Run, path: Path) -> None:
+    """Writes a run's weights as a .safetensors file, which other programs read and `load_run` takes for the run.
+
+    Raises:
+        ValueError: if the path does not end with .safetensors.
+    """
+    from safetensors.torch import save
+
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path}: expected a name that ends with .safetensors")
+    about = {"recipe": run.recipe.changes(), "classes": run.classes, "palette": run.palette.tolist()}
+    about["normalisation"] = asdict(run.normalisation)
+    tensors = {name: tensor.contiguous() for name, tensor in run.model.state_dict().items()}
+    content = save(tensors, {"run": json.dumps(about)})
+    write_atomic(path, lambda file: file.write(content))

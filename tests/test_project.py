@@ -29,7 +29,7 @@ MAY_IMPORT = {
     **{name: UNDER_ALL for name in FOUNDATIONS},
     "zoo": UNDER_ALL | {"models"},
     "predict": UNDER_ALL | FOUNDATIONS,
-    "export": UNDER_ALL | FOUNDATIONS | {"predict"},
+    "export": UNDER_ALL | FOUNDATIONS | {"predict", "train"},
     "predict_files": UNDER_ALL | FOUNDATIONS | {"predict"},
     "train": UNDER_ALL | FOUNDATIONS | {"zoo", "predict"},
     "studies": UNDER_ALL | FOUNDATIONS | {"predict", "train"},

@@ -1,10 +1,8 @@
 """Checkpoints: written atomically, read without executing code, and resumed only by the run that they belong to."""
 
-import json
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -130,25 +128,6 @@ def load_run(path: str | Path) -> Run:
     if recipe.eval_output_stride:
         model.set_output_stride(recipe.eval_output_stride)
     return Run(model.eval(), recipe, classes, palette, convention, content.get("log", []))
-
-
-def save_weights(checkpoint: Path, path: Path, /) -> None:
-    """Writes a run's weights as a .safetensors file, which other programs read and `load_run` takes for the run.
-
-    Args:
-        checkpoint: checkpoint.pt of the run.
-        path: the new file.
-    """
-    from safetensors.torch import save
-
-    if path.suffix != ".safetensors":
-        raise ValueError(f"{path}: expected a name that ends with .safetensors")
-    run = load_run(checkpoint)
-    about = {"recipe": run.recipe.changes(), "classes": run.classes, "palette": run.palette.tolist()}
-    about["normalisation"] = asdict(run.normalisation)
-    tensors = {name: tensor.contiguous() for name, tensor in run.model.state_dict().items()}
-    content = save(tensors, {"run": json.dumps(about)})
-    write_atomic(path, lambda file: file.write(content))
 
 
 # --- the states of torch's random generators, which dropout draws from
