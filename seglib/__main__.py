@@ -164,7 +164,7 @@ def predict(
         areas: a CSV file for the pixels of each class, and their share, in each picture.
         ids: write grey PNGs of Cityscapes' ids, as its benchmark wants them.
         palette: the data set that other weights were trained on: its classes and their colours.
-        pixel_range: for images of more than 8 bits a channel: the values that become 0 and 255, as in the training.
+        pixel_range: for images of more than 8 bits a channel: the values that become 0 and 255; default: the run's.
     """
     from PIL import Image
 
@@ -183,7 +183,7 @@ def predict(
         Image.MAX_IMAGE_PIXELS = None  # Pillow's limit is against too large images by surprise
     if legend:
         write_legend(legend, run.classes, run.palette)
-    more = {"ids": ids, "overlay": overlay, "areas": areas, "pixel_range": pixel_range}
+    more = {"ids": ids, "overlay": overlay, "areas": areas, "pixel_range": pixel_range or run.pixel_range}
     for mask in write_masks(run.model, targets, run.classes, run.palette, run.normalisation, scoring, **more):
         print(mask)
 
@@ -237,6 +237,11 @@ def score(
         found = f"its classes are {some(dataset.classes)}; those of {predicted} are {some(run.classes)}"
         raise ValueError(f"{where['name']}: {found}")
     else:
+        channels, expected = dataset.read_image(dataset.files[0][0]).shape[2], len(run.normalisation.mean)
+        if (channels, dataset.pixel_range) != (expected, run.pixel_range):
+            found = f"pictures of {channels} channels, pixel_range = {dataset.pixel_range}"
+            trained = f"expected {expected}, {run.pixel_range}, as {predicted} was trained on"
+            raise ValueError(f"{where['name']}: {found}; {trained}")
         progress = sys.stderr.isatty()
         matrix = evaluate(run.model, dataset, run.normalisation, scoring, num_workers=workers, progress=progress)
     identity, scores = fingerprint(dataset, count_labels(dataset, {})), matrix.compute()
@@ -258,7 +263,8 @@ def export(
 ) -> None:
     """Write a network as a file that runs without this package, for images of any size, and compare its output.
 
-    ONNX and .pt2 take (B, 3, H, W) uint8 RGB, as pictures are shown, and return (B, K, H, W) float32 logits.
+    ONNX and .pt2 take (B, 3, H, W) uint8 RGB, as pictures are shown, or as many channels as the run has; and return
+    (B, K, H, W) float32 logits.
 
     Args:
         checkpoint: checkpoint.pt of a run, or another library's weights.
@@ -281,8 +287,9 @@ def export(
     if stride := network.output_stride or scoring.output_stride:
         run.model.set_output_stride(stride)
     different = export_network(
-        run.model, file, run.classes, run.palette, run.normalisation, Scoring(continued=scoring.continued), labels
-    )
+        run.model, file, run.classes, run.palette, run.normalisation, Scoring(continued=scoring.continued), labels,
+        run.pixel_range,
+    )  # fmt: skip
     print(f"{file}: differs from PyTorch by at most {different:.1g} in a logit")
     if scoring != Scoring(output_stride=scoring.output_stride, continued=scoring.continued):
         print(f"{file}: one view of a whole image; the recipe is scored by {scoring}", file=sys.stderr)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from seglib.data.images import PixelRange
 from seglib.data.transforms import IMAGENET, Normalisation
 from seglib.files import write_atomic
 from seglib.predict import ONE_VIEW, Scoring, predict_map
@@ -25,7 +26,7 @@ TOLERANCE = 1e-4  # of logits, or of the largest one where that is above 1
 class Deployed(nn.Module):
     """A network from pixels to logits or labels, as `seglib.predict` has them for one view of a whole image.
 
-    (B, 3, H, W) uint8 RGB of any size -> (B, K, H, W) float32 logits, or (B, H, W) uint8 labels.
+    (B, C, H, W) uint8 of any size, RGB for three channels -> (B, K, H, W) float32 logits, or (B, H, W) uint8 labels.
     """
 
     def __init__(self, model: nn.Module, normalisation: Normalisation, scoring: Scoring, labels: bool):
@@ -47,17 +48,19 @@ def export_network(
     normalisation: Normalisation = IMAGENET,
     scoring: Scoring = ONE_VIEW,
     labels: bool = False,
+    pixel_range: PixelRange | None = None,
 ) -> float:
     """Writes a network with its normalisation and upsampling, for images of any number and size.
 
     The file's input `images` and its output, `logits` or `labels`, are those of `Deployed`. Its metadata are JSON:
-    "classes", "palette" (RGB of each class), "mean" and "std" (used inside, of pixels / 255). It is run on sizes other
-    than the traced one, and written only if it agrees with the network here.
+    "classes", "palette" (RGB of each class), "mean" and "std" (used inside, of pixels / 255), "pixel_range" (of deep
+    pictures). It is run on sizes other than the traced one, and written only if it agrees with the network here.
 
     Args:
         path: NAME.onnx, or NAME.pt2 for torch.export.
         scoring: of it `continued` counts; scales, mirror images, windows and padding are not in the file.
         labels: the file's output is the most probable class.
+        pixel_range: null, or what becomes 0 and 255 before, of pictures of more than 8 bits a channel.
 
     Returns:
         The largest difference of logits that was found; with labels, how far the logit of a label is below the largest.
@@ -80,6 +83,7 @@ def export_network(
         "palette": palette[: len(classes)].tolist(),
         "mean": normalisation.mean,
         "std": normalisation.std,
+        "pixel_range": pixel_range,
     }
     write = _to_onnx if path.suffix == ".onnx" else _to_pt2
     content, run = write(program, {key: json.dumps(value) for key, value in metadata.items()}, labels)
@@ -145,7 +149,7 @@ def save_weights(run: Run, path: Path) -> None:
     if path.suffix != ".safetensors":
         raise ValueError(f"{path}: expected a name that ends with .safetensors")
     about = {"recipe": run.recipe.changes(), "classes": run.classes, "palette": run.palette.tolist()}
-    about["normalisation"] = asdict(run.normalisation)
+    about |= {"normalisation": asdict(run.normalisation), "data": {"val": {"pixel_range": run.pixel_range}}}
     tensors = {name: tensor.contiguous() for name, tensor in run.model.state_dict().items()}
     content = save(tensors, {"run": json.dumps(about)})
     write_atomic(path, lambda file: file.write(content))

@@ -10,14 +10,13 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
 from seglib.data.base import SegmentationDataset
+from seglib.data.folder import SUFFIXES  # of images in a folder
 from seglib.data.images import PixelRange, read_channels, read_indices
 from seglib.data.transforms import IMAGENET, Normalisation
 from seglib.files import some, write_atomic
 from seglib.metrics import ConfusionMatrix, Scores
 from seglib.metrics.cityscapes_labels import train_ids_to_ids  # for submissions to Cityscapes' benchmark
 from seglib.predict import ONE_VIEW, Scoring, predict_image
-
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")  # of images in a folder
 
 
 def find_images(given: Sequence[Path], output: Path) -> dict[Path, Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Dataset
 
-from seglib.data.images import read_indices, read_rgb
+from seglib.data.images import PixelRange, read_indices, read_rgb
 
 VOID = 255  # the label of pixels that are neither trained on nor scored
 
@@ -35,6 +35,7 @@ class SegmentationDataset(Dataset):
     """
 
     ignore_index = VOID
+    pixel_range: PixelRange | None = None  # what became 0 and 255, of pictures of more than 8 bits a channel
 
     def __init__(
         self,

@@ -59,7 +59,7 @@ def fingerprint(dataset: SegmentationDataset, counts: Counts) -> dict[str, Any]:
 
     Returns:
         {"images": number, "names": hash of the ids, "pixels": one number per class and, last, void, "labels": hash over
-        ids, sizes and pixels of all labels}.
+        ids, sizes and pixels of all labels}; and "pixel_range", if the data set has one.
     """
     rows = [[name, *counts[str(path)][1:]] for name, (_, path) in zip(dataset.names, dataset.files, strict=True)]
     return {
@@ -67,7 +67,7 @@ def fingerprint(dataset: SegmentationDataset, counts: Counts) -> dict[str, Any]:
         "names": _digest([row[0] for row in rows]),
         "pixels": np.sum([row[4:] for row in rows], axis=0, dtype=np.int64).tolist() if rows else [],
         "labels": _digest(rows),
-    }
+    } | ({"pixel_range": [*dataset.pixel_range]} if dataset.pixel_range else {})
 
 
 def describe_difference(stored: Mapping[str, Any], found: Mapping[str, Any]) -> str:
@@ -76,6 +76,8 @@ def describe_difference(stored: Mapping[str, Any], found: Mapping[str, Any]) -> 
         return f"{stored['images']} images there, {found['images']} here"
     if stored["names"] != found["names"]:
         return f"{stored['images']} images of other names or in another order"
+    if (before := stored.get("pixel_range")) != (now := found.get("pixel_range")):
+        return f"pixel_range = {before} there, {now} here"
     if stored["pixels"] != found["pixels"]:
         if len(stored["pixels"]) != len(found["pixels"]):
             return f"{len(stored['pixels']) - 1} classes there, {len(found['pixels']) - 1} here"

@@ -37,7 +37,7 @@ class FolderSegmentation(SegmentationDataset):
     def __init__(self, root: str | Path, split: str, transform: Transform | None = None, seed: int = 0) -> None:
         root = Path(root)
         self.table = ClassTable.load(root / "classes.toml")
-        self.in_channels = self.table.in_channels
+        self.in_channels, self.pixel_range = self.table.in_channels, self.table.pixel_range
         splits = find_splits(root, self.table.split)
         if split not in splits:
             raise ValueError(f"split: {root} has {sorted(splits)}, found {split!r}")

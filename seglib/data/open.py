@@ -63,7 +63,8 @@ def _open_part(
         if isinstance(dataset, FolderSegmentation):  # a packed label is what the table made of it
             parts = (*parts, dataset.table.digest)
         folder = pack(dataset, packed_root / "-".join(parts), progress=sys.stderr.isatty())
-        dataset = PackedDataset(folder, None, recipe.seed)
+        pixel_range, dataset = dataset.pixel_range, PackedDataset(folder, None, recipe.seed)
+        dataset.pixel_range = pixel_range
     if recipe.folds and (train or split == "fold"):
         left_out = split_into_folds(len(dataset), recipe.folds)[recipe.fold]
         dataset = dataset.subset(sorted({*range(len(dataset))} - {*left_out}) if train else left_out)

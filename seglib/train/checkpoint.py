@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from seglib.data.fingerprint import describe_difference  # of two runs' data
+from seglib.data.images import PixelRange
 from seglib.data.open import CLASSES  # a recipe's `data` -> class names, function that makes the palette
 from seglib.data.transforms import Normalisation  # a network's pixel convention
 from seglib.data.voc import voc_palette
-from seglib.files import load_tensors, write_atomic
+from seglib.files import load_tensors, some, write_atomic
 from seglib.models.weights import load_exactly
 from seglib.recipe import Recipe, training_changes
 from seglib.train import distributed
@@ -72,12 +73,15 @@ def _check_state(state: Any, recipe: Recipe, path: Path) -> None:
         raise ValueError(f"{path}: a run of another recipe ({differ}). Choose another run_dir.")
 
 
-def check_data(stored: Mapping[str, Any], data: Mapping[str, Any], initial: Mapping[str, str], path: Path) -> None:
+def check_data(
+    stored: Mapping[str, Any], data: Mapping[str, Any], classes: Sequence[str], initial: Mapping[str, str], path: Path
+) -> None:
     """Refuses to resume a run on other data, or from other initial weights, than it began with.
 
     Args:
         stored: a checkpoint's state or a result; what it does not know of its data or weights is not compared.
         data: "train" and "val" -> `seglib.data.fingerprint` of the data that are there now.
+        classes: their names now.
         initial: file -> hash, of `seglib.models.weights.hash_weights`.
         path: the file of `stored`, for the error.
 
@@ -85,6 +89,8 @@ def check_data(stored: Mapping[str, Any], data: Mapping[str, Any], initial: Mapp
         ValueError: if they differ; says in what.
     """
     cure = "Choose another run_dir, or delete this one to train again."
+    if (before := list(stored.get("classes", classes))) != list(classes):
+        raise ValueError(f"{path}: a run on other classes ({some(before)} there, {some(classes)} here). {cure}")
     for part, found in data.items():
         if part in stored.get("data", {}) and (difference := describe_difference(stored["data"][part], found)):
             raise ValueError(f"{path}: a run on other {part} data ({difference}). {cure}")
@@ -102,6 +108,7 @@ class Run(NamedTuple):
     palette: np.ndarray  # (256, 3) uint8 RGB, a colour for each label value
     normalisation: Normalisation  # the pixel convention that it was trained with
     log: list[dict[str, Any]]  # rows of losses and of scores
+    pixel_range: PixelRange | None = None  # of the pictures, if they have more than 8 bits a channel
 
 
 def load_run(path: str | Path) -> Run:
@@ -127,7 +134,9 @@ def load_run(path: str | Path) -> Run:
     load_exactly(model, content["model"], f"{path}: the weights")
     if recipe.eval_output_stride:
         model.set_output_stride(recipe.eval_output_stride)
-    return Run(model.eval(), recipe, classes, palette, convention, content.get("log", []))
+    pixel_range = content.get("data", {}).get("val", {}).get("pixel_range")
+    pixel_range = pixel_range and tuple(pixel_range)
+    return Run(model.eval(), recipe, classes, palette, convention, content.get("log", []), pixel_range)
 
 
 # --- the states of torch's random generators, which dropout draws from

@@ -116,9 +116,9 @@ class Trainer:
         check_classes(self.train_set, self._labels)
         self.data = {part: fingerprint(each, self._labels) for part, each in sets.items()}
         if stored is not None:
-            checkpoints.check_data(stored[0], self.data, self.initial, stored[1])
+            checkpoints.check_data(stored[0], self.data, self.train_set.classes, self.initial, stored[1])
         if results.is_training_of(path := self.run_dir / "result.json", recipe):
-            checkpoints.check_data(results.load_result(path), self.data, self.initial, path)
+            checkpoints.check_data(results.load_result(path), self.data, self.train_set.classes, self.initial, path)
         with torch.random.fork_rng(devices=self._cuda_devices), distributed.first_of_machine_first():
             torch.manual_seed(recipe.seed)
             # a resumed run finds its weights in the checkpoint and does not need the file of the initial ones
