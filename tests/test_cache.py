@@ -110,7 +110,7 @@ def test_views_are_read_only(source: SegmentationDataset, folder: Path, transfor
 
 
 def test_window_equals_resizing_all_and_cropping_and_reads_only_its_rows() -> None:
-    """By the same kernel, bit for bit: enlarged, shrunk, along one axis only, not at all."""
+    """Of colours by the same kernel, bit for bit: enlarged, shrunk, along one axis only, not at all."""
     read: list[slice] = []
 
     class Rows(np.ndarray):
@@ -121,7 +121,8 @@ def test_window_equals_resizing_all_and_cropping_and_reads_only_its_rows() -> No
     rng = np.random.default_rng(0)
     for number in range(100):
         height, width = (int(side) for side in rng.integers(1, 90, 2))
-        image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        channels = 5 if number % 9 == 0 else 3
+        image = rng.integers(0, 256, (height, width, channels), dtype=np.uint8)
         factors = [rng.uniform(0.15, 3), rng.uniform(0.15, 3)]
         if number % 5 < 2:
             factors[number % 5] = 1.0
@@ -132,7 +133,8 @@ def test_window_equals_resizing_all_and_cropping_and_reads_only_its_rows() -> No
         whole = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
         expected = whole[top : top + extent[0], left : left + extent[1]]
         read.clear()
-        assert np.array_equal(resample_image(image.view(Rows), size, (top, left), extent), expected), size
+        found = resample_image(image.view(Rows), size, (top, left), extent)
+        assert np.abs(found.astype(int) - expected).max() <= (channels == 5), size
         scale, (rows,) = height / size[0], read
         assert rows.stop - rows.start <= extent[0] * scale + 2 * max(1, scale) + 4, "only the rows it needs"
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from peer_networks import Weights, jfzhang95, jfzhang95_file, vainf
+from refusal import refused
 from torch import Tensor, nn
 
 from seglib.data import VOCSegmentation
@@ -102,8 +103,7 @@ def test_what_no_state_dict_says(jfzhang95_state: dict[str, Tensor]) -> None:
     assert model.aspp.atrous_rates == (12, 24, 36)
     assert load_checkpoint(jfzhang95_state, "jfzhang95").aspp.atrous_rates == (6, 12, 18)
     assert load_checkpoint(jfzhang95_state, "jfzhang95", atrous_rates=(1, 2, 3)).aspp.atrous_rates == (1, 2, 3)
-    with pytest.raises(ValueError, match=r"output_stride = 32; expected one of \(8, 16\)"):
-        load_checkpoint(jfzhang95_state, "jfzhang95", 32)
+    refused(r"output_stride = 32; expected one of \(8, 16\)", load_checkpoint, jfzhang95_state, "jfzhang95", 32)
 
 
 def test_a_parallel_wrapper_and_a_plain_container(jfzhang95_state: dict[str, Tensor]) -> None:
@@ -186,11 +186,7 @@ def test_the_published_model_scores_what_it_should(seglib_data: Path) -> None:
     ("removed", "added", "message"),
     [
         ("aspp.aspp3.bn.running_mean", {}, r"1 missing: aspp\.aspp3\.bn\.running_mean$"),
-        (
-            "nothing",
-            {"decoder.last_conv.9.weight": torch.zeros(2)},
-            r"1 unexpected: decoder\.last_conv\.9\.weight$",
-        ),
+        ("nothing", {"decoder.last_conv.9.weight": torch.zeros(2)}, r"1 unexpected: decoder\.last_conv\.9\.weight$"),
         (
             "nothing",
             {"aspp.conv1.weight": torch.zeros(256, 1024, 1, 1)},
@@ -203,21 +199,18 @@ def test_a_refusal_names_the_files_own_keys(
     jfzhang95_state: dict[str, Tensor], removed: str, added: dict[str, Tensor], message: str
 ) -> None:
     state = {key: value for key, value in jfzhang95_state.items() if not key.startswith(removed)} | added
-    with pytest.raises(ValueError, match=message):
-        load_checkpoint(state, "jfzhang95")
+    refused(message, load_checkpoint, state, "jfzhang95")
 
 
 @pytest.mark.parametrize("wrong", [source for source in LAYOUTS if source != "jfzhang95"])
 def test_the_right_source_is_suggested(jfzhang95_state: dict[str, Tensor], wrong: str) -> None:
-    with pytest.raises(ValueError, match=r"\d+ .*look like the keys of source='jfzhang95'"):
-        load_checkpoint(jfzhang95_state, wrong)
+    refused(r"\d+ .*look like the keys of source='jfzhang95'", load_checkpoint, jfzhang95_state, wrong)
 
 
 def test_our_own_weights_need_no_loader() -> None:
     with torch.device("meta"):
         own = DeepLabV3Plus(2, MobileNetV2()).state_dict()
-    with pytest.raises(ValueError, match=r"own keys: build the model and call model\.load_state_dict"):
-        load_checkpoint(own, "vainf")
+    refused(r"own keys: build the model and call model\.load_state_dict", load_checkpoint, own, "vainf")
 
 
 def test_another_backbone_is_refused() -> None:
@@ -230,5 +223,4 @@ def test_another_backbone_is_refused() -> None:
 
 
 def test_dropout_of_the_decoder_fits_its_depth() -> None:
-    with pytest.raises(ValueError, match=r"decoder_dropout = \(0\.5,\); expected \(\) or 2 values"):
-        HeadVariant(decoder_dropout=(0.5,))
+    refused(r"decoder_dropout = \(0\.5,\); expected \(\) or 2 values", HeadVariant, decoder_dropout=(0.5,))

@@ -168,7 +168,6 @@ def test_other_libraries_weights(runs: dict[str, Path], tmp_path: Path) -> None:
 
 def test_predict_refuses_what_it_cannot_do(runs: dict[str, Path], tmp_path: Path) -> None:
     image = ToyVOC("val").files[0][0]
-    (tmp_path / "text.jpg").write_text("no image")
     output = ["--output", tmp_path / "masks", "--device", "cpu"]
     for arguments, message in (
         ([runs["voc"], image, "--ids"], "--ids: ids are Cityscapes'; the network's classes are background, house"),
@@ -177,15 +176,9 @@ def test_predict_refuses_what_it_cannot_do(runs: dict[str, Path], tmp_path: Path
         ([runs["smp"], image, "--source", "smp", "--palette", "x"], "recipe: data = 'x'; expected one of ['toy_voc'"),
         ([runs["voc"], image, "--overlay", "2"], "overlay = 2.0; expected an opacity"),
         ([runs["voc"], image, "--scales", "-1"], "scales = (-1.0,); expected"),
-        ([runs["voc"], image, "--pad-to", "9"], "pad_to = 9; expected at least"),
         ([runs["voc"], tmp_path / "gone.jpg"], "gone.jpg: no such file"),
-        ([runs["voc"], tmp_path / "text.jpg"], "text.jpg: not an image that can be read"),
-        ([runs["voc"]], "images: expected at least one file"),
         ([runs["smp"], image], "weights.pth: holds no recipe; expected the checkpoint.pt of a run"),
-        (
-            [runs["smp"], image, "--source", "smp"],
-            "weights do not say what their classes are: expected --palette or --data",
-        ),
+        ([runs["smp"], image, "--source", "smp"], "do not say what their classes are: expected --palette or --data"),
         ([tmp_path / "gone.pt", image], "gone.pt"),
     ):
         assert message in refusal("predict", *arguments, *output)
@@ -195,9 +188,7 @@ def test_predict_refuses_what_it_cannot_do(runs: dict[str, Path], tmp_path: Path
 def test_large_pictures_need_windows(runs: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = ToyCityscapes("val").files[0][0]
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    assert "too large to be opened without being asked" in refusal(
-        "predict", runs["streets"], image, "--output", tmp_path
-    )
+    assert "too large to be opened" in refusal("predict", runs["streets"], image, "--output", tmp_path)
     assert predict(runs["streets"], image, tmp_path, "--window", "99", "99").size == (512, 256)
 
 
@@ -217,11 +208,7 @@ def test_score_on_any_list_and_of_masks(runs: dict, data: Path, tmp_path: Path, 
     matrix = evaluate(model, dataset, scoring=Scoring(**{k.removeprefix("eval_"): v for k, v in SCORED.items()}))
     assert network["confusion"] == matrix.matrix.tolist() and network["scoring"]["window"] == [72, 96]
     assert network["scores"]["miou"] == matrix.compute().miou
-    assert {k: network["data"][k] for k in ("name", "split", "images")} == {
-        "name": "toy_voc",
-        "split": "train",
-        "images": 6,
-    }
+    assert [network["data"][key] for key in ("name", "split", "images")] == ["toy_voc", "train", 6]
     assert "over 8 of 9 classes" in capsys.readouterr().out
     assert score(runs["voc"], "--device", "cpu", "--scales", "1")["confusion"] != network["confusion"]
     assert score(masks, "--data", "toy_voc")["confusion"] == network["confusion"]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from refusal import refused
 from small_set import SIZE, SMALL, TRAIN, VAL, make_trainer, write_label, write_small_set
 
 from seglib.data import SegmentationDataset, build_dataset
@@ -122,8 +123,7 @@ def test_a_run_is_not_called_again_on_other_data(
     make_trainer(SHORT, tmp_path / "run", root).fit(until)
     make_trainer(SHORT, tmp_path / "run", root)
     change(root)
-    with pytest.raises(ValueError, match=rf"checkpoint\.pt: a run on {message}.*Choose another run_dir"):
-        make_trainer(SHORT, tmp_path / "run", root)
+    refused(rf"checkpoint\.pt: a run on {message}.*Choose another run_dir", make_trainer, SHORT, tmp_path / "run", root)
 
 
 def test_a_wrong_val_label_is_found_before_the_training(root: Path, tmp_path: Path) -> None:

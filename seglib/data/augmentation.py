@@ -8,16 +8,7 @@ from PIL import Image, ImageFilter
 
 from seglib.data.base import VOID
 from seglib.data.resampling import Size, pad, resample_image, resample_label, to_image, to_pixels
-from seglib.data.transforms import (
-    IMAGE_MEAN,
-    Colour,
-    Compose,
-    RandomFlip,
-    RandomScaleCrop,
-    Sample,
-    Squash,
-    check_range,
-)
+from seglib.data.transforms import IMAGE_MEAN, Colour, Compose, RandomFlip, RandomScaleCrop, Sample, Squash, check_range
 
 LEVELS = ("geometric", "photometric", "occlusion")
 
