@@ -89,9 +89,8 @@ def export_network(
     content, run = write(program, {key: json.dumps(value) for key, value in metadata.items()}, labels)
     difference = _compare(Deployed(model, normalisation, scoring, False), run, example.shape[1], labels)
     if not difference <= 1:  # nan too
-        raise ValueError(
-            f"{path}: not written: its output is {difference:.3g} times as far from PyTorch's as it may be"
-        )
+        found = f"its output is {difference:.3g} times as far from PyTorch's as it may be"
+        raise ValueError(f"{path}: not written: {found}")
     write_atomic(path, lambda file: file.write(content))
     return difference * TOLERANCE
 
@@ -129,9 +128,8 @@ def _compare(network: nn.Module, run: Runner, channels: int, labels: bool) -> fl
         found = torch.from_numpy(run(images))
         size = (batch, height, width) if labels else expected.shape
         if found.shape != size:
-            raise ValueError(
-                f"the exported network returns {tuple(found.shape)} for {batch} images of {height} x {width}"
-            )
+            given = f"{batch} images of {height} x {width}"
+            raise ValueError(f"the exported network returns {tuple(found.shape)} for {given}")
         if labels:  # of two logits that are all but equal either may win
             found, expected = expected.gather(1, found[:, None].long()), expected.amax(1, keepdim=True)
         differences.append(((found - expected).abs().max() / expected.abs().max().clamp(min=1) / TOLERANCE).item())

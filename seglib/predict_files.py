@@ -132,10 +132,8 @@ def score_masks(dataset: SegmentationDataset, folder: Path) -> ConfusionMatrix:
         if path.suffix.lower() == ".png" and path.name[0] != ".":
             found.setdefault(path.stem, []).append(path)
     matrix, k = ConfusionMatrix(dataset.num_classes, dataset.ignore_index), dataset.num_classes
-    masks = [
-        found.get(image.stem) or found.get(name, [])
-        for (image, _), name in zip(dataset.files, dataset.names, strict=True)
-    ]
+    pairs = zip(dataset.files, dataset.names, strict=True)
+    masks = [found.get(image.stem) or found.get(name, []) for (image, _), name in pairs]
     if missing := [f"{name}.png" for name, paths in zip(dataset.names, masks, strict=True) if not paths]:
         raise FileNotFoundError(f"{folder}: lacks {len(missing)} of {len(masks)} masks: {some(missing)}")
     for (image, label_path), paths in zip(dataset.files, masks, strict=True):
@@ -159,17 +157,14 @@ def describe_scores(scores: Scores, classes: Sequence[str], pixels: Sequence[int
         pixels: labelled pixels of each class and, last, of void.
     """
     width, labelled = max(map(len, (*classes, "class"))), max(sum(pixels[:-1]), 1)
+    rows = list(zip(classes, scores.iou, pixels, strict=False))
     lines = [f"{'class':{width}}  {'IoU':>6}  of the labels"]
-    for name, iou, count in zip(classes, scores.iou, pixels, strict=False):
-        lines.append(f"{name:{width}}  {iou:6.4f}  {count / labelled:13.2%}")
-    absent = [(name, np.isnan(iou)) for name, iou, count in zip(classes, scores.iou, pixels, strict=False) if not count]
-    left = sum(np.isfinite(scores.iou))
-    lines.append(
-        f"mIoU {scores.miou:.4f} over {left} of {len(classes)} classes; pixel accuracy {scores.pixel_accuracy:.4f}"
-    )
-    if absent:
-        words = [f"{name} ({'left out' if nan else 'predicted: its IoU is 0'})" for name, nan in absent]
-        lines.append(f"Without a labelled pixel: {', '.join(words)}")
+    lines += [f"{name:{width}}  {iou:6.4f}  {count / labelled:13.2%}" for name, iou, count in rows]
+    mean = f"mIoU {scores.miou:.4f} over {sum(np.isfinite(scores.iou))} of {len(classes)} classes"
+    lines.append(f"{mean}; pixel accuracy {scores.pixel_accuracy:.4f}")
+    why = {True: "left out", False: "predicted: its IoU is 0"}
+    if absent := [f"{name} ({why[bool(np.isnan(iou))]})" for name, iou, count in rows if not count]:
+        lines.append(f"Without a labelled pixel: {', '.join(absent)}")
     lines.append(f"Void, not scored: {pixels[-1] / max(sum(pixels), 1):.2%} of the pixels")
     return "\n".join(lines)
 

@@ -57,15 +57,14 @@ def read_channels(path: Path, channels: int, pixel_range: PixelRange | None = No
         pixels = _read_array(path)
     else:
         image = open_image(path)
-        if image.mode[0] not in "IF" and ";16" not in image.info["stored"]:
-            mode = {1: "L", 3: "RGB"}.get(channels, image.mode)
-            pixels = np.array(image if image.mode == mode else image.convert(mode))  # a copy that torch may write to
-        elif image.mode[0] in "IF":
-            pixels = np.array(image)
-        else:  # Pillow keeps the upper 8 of the 16 bits
+        deep = image.mode[0] in "IF"
+        if ";16" in image.info["stored"] and not deep:  # Pillow keeps the upper 8 of the 16 bits
             pixels = _read_array(path)
             if pixels.shape[:2] != image.size[::-1]:
                 raise ValueError(f"{path}: EXIF turns a picture of 16 bits a channel; save it upright")
+        else:
+            mode = image.mode if deep else {1: "L", 3: "RGB"}.get(channels, image.mode)
+            pixels = np.array(image if image.mode == mode else image.convert(mode))  # a copy that torch may write to
     if (pixels.dtype == np.uint8) != (pixel_range is None):
         values = f"{8 * pixels.dtype.itemsize} bits a channel, values {pixels.min()} to {pixels.max()}"
         if pixel_range is not None:
