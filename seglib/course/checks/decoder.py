@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from seglib.course.checks.verdict import Mistake, call, compare, diagnose, exercise, expect
 from seglib.geometry import Grid
-from seglib.metrics.confusion import boundary_band
+from seglib.metrics import boundary_band
 
 VOID = 255
 
