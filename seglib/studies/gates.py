@@ -35,7 +35,7 @@ HEADROOM = 0.15  # share of a pair's pixels
 PAIRS = (("kite", "fish"), ("boat", "tent"))
 PAINTED = ("toy_voc", "toy_mini")
 # The papers' own network (v3+ Table 3 counts its Mult-Adds); public weights ask for another stem and other strides.
-PAPERS_NETWORK = {"stem": "3x3", "stride_unit": "last"}
+PAPERS_NETWORK = {"weights": "", "stem": "3x3", "stride_unit": "last"}
 TWICE = "twice the steps"
 # The settings on which a `Geometry` depends.
 SHAPING = (
