@@ -114,6 +114,12 @@ def mask_of(root: Path, name: str) -> Path:
     return root / "masks" / f"{name}.png"
 
 
+def nest(root: Path) -> None:
+    (root / "images/train/day1").mkdir(parents=True)
+    for path in (root / "images").glob("*.jpg"):
+        path.rename(root / "images/train/day1" / path.name)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -125,6 +131,8 @@ def mask_of(root: Path, name: str) -> Path:
         (lambda r: (r / "classes.toml").unlink(), r"classes\.toml: no such file; .*check-folder .* --write"),
         (lambda r: (r / "masks").rename(r / "labels"), "expected the folders images and masks, found .*labels"),
         (lambda r: [path.unlink() for path in (r / "images").iterdir()], r"images: no picture in .*expected \.jpg"),
+        (lambda r: [p.unlink() for p in sorted((r / "images").iterdir())[1:]], "one picture cannot be divided"),
+        (lambda r: nest(r), r"no picture in \['train'\]; .* not in folders inside it: day1"),
     ],
 )  # fmt: skip
 def test_what_is_missing_or_there_twice_is_named(root: Path, damage: object, message: str) -> None:
@@ -194,6 +202,12 @@ def test_masks_of_0_and_255_do_not_train_to_a_perfect_score(root: Path, tmp_path
     refused("no pixel of ground, object in any", make_trainer, RECIPE, tmp_path / "void", root)
 
 
+def test_a_class_that_no_training_label_has_is_told(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    remove_class(root, "train")
+    make_trainer(RECIPE, tmp_path / "run", root)
+    assert "no training label has a pixel of class 2: it cannot be learned" in capsys.readouterr().err
+
+
 def run(capsys: pytest.CaptureFixture, *arguments: str | Path) -> tuple[int, str]:
     status = main([str(argument) for argument in arguments])
     return int(status or 0), capsys.readouterr().out
@@ -208,8 +222,8 @@ def test_a_folder_without_faults(root: Path, capsys: pytest.CaptureFixture) -> N
         assert re.search(rf"^{name} +[\d.]+ +{share:.2f}$", out, re.MULTILINE)
 
 
-def turn(root: Path, orientation: int) -> None:
-    path, exif = root / "images/bay_02.jpg", Image.Exif()
+def turn(path: Path, orientation: int) -> None:
+    exif = Image.Exif()
     exif[0x0112] = orientation
     Image.open(path).save(path, exif=exif)
 
@@ -244,7 +258,10 @@ def all_binary(root: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "fault"),
     [
-        (lambda r: turn(r, 6), r"bay_02\.png: 48 x 40, its picture is 40 x 48 .*EXIF turns the picture, and the mask"),
+        (
+            lambda r: turn(r / "images/bay_02.jpg", 6),
+            r"bay_02\.png: 48 x 40, its picture is 40 x 48 .*EXIF turns the picture, and the mask",
+        ),
         (resize, r"bay_02\.png: 24 x 20, its picture is 48 x 40 .*nearest neighbour"),
         (lambda r: Image.new("L", (9, 9)).save(mask_of(r, "bay_02")), r"9 x 9.*is it the mask of another picture"),
         (lambda r: paint(r, (1, 2, 3)), r"bay_02\.png: colours, .*without a class: \(1, 2, 3\) \(7 pixels\)"),
@@ -352,14 +369,25 @@ def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, capsys: pytest.Cap
     for change, message in (
         ({"segmentation": []}, "annotation 1 of a.jpg has no segmentation, only a box"),
         ({"category_id": 9}, "annotation 1 of a.jpg has no known category"),
+        ({"image_id": 9}, "annotation 1 is of image 9, which images lacks"),
+        ({"segmentation": [[1, 2, 3]]}, r"of length >= 6 - at `\$\.annotations\[0\]\.segmentation\[0\]"),
+        ({"segmentation": {"counts": [9], "size": [3, 3]}}, r"of height and width \(3, 3\); expected \(40, 48\)"),
     ):
         wrong = {**content, "annotations": [{**content["annotations"][0], **change}]}
         path.write_text(json.dumps(wrong))
         refused(message, convert_masks, path, tmp_path / "wrong")
+    many = [{"id": 7, "name": "sheep"}, *({"id": 10 + k, "name": str(k)} for k in range(254))]
+    path.write_text(json.dumps({**content, "categories": many}))
+    refused("255 classes beside background; expected at most 254", convert_masks, path, tmp_path / "wrong")
+    path.write_text(json.dumps({**content, "images": [{**content["images"][0], "height": 48, "width": 40}]}))
+    refused("annotation 3 is of image 2", convert_masks, path, tmp_path / "wrong")
+    path.write_text(path.read_text().replace('"image_id": 2', '"image_id": 1'))
+    refused("drawn on 40 x 48; a.jpg is 48 x 40 as it is shown", convert_masks, path, tmp_path / "wrong")
+    path.write_text(json.dumps(content))
     (tmp_path / "images/a.jpg").unlink()
     refused("a.jpg is not in .*--images names", convert_masks, path, tmp_path / "wrong", error=FileNotFoundError)
     path.write_text("{}")
-    refused(r"instances\.json: lacks images, annotations, categories", convert_masks, path, tmp_path / "wrong")
+    refused(r"instances\.json: not Coco's JSON: .* required field `images`", convert_masks, path, tmp_path / "wrong")
 
 
 def test_labelme(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -386,6 +414,12 @@ def test_labelme(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     shapes[0]["shape_type"] = "linestrip"
     path.write_text(json.dumps(content))
     refused(r"a\.json: lake is a linestrip of 4 points", convert_masks, tmp_path / "in", tmp_path / "wrong")
+    turn(tmp_path / "in/a.jpg", 6)
+    refused(
+        "drawn on 48 x 40; a.jpg is 40 x 48 as it is shown .EXIF", convert_masks, tmp_path / "in", tmp_path / "wrong"
+    )
+    path.write_text(json.dumps(content).replace('"label"', '"name"', 1))
+    refused(r"required field `label` - at `\$.shapes\[0\]`", convert_masks, tmp_path / "in", tmp_path / "wrong")
     path.write_text(json.dumps({**content, "imagePath": "b.jpg"}))
     refused("b.jpg does not exist", convert_masks, tmp_path / "in", tmp_path / "wrong", error=FileNotFoundError)
 

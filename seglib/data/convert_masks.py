@@ -1,22 +1,72 @@
 """Masks of any form, COCO's and labelme's annotations as a folder of index PNGs: `python -m seglib convert-masks`."""
 
-import json
 import shutil
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, TypeVar
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 from PIL import Image, ImageDraw
 
 from seglib.data.base import VOID
 from seglib.data.check_folder import list_masks, make_table
 from seglib.data.folder import find_splits, pair_masks
+from seglib.data.images import open_image
 from seglib.data.masks import ClassEntry, ClassTable, indices_of, read_stored
 from seglib.files import some
 
+Side = Annotated[int, Meta(ge=1)]
+Key = int | str
 Sample = tuple[Path, Path, np.ndarray, str]  # picture, its place and name in the folder, label, what it was read from
+
+
+class _Category(msgspec.Struct):
+    id: Key
+    name: str
+
+
+class _Image(msgspec.Struct):
+    id: Key
+    file_name: str
+    height: Side
+    width: Side
+
+
+class _Runs(msgspec.Struct):
+    counts: list[int] | str
+    size: tuple[Side, Side]
+
+
+class _Annotation(msgspec.Struct):
+    image_id: Key
+    category_id: Key
+    id: Key | None = None
+    segmentation: list[Annotated[list[float], Meta(min_length=6)]] | _Runs | None = None
+
+
+class _Coco(msgspec.Struct):
+    images: list[_Image]
+    annotations: list[_Annotation]
+    categories: list[_Category]
+
+
+class _Shape(msgspec.Struct):
+    label: str
+    points: list[tuple[float, float]]
+    shape_type: str = "polygon"
+
+
+class _Labelme(msgspec.Struct):
+    shapes: list[_Shape]
+    imagePath: str  # noqa: N815
+    imageHeight: Side  # noqa: N815
+    imageWidth: Side  # noqa: N815
+
+
+Content = TypeVar("Content", _Coco, _Labelme)
 
 
 def convert_masks(source: Path, target: Path, /, *, images: Path | None = None) -> None:
@@ -92,20 +142,26 @@ def _read_folder(source: Path) -> tuple[ClassTable, Iterator[Sample]]:
     return table, samples()
 
 
-def _read_json(path: Path, *keys: str) -> dict[str, Any]:
+def _read_json(path: Path, kind: type[Content]) -> Content:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON that can be read ({error})") from error
-    if not isinstance(content, dict) or (missing := [key for key in keys if key not in content]):
-        lacks = missing if isinstance(content, dict) else keys
-        raise ValueError(f"{path}: lacks {some(list(lacks))}; expected the fields {', '.join(keys)}")
-    return content
+        return msgspec.json.decode(path.read_text(encoding="utf-8-sig"), type=kind)
+    except ValueError as error:  # msgspec's say where
+        raise ValueError(f"{path}: not {kind.__name__[1:]}'s JSON: {error}") from error
 
 
-def _table_of_names(names: list[str]) -> ClassTable:
+def _check_size(path: Path, picture: Path, height: int, width: int) -> None:
+    if picture.suffix.lower() in (".npy", ".tif", ".tiff"):  # of any number of channels: not for Pillow
+        return
+    if (size := open_image(picture).size) != (width, height):
+        expected = f"{picture.name} is {size[0]} x {size[1]} as it is shown (EXIF may turn it)"
+        raise ValueError(f"{path}: drawn on {width} x {height}; {expected}; expected equal sizes: draw on it as shown")
+
+
+def _table_of_names(path: Path, names: list[str]) -> ClassTable:
     """Makes a table with background first."""
-    others = [name for name in names if name.lower() not in ("background", "_background_", "__ignore__")]
+    others = [name for name in dict.fromkeys(names) if name.lower() not in ("background", "_background_", "__ignore__")]
+    if len(others) >= VOID:
+        raise ValueError(f"{path}: {len(others)} classes beside background; expected at most {VOID - 1}")
     return ClassTable(classes=tuple(ClassEntry(name) for name in ("background", *others)))
 
 
@@ -119,31 +175,38 @@ def _read_coco(path: Path, images: Path | None) -> tuple[ClassTable, Iterator[Sa
     """Reads a file of object annotations; small objects lie over large ones."""
     from pycocotools import mask as coco  # here: only COCO's files need it
 
-    content = _read_json(path, "images", "annotations", "categories")
-    categories = {entry["id"]: entry["name"] for entry in sorted(content["categories"], key=lambda each: each["id"])}
-    table = _table_of_names(list(categories.values()))
-    annotations = defaultdict(list)
-    for entry in content["annotations"]:
-        annotations[entry["image_id"]].append(entry)
+    content = _read_json(path, _Coco)
+    categories = {entry.id: entry.name for entry in sorted(content.categories, key=lambda each: each.id)}
+    table = _table_of_names(path, list(categories.values()))
+    annotations: dict[Key, list[_Annotation]] = {image.id: [] for image in content.images}
+    for entry in content.annotations:
+        if entry.image_id not in annotations:
+            raise ValueError(f"{path}: annotation {entry.id} is of image {entry.image_id}, which images lacks")
+        annotations[entry.image_id].append(entry)
     places = [images] if images else [path.parent, path.parent / "images", path.parent.parent / "images"]
 
     def samples() -> Iterator[Sample]:
-        for image in content["images"]:
-            name, height, width = image["file_name"], image["height"], image["width"]
+        for image in content.images:
+            name, size = image.file_name, (image.height, image.width)
             if (picture := next((place / name for place in places if (place / name).exists()), None)) is None:
                 raise FileNotFoundError(
                     f"{path}: {name} is not in {some([*map(str, places)])}; --images names the folder"
                 )
-            label, parts = np.zeros((height, width), np.uint8), []
-            for entry in annotations[image["id"]]:
-                if not (shape := entry.get("segmentation")):
-                    raise ValueError(f"{path}: annotation {entry.get('id')} of {name} has no segmentation, only a box")
-                if entry["category_id"] not in categories:
-                    raise ValueError(f"{path}: annotation {entry.get('id')} of {name} has no known category")
-                if isinstance(shape, list) or isinstance(shape["counts"], list):
-                    shape = coco.frPyObjects(shape, height, width)
-                mask = coco.decode(coco.merge(shape) if isinstance(shape, list) else shape) > 0  # (H, W)
-                parts.append((-int(mask.sum()), len(parts), _index(table, categories[entry["category_id"]]), mask))
+            _check_size(path, picture, *size)
+            label, parts = np.zeros(size, np.uint8), []
+            for entry in annotations[image.id]:
+                what = f"{path}: annotation {entry.id} of {name}"
+                if not (shape := entry.segmentation):
+                    raise ValueError(f"{what} has no segmentation, only a box")
+                if entry.category_id not in categories:
+                    raise ValueError(f"{what} has no known category, found {entry.category_id}")
+                if isinstance(shape, _Runs) and shape.size != size:
+                    raise ValueError(f"{what} is of height and width {shape.size}; expected {size}, the image's")
+                runs = msgspec.to_builtins(shape)
+                if isinstance(shape, list) or isinstance(shape.counts, list):
+                    runs = coco.frPyObjects(runs, *size)
+                mask = coco.decode(coco.merge(runs) if isinstance(runs, list) else runs) > 0  # (H, W)
+                parts.append((-int(mask.sum()), len(parts), _index(table, categories[entry.category_id]), mask))
             for *_, k, mask in sorted(parts, key=lambda part: part[:2]):
                 label[mask] = k
             yield picture, Path(picture.stem), label, "COCO pictures" if parts else "COCO pictures without annotations"
@@ -153,19 +216,20 @@ def _read_coco(path: Path, images: Path | None) -> tuple[ClassTable, Iterator[Sa
 
 def _read_labelme(files: list[Path]) -> tuple[ClassTable, Iterator[Sample]]:
     """Reads labelme's files; a later shape lies over an earlier one."""
-    contents = [_read_json(path, "shapes", "imagePath", "imageHeight", "imageWidth") for path in files]
-    table = _table_of_names(sorted({shape["label"] for content in contents for shape in content["shapes"]}))
+    contents = [_read_json(path, _Labelme) for path in files]
+    table = _table_of_names(files[0].parent, sorted({shape.label for content in contents for shape in content.shapes}))
 
     def samples() -> Iterator[Sample]:
         for path, content in zip(files, contents, strict=True):
-            picture = path.parent / content["imagePath"].replace("\\", "/")
+            picture = path.parent / content.imagePath.replace("\\", "/")
             if not picture.exists():
                 raise FileNotFoundError(f"{path}: its picture {picture} does not exist")
-            label = Image.new("L", (content["imageWidth"], content["imageHeight"]))
+            _check_size(path, picture, content.imageHeight, content.imageWidth)
+            label = Image.new("L", (content.imageWidth, content.imageHeight))
             draw = ImageDraw.Draw(label)
-            for shape in content["shapes"]:
-                kind, points = shape.get("shape_type", "polygon"), [tuple(point) for point in shape["points"]]
-                k = _index(table, shape["label"])
+            for shape in content.shapes:
+                kind, points = shape.shape_type, shape.points
+                k = _index(table, shape.label)
                 if kind == "polygon" and len(points) > 2:
                     draw.polygon(points, fill=k, outline=k)
                 elif kind == "rectangle" and len(points) == 2:
@@ -176,7 +240,7 @@ def _read_labelme(files: list[Path]) -> tuple[ClassTable, Iterator[Sample]]:
                     (x, y), _ = points
                     draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=k, outline=k)
                 else:
-                    found = f"{shape['label']} is a {kind} of {len(points)} points"
+                    found = f"{shape.label} is a {kind} of {len(points)} points"
                     raise ValueError(f"{path}: {found}; expected polygons, rectangles and circles, which have an area")
             yield picture, Path(path.stem), np.array(label), "labelme files"
 

@@ -35,20 +35,21 @@ def count_labels(dataset: SegmentationDataset, known: Counts) -> Counts:
     return counts
 
 
-def check_classes(dataset: SegmentationDataset, counts: Counts) -> None:
-    """Raises ValueError if nothing can be learned from the labels: one class or none beside void.
+def check_classes(dataset: SegmentationDataset, counts: Counts) -> list[str]:
+    """Names classes without a pixel. Raises ValueError if nothing can be learned: one class or none beside void.
 
     Masks of 0 and 255 for two classes are the usual cause, and would be scored as perfect.
     """
     pixels = np.sum([counts[str(path)][4:] for _, path in dataset.files], axis=0, dtype=np.int64)
     share = pixels[-1] / max(1, pixels.sum())
+    absent = [name for name, count in zip(dataset.classes, pixels, strict=False) if not count]
     if dataset.num_classes > 1 and (pixels[:-1] > 0).sum() < 2 and share > 0.001:
-        absent = [name for name, count in zip(dataset.classes, pixels, strict=False) if not count]
         cure = "binary masks often store 255 for the object: make it 1, or say so in a folder's classes.toml"
         raise ValueError(
             f"{dataset.files[0][1].parent}: no pixel of {some(absent)} in any of {len(dataset)} training labels, while "
             f"{share:.1%} are void; {cure}"
         )
+    return absent
 
 
 def fingerprint(dataset: SegmentationDataset, counts: Counts) -> dict[str, Any]:

@@ -87,7 +87,11 @@ def find_splits(root: Path, rule: SplitRule) -> dict[str, list[Path]]:
     elif not subfolders:
         splits = divide(images, rule)
     if empty := [name for name, found in splits.items() if not found] or not splits:
-        raise FileNotFoundError(f"{folder}: no picture in {empty if splits else 'it'}; expected {', '.join(SUFFIXES)}")
+        deeper = [path.name for name in empty if splits for path in (folder / name).glob("*/")]
+        few = "one picture cannot be divided into train and val; " if images and not deeper else ""
+        note = f", not in folders inside it: {some(deeper)}" if deeper else ""
+        where = empty if splits else "it"
+        raise FileNotFoundError(f"{folder}: {few}no picture in {where}; expected {', '.join(SUFFIXES)}{note}")
     return splits
 
 

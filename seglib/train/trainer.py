@@ -18,7 +18,7 @@ from seglib.data.batches import EpochBatches, make_loader
 from seglib.data.fingerprint import Counts, check_classes, count_labels, fingerprint
 from seglib.data.open import open_sets
 from seglib.data.transforms import Normalisation
-from seglib.files import load_tensors, tell, write_atomic, write_json
+from seglib.files import load_tensors, some, tell, write_atomic, write_json
 from seglib.metrics import ConfusionMatrix
 from seglib.models.weights import hash_weights, load_exactly
 from seglib.predict import Scoring, evaluate
@@ -113,7 +113,8 @@ class Trainer:
         sets = {"train": self.train_set, "val": self.val_set}
         for each in sets.values():
             self._labels |= count_labels(each, self._labels)
-        check_classes(self.train_set, self._labels)
+        if (absent := check_classes(self.train_set, self._labels)) and distributed.is_main():
+            tell(f"no training label has a pixel of {some(absent)}: it cannot be learned")
         self.data = {part: fingerprint(each, self._labels) for part, each in sets.items()}
         if stored is not None:
             checkpoints.check_data(stored[0], self.data, self.train_set.classes, self.initial, stored[1])
