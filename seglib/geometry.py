@@ -15,8 +15,8 @@ class Grid:
 
     The rule says where value k of a map lies, along each axis:
 
-    - "first_pixel": on pixel k * stride, where strided convolutions and poolings of odd size leave it that are padded
-      on both sides alike.
+    - "first_pixel": on pixel k * stride, where a strided convolution or pooling of odd size leaves it, padded alike on
+      both sides.
     - "cell_centre": on k * stride + (stride - 1) / 2, in the middle of its cell, where a 2x2 pooling leaves it.
     - "centred": map and image lie outline on outline, whatever their sizes (`F.interpolate(..., align_corners=False)`).
       At sides of k * stride this is "cell_centre".
@@ -37,12 +37,12 @@ class Grid:
     def resize(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """Samples a map at every pixel of an image; beyond its outermost values it stays as it is there.
 
-        (B, C, h, w) -> (B, C, *size). Raises ValueError if a map at this stride is larger or smaller for such an image.
+        (B, C, h, w) -> (B, C, *size). Raises ValueError if the map of such an image has another size at this stride.
         """
         return self._sample(x, size, (self.stride, self.stride))
 
     def resize_columns(self, x: Tensor, width: int) -> Tensor:
-        """As `resize`, of each row by itself. (B, C, h, w) -> (B, C, h, width)."""
+        """As `resize`, along the width only. (B, C, h, w) -> (B, C, h, width)."""
         return self._sample(x, (x.shape[2], width), (1, self.stride))
 
     def argmax(self, logits: Tensor, size: tuple[int, int]) -> Tensor:

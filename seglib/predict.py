@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from seglib.data.base import SegmentationDataset
 from seglib.data.transforms import IMAGENET, Normalisation
 from seglib.geometry import Grid
-from seglib.metrics import ConfusionMatrix, update_trimap
+from seglib.metrics import ConfusionMatrix, update_trimap  # a trimap: the pixels close to void
 from seglib.recipe import Recipe
 
 BATCH_PIXELS = 8 * 513 * 513  # eight images of VOC, or one of 1024 x 2048, which a GPU of 8 GB has room for
@@ -23,14 +23,13 @@ BAND_ROWS = 32
 
 @dataclass(frozen=True)
 class Scoring:
-    """The way in which a trained network predicts; the probabilities of all views are averaged (v3 Table 6).
+    """A trained network's way to predict; the probabilities of all views (scales, mirrored) are averaged (v3 Table 6).
 
     The scaled side is (side - 1) * scale + 1, so that 513 becomes 512 * scale + 1. Set pad_to=513,
     as the papers' code does, for networks that were trained on padded images with align_corners=True.
 
-    The values of a map lie on pixels 0, s, 2 s and so on. Where an image ends beyond the last of them, its edge pixels
-    are repeated up to the next one, and the prediction is cut back: otherwise what lies there is predicted from the
-    value before.
+    The values of a map at stride s lie on pixels 0, s, 2 s and so on. Where an image ends beyond the last of them, its
+    edge pixels are repeated up to the next one, and the prediction is cut back; otherwise one value predicts the rest.
     """
 
     scales: tuple[float, ...] = (1.0,)  # of the input
@@ -116,8 +115,8 @@ def evaluate(
     Args:
         model: left in the mode and at the output stride that it came with.
         dataset: without a transform, so that images and labels are as they are on the disk.
-        trimap: a band's width in pixels -> a matrix on the model's device, which counts the pixels of that band too
-            (v3+ section 4.4; `seglib.metrics.update_trimap`).
+        trimap: a width in pixels -> a matrix on the model's device, which counts the pixels so close to void, which is
+            where objects meet (v3+ section 4.4; `seglib.metrics.update_trimap`).
         batch_size: images of equal size are predicted together, at most so many, and fewer large ones.
         num_workers: processes that read images.
         progress: draw a progress bar.
@@ -179,7 +178,7 @@ def _predict_labels(model: nn.Module, images: Tensor, normalisation: Normalisati
 
 
 def _label_strips(model: nn.Module, images: Tensor, normalisation: Normalisation, scoring: Scoring) -> Iterator[Tensor]:
-    """Predicts by windows at one scale, a strip at a time: no memory grows with pixels times classes, or is float."""
+    """Predicts by windows at one scale, a strip of rows at a time: only uint8 tensors hold the whole image."""
     strips = _average_strips(model, images, scoring, normalisation)
     if scoring.flip:
         mirrored = _average_strips(model, images.flip(-1), scoring, normalisation)
@@ -218,7 +217,7 @@ def _average_views(model: nn.Module, pixels: Tensor, scoring: Scoring) -> Tensor
 
 
 def _bands(grid: Grid, map_side: int, padded: int, scaled: int, height: int) -> Iterator[tuple[slice, Tensor, slice]]:
-    """Yields bands of an image's rows, the rows of the map that each is mixed from, and the weights of the mixture.
+    """Yields bands of an image's rows: which rows, the weights that mix them, and of which rows of the map.
 
     A map is sampled at the pixels of a scaled image that was continued to `padded` rows, cut back to `scaled` ones, and
     resized to `height`.
@@ -241,11 +240,8 @@ def predict_map(model: nn.Module, pixels: Tensor, scoring: Scoring) -> tuple[Ten
     grid: Grid | None = getattr(model, "backbone_grid", None)  # any network can be scored; ours know their grid
     if grid is None:
         found = model(pixels)
-        return (
-            (found["out"] if isinstance(found, Mapping) else found).float(),
-            Grid(1),
-            (height, width),
-        )  # torchvision's
+        # torchvision's networks return a dictionary
+        return (found["out"] if isinstance(found, Mapping) else found).float(), Grid(1), (height, width)
     if scoring.continued if scoring.continued is not None else grid.rule == "first_pixel":
         # up to the next s * k + 1; in this form torch.export knows that it is one
         right, below = ((side + grid.stride - 2) // grid.stride * grid.stride + 1 - side for side in (width, height))
@@ -259,9 +255,8 @@ def _average_strips(
     """Averages the class probabilities of all windows that see a pixel; yields finished rows, (B, K, rows, W).
 
     Besides the network's own memory for one window of every image this takes that of one row of windows. Where a side
-    is shorter than the window, it is padded with the mean colour, and the prediction is cut back.
-
-    `normalise` makes a window's pixels of its part of the images.
+    is shorter than the window, it is padded with the mean colour, and the prediction is cut back. `normalise` takes
+    one window at a time.
     """
     (height, width), window = images.shape[-2:], scoring.window
     rows = window_starts(height, window[0], scoring.overlap)

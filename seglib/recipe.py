@@ -1,4 +1,8 @@
-"""Every setting of a run, in one frozen struct; its hash names the run."""
+"""Every setting of a run, in one frozen struct; its hash names the run.
+
+"v3" is the paper of DeepLabv3 (arXiv 1706.05587), "v3+" that of DeepLabv3+ (1802.02611), and "the TF code" their
+authors'. A head is all that comes after the backbone. Atrous is dilated; a rate is a dilation.
+"""
 
 import hashlib
 import json
@@ -16,16 +20,16 @@ SCORING = (
     "eval_output_stride", "eval_scales", "eval_flip", "eval_window", "eval_pad_to", "eval_continued", "reestimate_bn",
 )  # fmt: skip
 
-CONVENTIONS = {  # of `weights`: the normalisation that they were trained with
+CONVENTIONS = {  # `weights` -> the normalisation that they were trained with
     "torchvision": "imagenet", "toy_mini_pretrained.pth": "imagenet", "mobilenet_v2_imagenet.pth": "unit",
 }  # fmt: skip
-FIXED_BY_SOURCE = (
+FIXED_BY_SOURCE = (  # the fields that a network of another library (`source`) leaves no choice of
     "width", "stem", "stem_stride", "stride_unit", "multi_grid", "pre_activation", "cascade_blocks", "aspp",
     "image_pooling", "decoder_channels", "decoder_depth", "decoder_kernel", "decoder_width", "decoder_conv3", "resize",
     "dropout", "norm", "weights",
 )  # fmt: skip
 
-SUMS_OVER_PIXELS = ("cross_entropy", "upsampled_cross_entropy", "focal")  # the losses that parts of a batch add up to
+SUMS_OVER_PIXELS = ("cross_entropy", "upsampled_cross_entropy", "focal")  # losses that parts of a batch add up to
 
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -44,7 +48,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
 
     # --- data
     data: Literal["toy_voc", "toy_mini", "voc", "toy_cityscapes", "cityscapes", "camvid", "folder"] = "toy_voc"
-    train_split: str = "trainaug"  # the image list that is trained on
+    train_split: str = "trainaug"  # the image list that is trained on; "trainaug" is VOC's "train" and what SBD adds
     val_split: str = "val"  # the list that is scored; "fold" is the part that `fold` leaves out
     quality: Literal["fine", "coarse"] = "fine"  # of Cityscapes' training labels
     partial: bool = False  # accept fewer images than VOC's official lists have
@@ -70,14 +74,14 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     ] = "resnet101"  # fmt: skip  # vgg16 only for an FCN; a U-Net has none
     width: Positive = 64  # channels of the first block of a ResNet, VGG16 or U-Net
     stem: Literal["7x7", "3x3"] = "7x7"  # this field, and those down to `cascade_blocks`, apply only to ResNets
-    stem_stride: Literal[4, 1] = 4  # 1: every map at a quarter of the stride that it is called by, for small crops
+    stem_stride: Literal[4, 1] = 4  # 1, for small crops: maps four times as fine, and the same names for their strides
     stride_unit: Literal["last", "first"] = "last"  # "first" with torchvision's weights
     multi_grid: tuple[Positive, ...] | None = None  # rate factors of block 4's units; None is (1, 2, 4)
     pre_activation: bool = False  # batch norm and ReLU in front of the convolutions
     cascade_blocks: Count = 0  # blocks after block 4, in ASPP's place (v3 sec. 3.2)
     aspp: bool = True  # False leaves ASPP out of a deeplabv3
-    output_stride: Positive = 16  # 32 for an FCN, 2 ** depth for a U-Net
-    atrous_rates: tuple[Positive, ...] | None = None  # of ASPP; None is (6, 12, 18) at output stride 16
+    output_stride: Positive = 16  # sides: input / backbone's last map; 32 for an FCN, 2 ** depth for a U-Net
+    atrous_rates: tuple[Positive, ...] | None = None  # of ASPP, parallel convolutions; None: (6, 12, 18) at stride 16
     image_pooling: bool = True  # ASPP's image-level branch
     channels: Positive = 256  # of ASPP and the decoder
     decoder_channels: Positive = 48  # of the decoder's 1x1 convolution on the low-level map
@@ -103,7 +107,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     # --- loss
     loss: Literal[
         "cross_entropy", "upsampled_cross_entropy", "focal", "dice", "combined", "hard_pixels", "rmi"
-    ] = "cross_entropy"  # fmt: skip  # upsampled_cross_entropy is the same in less memory
+    ] = "cross_entropy"  # fmt: skip  # upsampled_cross_entropy: the same in less memory; rmi: region mutual information
     class_weights: Literal["", "inverse", "median", "enet"] = ""  # by the classes' pixels in the training set
     label_smoothing: Share = 0.0
     smoothed: Literal["pytorch", "report"] = "pytorch"  # the rule of label smoothing
@@ -142,10 +146,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     eval_flip: bool = False  # average with the mirror image
     eval_window: Size | None = None  # of sliding windows that overlap by a third; None predicts whole images
     eval_pad_to: Positive | None = None  # side of a square that images are put into, on the mean colour
-    eval_continued: bool | None = None  # repeat edge pixels up to the map's next value; None: if resize is "aligned"
+    eval_continued: bool | None = None  # repeat edge pixels, as `Scoring` says; None: if resize is "aligned"
 
     def __post_init__(self) -> None:
-        for name, kind in _types().items():  # a constructor does not check types by itself
+        for name, kind in _types().items():  # a constructor neither checks types nor makes 1 a 1.0
             given = getattr(self, name)
             if (value := _convert(name, given, kind)) is not given and repr(value) != repr(given):
                 msgspec.structs.force_setattr(self, name, value)

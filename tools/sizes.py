@@ -17,7 +17,7 @@ READING_PATH = {
     "data/batches.py": "which samples make which batch",
     "geometry.py": "where a map's values lie",
     "models/layers.py": "strides that become dilations; convolutions",
-    "models/resnet.py": "residual units, output stride, multi-grid, cascade",
+    "models/resnet.py": "residual units, multi-grid, cascade",
     "models/backbones.py": "backbones by name",
     "models/deeplab.py": "ASPP, DeepLabv3, DeepLabv3+",
     "models/build.py": "from a recipe to a network with its weights",

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Dataset
 
-from seglib.data.images import PixelRange, read_indices, read_rgb
+from seglib.data.images import PixelRange, read_indices, read_rgb  # files to arrays
 
-VOID = 255  # the label of pixels that are neither trained on nor scored
+VOID = 255  # void: the label of pixels that are neither trained on nor scored, such as an object's outline
 
 Transform = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
@@ -35,7 +35,7 @@ class SegmentationDataset(Dataset):
     """
 
     ignore_index = VOID
-    pixel_range: PixelRange | None = None  # what became 0 and 255, of pictures of more than 8 bits a channel
+    pixel_range: PixelRange | None = None  # the values that became 0 and 255, where pictures have more than 8 bits
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class SegmentationDataset(Dataset):
         return read_rgb(path)
 
     def read_label(self, path: Path) -> np.ndarray:
-        """Reads (H, W) uint8 class indices of a label file; raises as `read` does, and for colours that are others'."""
+        """Reads (H, W) uint8 class indices of a label file; raises as `read` does, and if its palette is another."""
         return read_indices(path, self.palette)
 
     def stamp(self, path: Path) -> str:

@@ -4,6 +4,7 @@ Every transform is a frozen dataclass called as `(image, label, rng) -> (image, 
 label (H, W) uint8 with 255 = void. The image is interpolated; the label never is, it takes the nearest pixel. A random
 transform draws the same number of values whatever the image, so that one step never shifts the next step's draws.
 `resampling` does the work on pixels: `resample_image` and `resample_label` resize and cut out a window, `pad` fills up.
+`data/open.py` puts a recipe's steps together; `data/augmentation.py` has the others.
 """
 
 from collections.abc import Sequence

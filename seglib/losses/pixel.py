@@ -111,7 +111,7 @@ def check_sizes(logits: Tensor, labels: Tensor, ignore_index: int) -> None:
 
 
 def check_labels(labels: Tensor, num_classes: int, ignore_index: int) -> None:
-    """Raises ValueError unless labels are integers and, on a CPU, classes or void: a look at a GPU's would wait."""
+    """Raises ValueError unless labels are integers and, on a CPU, classes or void: on a GPU the check would wait."""
     if labels.is_floating_point() or labels.is_complex():
         raise ValueError(f"labels: expected integers, class indices; found {labels.dtype}")
     if labels.device.type == "cpu":

@@ -9,12 +9,12 @@ from seglib.losses.pixel import check_sizes, cross_entropy
 def dice(logits: Tensor, labels: Tensor, smooth: float = 1.0, ignore_index: int = 255) -> Tensor:
     """1 - mean over classes of (2 * intersection + smooth) / (predicted + labelled + smooth), of softmax probabilities.
 
-    Sums run over the valid pixels of the whole batch. A class without a pixel in it counts too. An all-void batch gives
+    Sums run over the valid pixels of the whole batch. An absent class counts too. An all-void batch gives
     0 with zero gradients.
 
     Args:
         logits, labels, ignore_index: as `cross_entropy`, with its errors.
-        smooth: added above and below, so that an absent class that is not predicted scores 1.
+        smooth: added to numerator and denominator, so that an absent class that is not predicted scores 1.
     """
     check_sizes(logits, labels, ignore_index)
     targets, valid = _one_hot(labels, logits.shape[1], ignore_index)

@@ -1,6 +1,6 @@
 """The confusion matrix of a data set, and the scores read from it.
 
-Names follow FCN (arXiv 1411.4038), section 5: `n_ij` is the number of pixels of class i predicted as class j, here
+Names (quoted below) follow FCN, arXiv 1411.4038, section 5: `n_ij` pixels of class i are predicted as class j, here
 `matrix[i, j]`; `t_i = sum_j n_ij` is the number of pixels of class i; `p_j = sum_i n_ij` the number predicted as j.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seglib.metrics.ratios import divide, mean_present, to_json
-from seglib.metrics.runs import count_pairs
+from seglib.metrics.ratios import divide, mean_present, to_json  # 0 / 0 is nan, which a mean leaves out
+from seglib.metrics.runs import count_pairs  # which pairs occur, and how often
 
 Labels = Tensor | np.ndarray
 
@@ -26,12 +26,10 @@ class Scores:
 
     A class that has neither a labelled nor a predicted pixel is absent: nan in every per-class array and left out of
     every mean. A class that is predicted but never labelled has IoU 0, which counts. Without any pixel all is nan.
-
-    Names in quotes are those of FCN, section 5.
     """
 
     # per class, (K,)
-    iou: np.ndarray  # n_ii / (t_i + p_i - n_ii), "IU"
+    iou: np.ndarray  # n_ii / (t_i + p_i - n_ii), intersection over union, "IU"
     accuracy: np.ndarray  # n_ii / t_i, the recall; nan for a class without a labelled pixel
     dice: np.ndarray  # 2 n_ii / (t_i + p_i), the F1 (not in FCN)
     # over all classes

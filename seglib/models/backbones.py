@@ -6,7 +6,7 @@ from seglib.models.layers import Backbone, check_choice
 from seglib.models.mobilenet import MobileNetV2
 from seglib.models.resnet import UNITS, ResNet
 from seglib.models.vgg import VGG16
-from seglib.models.xception import MIDDLE_UNITS, Xception
+from seglib.models.xception import MIDDLE_UNITS, Xception  # depth -> units in its middle
 
 RESNETS = {f"resnet{depth}": depth for depth in UNITS}
 XCEPTIONS = {f"xception{depth}": depth for depth in MIDDLE_UNITS}

@@ -8,7 +8,7 @@ from torch import nn
 from seglib.models.backbones import RESNETS, build_backbone
 from seglib.models.deeplab import DeepLabV3, DeepLabV3Plus, HeadVariant
 from seglib.models.fcn import FCN
-from seglib.models.inputs import set_in_channels
+from seglib.models.inputs import set_in_channels  # another first convolution
 from seglib.models.norms import GhostBatchNorm2d, group_norm_like, replace_batch_norm  # in batch norm's place
 from seglib.models.resnet import UNITS
 from seglib.models.unet import UNet
@@ -22,8 +22,8 @@ def build_model(recipe: Recipe, num_classes: int, weights_root: Path | None = No
     """Builds the recipe's network; initial weights are drawn from torch's current generator.
 
     Args:
-        weights_root: folder of the file that `weights` names. A file that it does not have is one of the bundled ones
-            in data/checkpoints, or a path. None: one of those, or of `weights` in the folder SEGLIB_DATA.
+        weights_root: folder that is searched first for the file that `weights` names; data/checkpoints is second, and a
+            path is taken as it is. None: first data/checkpoints, last the folder `weights` in SEGLIB_DATA.
 
     Raises:
         ValueError: if settings of the recipe do not fit its model, or weights do not fit.

@@ -8,14 +8,7 @@ from torch import Tensor, nn
 
 from seglib.geometry import Grid  # where the values of a map lie
 from seglib.models.backbones import build_backbone  # makes a Backbone by its name
-from seglib.models.layers import (
-    Backbone,
-    Features,
-    conv3x3_bn_relu,
-    conv_bn_relu,
-    init_convolutions,
-    set_atrous,
-)
+from seglib.models.layers import Backbone, Features, conv3x3_bn_relu, conv_bn_relu, init_convolutions, set_atrous
 from seglib.models.variants import PAPER_HEAD, HeadVariant  # the ways in which public heads differ from the papers'
 
 PAPER_RATES = (6, 12, 18)
@@ -36,7 +29,8 @@ class ASPP(nn.Module):
 
     Raises:
         ValueError: if a rate is below 1; in `forward`, if the image-level branch leaves its norm one value to
-            normalise: a batch or a ghost batch norm's group of one image in training, a group norm's of one channel.
+            normalise: in training a batch of one image, or such a group of a ghost batch norm (a recipe's bn_batch);
+            a group of one channel of a group norm.
     """
 
     def __init__(
@@ -115,7 +109,7 @@ class DeepLabV3(nn.Module):
         aspp: False leaves ASPP out without a cascade: the "block4" column of v3 Tables 2 and 3.
 
     Raises:
-        ValueError: if the backbone is unknown, was built with another output stride, or rates do not divide.
+        ValueError: if the backbone is unknown, was built with another output stride, or a rate would not be whole.
     """
 
     taps: tuple[int, ...] = ()  # strides of the maps that the head takes besides the last one
@@ -146,7 +140,7 @@ class DeepLabV3(nn.Module):
         self.variant = variant
         self.aspp: ASPP | None = None
         if aspp and not getattr(backbone, "cascade_blocks", 0):
-            self._rates_at = (PAPER_RATES, PAPER_OUTPUT_STRIDE)
+            self._rates_at = (PAPER_RATES, PAPER_OUTPUT_STRIDE)  # rates, and the output stride that they are for
             if atrous_rates is not None:
                 self._rates_at = (tuple(atrous_rates), self.output_stride)
             rates = _scale_rates(*self._rates_at, self.output_stride)
@@ -174,7 +168,7 @@ class DeepLabV3(nn.Module):
         """Gives backbone and ASPP other dilations in place, weights stay: train at 16, evaluate at 8 (v3 Table 6).
 
         Raises:
-            ValueError: if the output stride is not offered, or rates do not divide; nothing is changed then.
+            ValueError: if the output stride is not offered, or a rate would not be whole; nothing is changed then.
         """
         rates = () if self.aspp is None else _scale_rates(*self._rates_at, output_stride)
         self.backbone.set_output_stride(output_stride)
@@ -238,7 +232,7 @@ class DeepLabV3Plus(DeepLabV3):
             raise ValueError(
                 f"decoder_conv3 = True takes a map at stride 8; {type(self.backbone).__name__} offers none"
             )
-        width, meets = self._classifier_inputs(channels), channels
+        width, meets = self._classifier_inputs(channels), channels  # meets: of what the map at stride 4 is joined to
         if variant.decoder_conv3:
             self.conv3_projection = conv_bn_relu(offered[8], decoder_channels)
             self.conv3_decoder = self._convolutions(channels + decoder_channels, width)
@@ -275,6 +269,7 @@ class DeepLabV3Plus(DeepLabV3):
         return self._grid(4)
 
     def _join(self, high: Tensor, low: Tensor, factor: int) -> Tensor:
+        # `low` takes the image's place: the values of `high` lie `factor` of its pixels apart
         high = replace(self.backbone_grid, stride=factor).resize(high, low.shape[2:])
         return torch.cat((low, high) if self.variant.decoder_order == "low_first" else (high, low), dim=1)
 

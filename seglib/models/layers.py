@@ -1,4 +1,4 @@
-"""The parts that every network here is made of: strides that become dilations, convolutions, strict loading."""
+"""The parts that every network here is made of: strides that become dilations, convolutions, first weights."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -12,7 +12,7 @@ OUTPUT_STRIDES = (8, 16, 32, 64, 128, 256)  # a cascade has those above 32
 
 
 class Features(NamedTuple):
-    """The maps of a backbone.
+    """The maps of a backbone; OS is its output stride.
 
     Attributes:
         taps: (B, tap_channels[s], H/s, W/s) for each stride s that was asked for, in that order.
@@ -77,8 +77,8 @@ def atrous_plan(
     """Plans the strides and rates of a backbone's units at an output stride, as TF-slim's `stack_blocks_dense` does.
 
     A unit whose stride would exceed `output_stride` runs with stride 1 at the rate reached so far, and only after it
-    is the rate multiplied by the stride that was removed. Every kernel tap then meets the pixels it met in the strided
-    network: its outputs are a subset of the dilated network's (DeepLab v2, section 3.1).
+    is the rate multiplied by the stride that was removed. Every weight of a kernel then meets the pixels that it met in
+    the strided network, whose outputs are a subset of the dilated network's (DeepLab v2, section 3.1).
 
     Args:
         unit_strides: nominal stride of each unit, 1 or 2, in order.
@@ -137,7 +137,7 @@ def conv_bn_relu(
 def conv3x3_bn_relu(in_channels: int, out_channels: int, separable: str = "none") -> nn.Sequential:
     """A 3x3 convolution of a head with its batch norm and ReLU; keeps the size. (B, in, H, W) -> (B, out, H, W).
 
-    `separable` is a HeadVariant's: "none", "paper" (batch norm and ReLU after the depthwise half too) or "plain".
+    `separable` makes it a depthwise 3x3 and a 1x1: "paper" with batch norm and ReLU between them, "plain" without.
     """
     if separable == "none":
         return conv_bn_relu(in_channels, out_channels, 3)

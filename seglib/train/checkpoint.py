@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seglib.data.fingerprint import describe_difference  # of two runs' data
+from seglib.data.fingerprint import describe_difference  # says how two runs' labels differ
 from seglib.data.images import PixelRange
 from seglib.data.open import CLASSES  # a recipe's `data` -> class names, function that makes the palette
 from seglib.data.transforms import Normalisation  # a network's pixel convention
 from seglib.data.voc import voc_palette
-from seglib.files import load_tensors, some, write_atomic
-from seglib.models.weights import load_exactly
+from seglib.files import load_tensors, some, write_atomic  # some: the first few names of many
+from seglib.models.weights import load_exactly  # names every key that does not fit
 from seglib.recipe import Recipe, training_changes
 from seglib.train import distributed
-from seglib.train.start import build_network, read_run  # a run's network, and what its file holds
+from seglib.train.start import build_network, read_run  # `build_model`, `source`, `start_from`; reads a run's file
 
 # What a run cannot be resumed without; `Trainer._save` writes it.
 STATE = {
@@ -139,11 +139,8 @@ def load_run(path: str | Path) -> Run:
     return Run(model.eval(), recipe, classes, palette, convention, content.get("log", []), pixel_range)
 
 
-# --- the states of torch's random generators, which dropout draws from
-
-
 def generator_states(cuda_devices: Sequence[torch.device]) -> list[Tensor]:
-    """Returns the states of torch's generators, the CPU's first."""
+    """Returns the states of torch's generators, which dropout draws from, the CPU's first."""
     return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in cuda_devices)]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seglib import losses
+from seglib import losses  # each loss by its name
 from seglib.data import SegmentationDataset
 from seglib.data.transforms import Normalisation
 from seglib.geometry import Grid

@@ -15,17 +15,17 @@ from tqdm.auto import tqdm
 
 from seglib.data.base import SegmentationDataset
 from seglib.data.batches import EpochBatches, make_loader
-from seglib.data.fingerprint import Counts, check_classes, count_labels, fingerprint
-from seglib.data.open import open_sets
+from seglib.data.fingerprint import Counts, check_classes, count_labels, fingerprint  # to tell data by their labels
+from seglib.data.open import open_sets  # data sets with their augmentation, and the normalisation
 from seglib.data.transforms import Normalisation
-from seglib.files import load_tensors, some, tell, write_atomic, write_json
+from seglib.files import load_tensors, some, tell, write_atomic, write_json  # tell: print a line
 from seglib.metrics import ConfusionMatrix
 from seglib.models.weights import hash_weights, load_exactly
 from seglib.predict import Scoring, evaluate
 from seglib.recipe import Recipe
 from seglib.train import checkpoint as checkpoints
 from seglib.train import distributed, optim, results  # results: result.json, and the code it was measured with
-from seglib.train.curves import Curves
+from seglib.train.curves import Curves  # for TensorBoard
 from seglib.train.start import build_network
 
 LOG_EVERY = 10  # iterations whose mean loss is one row of the history
@@ -120,6 +120,7 @@ class Trainer:
             checkpoints.check_data(stored[0], self.data, self.train_set.classes, self.initial, stored[1])
         if results.is_training_of(path := self.run_dir / "result.json", recipe):
             checkpoints.check_data(results.load_result(path), self.data, self.train_set.classes, self.initial, path)
+        # a machine's first process downloads public weights, the others find them
         with torch.random.fork_rng(devices=self._cuda_devices), distributed.first_of_machine_first():
             torch.manual_seed(recipe.seed)
             # a resumed run finds its weights in the checkpoint and does not need the file of the initial ones
