@@ -117,12 +117,6 @@ def test_any_number_of_channels(tmp_path: Path) -> None:
     refused(r"no\.npy: no such file", read_channels, tmp_path / "no.npy", 6, error=FileNotFoundError)
 
 
-def test_a_picture_too_large_to_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    path = save(tmp_path / "large.png", np.zeros((12, 17, 3), np.uint8))
-    refused(r"large\.png: too large .*204 pixels.*MAX_IMAGE_PIXELS", read_rgb, path)
-
-
 def test_masks_whose_values_may_be_others_are_refused(tmp_path: Path) -> None:
     """Lossy formats, greys of few bits, and palettes that a program has renumbered."""
     mask, palette = NOISE[..., 0] // 7 * 7, voc_palette()  # 0, 7, 14
@@ -151,6 +145,9 @@ def test_lists_of_any_editor(tmp_path: Path) -> None:
     for encoding in ("utf-16", "utf-16-le", "latin-1"):
         path.write_bytes("b_2\nd\u00e4".encode(encoding))
         refused(r"val\.txt: not a text in UTF-8 .*save the list as UTF-8", read_list, path)
+    for content, message in (("b_2\na\nb_2", "lists b_2 more than once"), ("\n", "lists no image")):
+        path.write_text(content)
+        refused(rf"val\.txt: {message}", read_list, path)
 
 
 def test_the_nearest_file_is_named(tmp_path: Path) -> None:

@@ -63,16 +63,6 @@ def test_masks_overlays_and_areas(pictures: Path, tmp_path: Path) -> None:
         assert mask.mode == "L" and np.array_equal(np.asarray(mask), ids)
 
 
-def test_pictures_of_16_bits_are_scaled_as_asked(tmp_path: Path) -> None:
-    grey = Noise().read(0)[0][..., 0]
-    Image.fromarray(grey.astype(np.uint16) * 100 + 7).save(tmp_path / "deep.png")
-    targets = find_images([tmp_path / "deep.png"], tmp_path / "masks")
-    refused("deep.png: 16 bits a channel", list, write_masks(Placed(), targets, CLASSES, voc_palette()))
-    (path,) = write_masks(Placed(), targets, CLASSES, voc_palette(), pixel_range=(7, 25507))
-    expected = predict_image(Placed(), np.repeat(grey[..., None], 3, axis=2))
-    assert np.array_equal(np.asarray(Image.open(path)), expected)
-
-
 def test_a_broken_file_does_not_stop_the_others(pictures: Path, tmp_path: Path) -> None:
     (pictures / "broken.png").write_bytes((pictures / "a.png").read_bytes()[:99])
     targets = find_images([pictures / "gone.png", pictures], tmp_path / "out")

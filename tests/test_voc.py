@@ -139,19 +139,14 @@ def test_official_counts_are_verified(root: Path, monkeypatch: pytest.MonkeyPatc
     [
         ("trainaug", [*TRAINAUG, *VAL], "2 of val's images are in trainaug: 2007_000004, 2007_000005"),
         ("trainaug", TRAINAUG[1:], "lacks 1 of train's images: 2007_000001"),
-        ("val", [*VAL, VAL[0]], r"val\.txt: lists 2007_000004 more than once"),
         ("val", ["/JPEGImages/2007_000004.jpg /a.png"], r"val\.txt: expected one image id .* found '/JPEGImages"),
         ("val", [], r"val\.txt: lists no image"),
         ("val", ["2007_000004 -1", "2007_000005  1"], r"lacks 2 .*2007_000004 -1\.jpg \(2007_000004\.jpg is there\)"),
-        ("val", ["\ufeff2007_000004\r\n2007_000005\r\n\r\n"], None),
     ],
 )
-def test_lists_are_read_carefully(root: Path, split: str, names: list[str], message: str | None) -> None:
+def test_lists_are_read_carefully(root: Path, split: str, names: list[str], message: str) -> None:
     write_list(lists(root, split), names)
-    if message is None:
-        assert VOCSegmentation(root, split, partial=True).names == VAL
-    else:
-        refused(message, VOCSegmentation, root, split, error=(FileNotFoundError, ValueError), partial=True)
+    refused(message, VOCSegmentation, root, split, error=(FileNotFoundError, ValueError), partial=True)
 
 
 def test_what_is_missing_is_named(root: Path, tmp_path: Path) -> None:
