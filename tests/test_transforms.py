@@ -20,6 +20,7 @@ from seglib.data.augmentation import (
     ColorJitter,
     RandomBlur,
     RandomOcclusion,
+    ResizeKeepAspect,
     build_augmentation,
 )
 from seglib.data.base import Transform
@@ -181,11 +182,17 @@ def test_jitter_of_hue_turns_the_colour_circle() -> None:
 
 
 @pytest.mark.parametrize("shape", [(30, 40), (40, 30), (17, 64), (64, 64), (1, 9)])
-def test_squash_is_pillows(shape: Size) -> None:
+def test_squash_and_resize_are_pillows(shape: Size) -> None:
+    """The one to any proportions, the other to the image's own, with padding."""
     image, label = noise(*shape)
     new_image, new_label = Squash((20, 50))(image, label)
     check_resized(new_image, image, (20, 50))
     assert new_label.shape == (20, 50) and set(np.unique(new_label)) <= set(np.unique(label))
+    new_image, new_label = ResizeKeepAspect(64)(image, label)
+    size = tuple(max(1, round(side * 64 / max(shape))) for side in shape)
+    assert 64 in size
+    check_resized(new_image, image, size)
+    check_padding(new_image, new_label, (64, 64), size, FILL)
 
 
 def test_inputs_are_left_alone_whatever_their_memory() -> None:

@@ -7,10 +7,24 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from seglib.data.base import VOID
-from seglib.data.resampling import Size, to_image, to_pixels
+from seglib.data.resampling import Size, pad, resample_image, resample_label, to_image, to_pixels
 from seglib.data.transforms import IMAGE_MEAN, Colour, Compose, RandomFlip, RandomScaleCrop, Sample, Squash, check_range
 
 LEVELS = ("geometric", "photometric", "occlusion")
+
+
+@dataclass(frozen=True)
+class ResizeKeepAspect:
+    """Resizes the longer side to `size` pixels and pads to a square of `size` at the bottom and the right."""
+
+    size: int
+    fill: Colour = IMAGE_MEAN
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator | None = None) -> Sample:
+        scale = self.size / max(label.shape)
+        size = tuple(max(1, round(side * scale)) for side in label.shape)
+        image, label = resample_image(image, size, (0, 0), size), resample_label(label, size, (0, 0), size)
+        return pad(image, label, (self.size, self.size), self.fill)
 
 
 @dataclass(frozen=True)
