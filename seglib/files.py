@@ -183,6 +183,17 @@ def run_folder(name: str) -> Path:
     return runs_folder() / name
 
 
+def read_text(path: Path) -> str:
+    """Reads a text in UTF-8, with or without the mark of Windows' editors; raises ValueError for another encoding."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise ValueError(f"{path}: not a text in UTF-8 (is it UTF-16?); save it as UTF-8")
+    return text
+
+
 def tell(message: str) -> None:
     """Prints a line: in a notebook on stdout, elsewhere on stderr, so that what a command writes stays readable."""
     print(message, file=sys.stdout if hasattr(builtins, "__IPYTHON__") else sys.stderr, flush=True)

@@ -173,6 +173,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
         path = toml_path(name, RECIPES, "recipe")
         try:
             return cls.from_dict(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+        except UnicodeDecodeError:
+            raise ValueError(f"{path}: not a text in UTF-8 (is it UTF-16?); save it as UTF-8") from None
         except (tomllib.TOMLDecodeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
 

@@ -15,6 +15,8 @@ from trees import save
 
 from seglib.data import voc_palette
 from seglib.data.images import check_files, open_image, read_channels, read_indices, read_list, read_rgb
+from seglib.data.masks import ClassTable
+from seglib.recipe import Recipe
 
 NOISE = np.random.default_rng(0).integers(0, 21, (12, 17, 3), dtype=np.uint8)
 REVERSED = np.repeat(np.arange(255, -1, -1, dtype=np.uint8)[:, None], 3, axis=1)  # a palette
@@ -142,12 +144,14 @@ def test_lists_of_any_editor(tmp_path: Path) -> None:
     for content in ("\ufeffb_2\r\n\r\n img 03.x \r\n", "b_2\nimg 03.x"):
         path.write_bytes(content.encode())
         assert read_list(path) == ["b_2", "img 03.x"]
+    path = tmp_path / "val.toml"
     for encoding in ("utf-16", "utf-16-le", "latin-1"):
         path.write_bytes("b_2\nd\u00e4".encode(encoding))
-        refused(r"val\.txt: not a text in UTF-8 .*save the list as UTF-8", read_list, path)
+        for read in (read_list, Recipe.load, ClassTable.load):
+            refused(r"val\.toml: not a text in UTF-8 .*save it as UTF-8", read, path)
     for content, message in (("b_2\na\nb_2", "lists b_2 more than once"), ("\n", "lists no image")):
         path.write_text(content)
-        refused(rf"val\.txt: {message}", read_list, path)
+        refused(rf"val\.toml: {message}", read_list, path)
 
 
 def test_the_nearest_file_is_named(tmp_path: Path) -> None:

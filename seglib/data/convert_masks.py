@@ -16,7 +16,7 @@ from seglib.data.check_folder import list_masks, make_table
 from seglib.data.folder import find_splits, pair_masks
 from seglib.data.images import open_image
 from seglib.data.masks import ClassEntry, ClassTable, indices_of, read_stored
-from seglib.files import some
+from seglib.files import read_text, some
 
 Side = Annotated[int, Meta(ge=1)]
 Key = int | str
@@ -143,8 +143,9 @@ def _read_folder(source: Path) -> tuple[ClassTable, Iterator[Sample]]:
 
 
 def _read_json(path: Path, kind: type[Content]) -> Content:
+    text = read_text(path)
     try:
-        return msgspec.json.decode(path.read_text(encoding="utf-8-sig"), type=kind)
+        return msgspec.json.decode(text, type=kind)
     except ValueError as error:  # msgspec's say where
         raise ValueError(f"{path}: not {kind.__name__[1:]}'s JSON: {error}") from error
 

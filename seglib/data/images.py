@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from seglib.files import some
+from seglib.files import read_text, some
 
 LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")
 PixelRange = tuple[float, float]  # the values that become 0 and 255
@@ -144,13 +144,7 @@ def read_list(path: Path) -> list[str]:
     """Reads a list of image ids, one per line, in UTF-8. Raises FileNotFoundError; ValueError if it is no such list."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such list of image ids")
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # Windows' editors begin a file with a mark
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise ValueError(f"{path}: not a text in UTF-8 (is it UTF-16?); save the list as UTF-8")
-    names = [line.strip() for line in text.splitlines() if line.strip()]
+    names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not names:
         raise ValueError(f"{path}: lists no image; expected at least one")
     if repeated := [name for name, number in Counter(names).items() if number > 1]:

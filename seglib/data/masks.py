@@ -13,7 +13,7 @@ from msgspec import Meta
 from seglib.data.base import VOID
 from seglib.data.images import PixelRange, open_mask, palette_of
 from seglib.data.voc import voc_palette
-from seglib.files import some, write_atomic
+from seglib.files import read_text, some, write_atomic
 
 Byte = Annotated[int, Meta(ge=0, le=255)]
 Colour = tuple[Byte, Byte, Byte]
@@ -75,8 +75,9 @@ class ClassTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not path.exists():
             cure = f"`python -m seglib check-folder {path.parent} --write` makes one of what the masks hold"
             raise FileNotFoundError(f"{path}: no such file; {cure}")
+        text = read_text(path)
         try:
-            return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8-sig")), cls)
+            return msgspec.convert(tomllib.loads(text), cls)
         except (tomllib.TOMLDecodeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
 
