@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm.auto import tqdm
+from tqdm import tqdm  # not .auto: in a notebook it writes to no terminal, and is silent
 
 from seglib.data.base import VOID
 from seglib.data.folder import find_masks, find_splits, list_files
