@@ -103,6 +103,17 @@ def test_more_than_8_bits_are_refused_or_scaled(tmp_path: Path) -> None:
     refused(r"b\.png: 8 bits a channel, .*expected more bits", read_rgb, tmp_path / "b.png", (0, 4000))
 
 
+def test_several_pages_are_refused_and_previews_are_not(tmp_path: Path) -> None:
+    first, second = Image.fromarray(NOISE), Image.fromarray(NOISE[::-1])
+    for name in ("pages.tif", "film.gif", "film.png"):
+        first.save(tmp_path / name, save_all=True, append_images=[second])
+        refused(f"{name}: 2 pages of one size", open_image, tmp_path / name)
+    first.save(tmp_path / "overview.tif", save_all=True, append_images=[second.resize((8, 6))])
+    assert np.array_equal(read_rgb(tmp_path / "overview.tif"), NOISE)
+    first.save(tmp_path / "telephone.jpg", "MPO", save_all=True, append_images=[second])
+    assert read_rgb(tmp_path / "telephone.jpg").shape == NOISE.shape
+
+
 def test_any_number_of_channels(tmp_path: Path) -> None:
     six = np.concatenate([NOISE, NOISE[::-1]], axis=2)
     np.save(tmp_path / "six.npy", six)

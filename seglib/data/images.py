@@ -19,10 +19,11 @@ PixelRange = tuple[float, float]  # the values that become 0 and 255
 def open_image(path: Path) -> Image.Image:
     """Opens and decodes an image file, turned as its EXIF tag asks; info["stored"] says how the file stores pixels.
 
-    Raises FileNotFoundError; ValueError if it is damaged, cut off, too large for Pillow, or no image.
+    Raises FileNotFoundError; ValueError if it is damaged, cut off, too large for Pillow, several pages, or no image.
     """
     try:
         with Image.open(path) as image:
+            pages = _count_pages(image)
             image.info["stored"] = repr([tile[3] for tile in image.tile])  # such as ['RGB;16B']
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
@@ -33,7 +34,20 @@ def open_image(path: Path) -> Image.Image:
         raise ValueError(f"{path}: too large to be opened without being asked ({error}); {cure}") from None
     except (OSError, SyntaxError, ValueError, struct.error) as error:  # what Pillow's readers raise on damaged data
         raise ValueError(f"{path}: not an image that can be read; damaged or cut off? ({error})") from error
+    if pages > 1:
+        raise ValueError(f"{path}: {pages} pages of one size; expected one picture: save each page as a file")
     return image
+
+
+def _count_pages(image: Image.Image) -> int:
+    """Counts pages or frames of one size: smaller ones are previews, as in an MPO of a telephone."""
+    if image.format == "MPO" or not getattr(image, "is_animated", False):
+        return 1
+    size = image.size
+    image.seek(1)
+    same = image.size == size
+    image.seek(0)
+    return image.n_frames if same else 1
 
 
 def read_rgb(path: Path, pixel_range: PixelRange | None = None) -> np.ndarray:
