@@ -207,7 +207,7 @@ def run(capsys: pytest.CaptureFixture, *arguments: str | Path) -> tuple[int, str
 
 def test_a_folder_without_faults(root: Path, capsys: pytest.CaptureFixture) -> None:
     status, out = run(capsys, "check-folder", root)
-    assert status == 0 and "15 pictures, no faults" in out
+    assert status == 0 and "15 pictures; faults: 0" in out
     labels = np.stack([FolderSegmentation(root, "val").read(i)[1] for i in range(3)])
     for k, name in enumerate((*FolderSegmentation(root, "val").classes, "void")):
         share = 100 * (labels == (255 if name == "void" else k)).mean()
@@ -425,7 +425,7 @@ def test_the_bundled_pictures_from_raw_masks_to_a_data_set(tmp_path: Path, capsy
     for path in (tmp_path / "mine").glob("*/inlet_02.*"):
         path.unlink()
     status, out = run(capsys, "check-folder", tmp_path / "mine")
-    assert "39 pictures, 1 faults" in out
+    assert "39 pictures; faults: 1" in out
     parts = [FolderSegmentation(tmp_path / "mine", split) for split in ("train", "val")]
     places = [{name[:3] for name in part.names} for part in parts]
     assert sum(map(len, parts)) == 39 and not places[0] & places[1]

@@ -75,7 +75,7 @@ def test_from_raw_masks_to_a_network_elsewhere(tmp_path: Path, capsys: pytest.Ca
         name = next(name for name, colour in COLOURS.items() if [*colour] == entry["colour"])
         text = text.replace(f'"{entry["name"]}"', f'"{name}"')
     (folder / "classes.toml").write_text(text)
-    assert "6 pictures, no faults" in seglib(capsys, "check-folder", folder)
+    assert "6 pictures; faults: 0" in seglib(capsys, "check-folder", folder)
     recipe = write_recipe(tmp_path / "recipe.toml", RECIPE)
     result = json.loads(seglib(capsys, "train", recipe, "--run-dir", run, "--data-root", folder))
     assert sorted(result["classes"]) == sorted(COLOURS) and min(result["scores"]["iou"]) > 0.8

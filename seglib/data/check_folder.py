@@ -68,7 +68,7 @@ def check_folder(folder: Path, /, *, write: bool = False) -> int:
     _print_shares(table, splits, pixels)
     if turned:
         print(f"EXIF turns {some(turned)}: masks must lie as viewers show the pictures")
-    print(*[f"fault: {fault}" for fault in faults], f"{len(pairs)} pictures, {len(faults) or 'no'} faults", sep="\n")
+    print(*[f"fault: {fault}" for fault in faults], f"{len(pairs)} pictures; faults: {len(faults)}", sep="\n")
     return int(bool(faults))
 
 
