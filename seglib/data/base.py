@@ -22,8 +22,7 @@ def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
 class SegmentationDataset(Dataset):
     """Images and label maps read from files.
 
-    A sample depends only on (seed, epoch, index) and the files, so that neither the number of workers nor an
-    interruption changes it. The arguments are attributes too.
+    A sample depends only on (seed, epoch, index) and the files, not on the workers. The arguments are attributes too.
 
     Args:
         files: (image, label) paths; the label is a palette or 8-bit grey PNG of class indices, 255 = void.

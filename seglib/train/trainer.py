@@ -38,9 +38,8 @@ class Trainer:
 
     A second call of `fit`, or a new process with the same recipe and folder, resumes from the last checkpoint; on the
     CPU the weights it ends with equal those of an uninterrupted run bit for bit, whatever the number of workers.
-
-    Several processes (`seglib.train.distributed`) share each batch and train the network that one process would; they
-    share the val list as well, and the first one writes the files. On several machines they must see one run_dir.
+    Several processes (`seglib.train.distributed`) share each batch and the val list, and train the network that one
+    process would. On several machines they must see one run_dir.
 
     Args:
         recipe: everything that the result depends on.
