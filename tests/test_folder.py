@@ -387,7 +387,7 @@ def test_labelme(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     shapes = [
         {"label": "lake", "points": [[4.0, 5.0], [30.0, 5.0], [30.0, 25.0], [4.0, 25.0]], "shape_type": "polygon"},
         {"label": "boat", "points": [[20.0, 15.0], [10.0, 8.0]], "shape_type": "rectangle"},
-        {"label": "__ignore__", "points": [[40.0, 30.0], [43.0, 34.0]], "shape_type": "circle"},
+        {"label": "__IGNORE__", "points": [[40.0, 30.0], [43.0, 34.0]], "shape_type": "circle"},
     ]
     content = {"shapes": shapes, "imagePath": "a.jpg", "imageHeight": 40, "imageWidth": 48, "imageData": None}
     path = tmp_path / "in/a.json"

@@ -167,7 +167,7 @@ def _table_of_names(path: Path, names: list[str]) -> ClassTable:
 
 
 def _index(table: ClassTable, name: str) -> int:
-    if name == "__ignore__":
+    if name.lower() == "__ignore__":
         return VOID
     return {entry.name: k for k, entry in enumerate(table.classes)}.get(name, 0)
 
