@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from seglib.data.base import SegmentationDataset
-from seglib.data.transforms import IMAGENET, Normalisation
+from seglib.data.transforms import IMAGENET, Normalisation, Squash
 from seglib.geometry import Grid
 from seglib.metrics import ConfusionMatrix, update_trimap  # a trimap: the pixels close to void
 from seglib.recipe import Recipe
@@ -56,7 +56,6 @@ class Scoring:
             recipe.eval_flip,
             recipe.eval_output_stride,
             recipe.eval_window,
-            pad_to=recipe.eval_pad_to,
             continued=recipe.eval_continued,
         )
 
@@ -114,7 +113,8 @@ def evaluate(
 
     Args:
         model: left in the mode and at the output stride that it came with.
-        dataset: without a transform, so that images and labels are as they are on the disk.
+        dataset: without a transform, so that images and labels are as they are on the disk; or with a `Squash`, which
+            moves the score to its own resolution.
         trimap: a width in pixels -> a matrix on the model's device, which counts the pixels so close to void, which is
             where objects meet (v3+ section 4.4; `seglib.metrics.update_trimap`).
         batch_size: images of equal size are predicted together, at most so many, and fewer large ones.
@@ -124,7 +124,7 @@ def evaluate(
     Raises:
         ValueError: if the data set has a transform, or other classes than the model; also as `predict`.
     """
-    if dataset.transform is not None:
+    if not isinstance(dataset.transform, Squash | None):
         raise ValueError("evaluate: the data set has a transform; scores count on the labels as they are stored")
     if (found := getattr(model, "num_classes", dataset.num_classes)) != dataset.num_classes:
         raise ValueError(f"evaluate: the network has {found} classes, the data set {dataset.num_classes}")

@@ -17,7 +17,7 @@ from msgspec import Meta
 RECIPES = Path(__file__).parent / "recipes"
 # The fields that say how a trained network is scored, and not how it is trained.
 SCORING = (
-    "eval_output_stride", "eval_scales", "eval_flip", "eval_window", "eval_pad_to", "eval_continued", "reestimate_bn",
+    "eval_output_stride", "eval_scales", "eval_flip", "eval_window", "eval_squash", "eval_continued", "reestimate_bn",
 )  # fmt: skip
 
 CONVENTIONS = {  # `weights` -> the normalisation that they were trained with
@@ -145,7 +145,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     eval_scales: tuple[Annotated[float, Meta(gt=0)], ...] = (1.0,)
     eval_flip: bool = False  # average with the mirror image
     eval_window: Size | None = None  # of sliding windows that overlap by a third; None predicts whole images
-    eval_pad_to: Positive | None = None  # side of a square that images are put into, on the mean colour
+    eval_squash: Size | None = None  # resize pictures and labels to this size, and count there
     eval_continued: bool | None = None  # repeat edge pixels, as `Scoring` says; None: if resize is "aligned"
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from seglib.data import SegmentationDataset, voc_palette
+from seglib.data.open import build_dataset
 from seglib.data.transforms import IMAGENET, UNIT, RandomFlip
 from seglib.metrics import ConfusionMatrix
 from seglib.predict import (
@@ -28,6 +29,7 @@ from seglib.predict import (
     predict_labels,
     window_starts,
 )
+from seglib.recipe import Recipe
 
 
 class Pointwise(nn.Module):
@@ -280,6 +282,19 @@ def test_trimap_counts_the_pixels_near_void() -> None:
                 near[max(row - width, 0) : row + width + 1, max(column - width, 0) : column + width + 1] = True
             expected[width] += int((near & (label != 255)).sum())
     assert {width: int(band.matrix.sum()) for width, band in bands.items()} == expected
+
+
+def test_squashed_pictures_are_scored_on_squashed_labels() -> None:
+    recipe = Recipe(data="toy_cityscapes", eval_squash=(33, 49))
+    data = build_dataset(recipe, "val").subset([0, 1])
+    (image, label), whole = data[0], build_dataset(recipe.replace(eval_squash=None), "val")[0]
+    assert image.shape == (33, 49, 3) and whole[1].shape == (256, 512)
+    assert (label == whole[1][np.ix_(np.arange(33) * 256 // 33 + 3, np.arange(49) * 512 // 49 + 5)]).mean() > 0.9
+    model = Pointwise()
+    model.conv = nn.Conv2d(3, 19, 1)
+    matrix = evaluate(model, data)
+    assert matrix.matrix.sum() == sum((label != 255).sum() for _, label in (data[0], data[1]))
+    assert {shape[-2:] for shape, *_ in model.seen} == {(33, 49)}
 
 
 def test_augmented_data_are_not_scored() -> None:

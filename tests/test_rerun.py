@@ -110,6 +110,10 @@ def test_others_renew_nothing(study: Study, monkeypatch: pytest.MonkeyPatch, cap
 
     monkeypatch.setattr("seglib.train.optim.learning_rate", rate)
     before = sorted((study.folder / "code").iterdir())
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("seglib.studies.rerun.device_name", lambda device: "CPU of another kind")
+        assert rerun(renew=True, folder=study.folder) == 0, "what another processor measured proves nothing here"
+    assert "nothing to renew" in capsys.readouterr().out
     assert rerun(renew=True, seed=1, folder=study.folder) == 1, "one of two kinds"
     dice = study.recipe("Dice", 0).name
     assert capsys.readouterr().out.splitlines()[-1] == f"nothing is renewed; not the same: {dice}"

@@ -14,7 +14,7 @@ from seglib.data.cityscapes import CITYSCAPES_CLASSES, CityscapesSegmentation, c
 from seglib.data.folder import FolderSegmentation
 from seglib.data.noise import NoisyMasks
 from seglib.data.toy import TOY_MINI_CLASSES, TOY_VOC_CLASSES, ToyCityscapes, ToyMini, ToyVOC
-from seglib.data.transforms import Colour, Compose, Normalisation, measure_normalisation
+from seglib.data.transforms import Colour, Compose, Normalisation, Squash, measure_normalisation
 from seglib.data.voc import VOC_CLASSES, VOCSegmentation, voc_palette
 from seglib.files import data_folder
 from seglib.recipe import Recipe
@@ -34,7 +34,7 @@ TOYS = {"toy_voc": ToyVOC, "toy_mini": ToyMini, "toy_cityscapes": ToyCityscapes}
 def build_dataset(
     recipe: Recipe, split: str, data_root: Path | None = None, train: bool = False, packed_root: Path | None = None
 ) -> SegmentationDataset:
-    """Opens the recipe's data set, with its augmentation if `train`.
+    """Opens the recipe's data set, with its augmentation if `train`; else as it is scored.
 
     Args:
         split: name of an image list, or "fold", the part of `recipe.train_split` that is not trained on.
@@ -49,7 +49,10 @@ def build_dataset(
         ValueError: if the data set does not have the split, or data = "folder" and there is no data_root.
     """
     dataset = _open_part(recipe, split, data_root, train, packed_root)
-    return _augment(dataset, recipe, choose_normalisation(recipe, dataset)) if train else dataset
+    if train:
+        return _augment(dataset, recipe, choose_normalisation(recipe, dataset))
+    dataset.transform = Squash(recipe.eval_squash) if recipe.eval_squash else None
+    return dataset
 
 
 def _open_part(

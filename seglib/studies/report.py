@@ -161,6 +161,7 @@ def describe_protocol(recipe: Recipe, scale: str, seeds: Sequence[int]) -> str:
     if r.stride_unit == "first" and "resnet" in r.backbone:
         backbone += ", strides in the first units"
     windows = f", in windows of {r.eval_window[0]} x {r.eval_window[1]}" if r.eval_window else ""
+    windows += f", squashed to {r.eval_squash[0]} x {r.eval_squash[1]}" if r.eval_squash else ""
     scored = f"output stride {r.eval_output_stride or r.output_stride}, scales {', '.join(map(str, r.eval_scales))}"
     return (
         f"{scale} scale: {r.data} {r.train_split}, crop {r.crop_size}, {r.iterations} iterations of "

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from seglib.recipe import Recipe
 from seglib.studies.report import mean_and_sd
 from seglib.studies.results import RESULTS, find_changed_code, record_equal_code, stored_results
-from seglib.train.results import load_result
+from seglib.train.results import device_name, load_result
 from seglib.train.trainer import Trainer
 
 KIND = ("data", "model", "backbone", "loss", "norm")  # fields of a recipe that choose the code that it runs
@@ -71,10 +72,12 @@ def sample(folder: Path, count: int | None, seed: int | None, pattern: str, rene
     if not paths:
         raise FileNotFoundError(f"{folder / pattern}.json: no stored result; expected at least one")
     generator = random.Random(seed)
+    here = device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu"))  # as of `Trainer`
     if renew:
         kinds: dict[tuple[str, ...], list[Path]] = {}
         for path in paths:
-            if find_changed_code(result := load_result(path), folder):
+            # another device gives other last digits, whatever the code
+            if find_changed_code(result := load_result(path), folder) and result.get("device") == here:
                 recipe = Recipe.from_dict(result["recipe"])
                 kinds.setdefault(tuple(getattr(recipe, name) for name in KIND), []).append(path)
         paths = [generator.choice(of_kind) for of_kind in kinds.values()]
@@ -96,7 +99,8 @@ def rerun(
         count: number of results; default 3, with renew one of each kind (data, model, backbone, loss, norm).
         seed: of the choice; default: another one each time.
         pattern: of their names; "*" takes those on real data too.
-        renew: run results whose code has changed since; if all are equal, note that this code gives what theirs gave.
+        renew: run results of this device whose code has changed since; if all are equal, note that this code gives what
+            theirs gave.
         folder: where results are stored.
 
     Returns:
@@ -118,5 +122,5 @@ def rerun(
     elif renew and paths:
         print(f"renewed: {record_equal_code([load_result(path) for path in paths], folder)}")
     elif renew:
-        print("nothing to renew: no stored result has code that has changed since")
+        print("nothing to renew: no stored result of this device has code that has changed since")
     return min(len(failed), 100)

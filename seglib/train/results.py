@@ -55,7 +55,7 @@ def collect(
         "classes": list(classes),
         "evaluation": {
             "split": recipe.val_split,
-            "resolution": "the label's own",
+            "resolution": "{} x {}".format(*recipe.eval_squash) if recipe.eval_squash else "the label's own",
             "output_stride": recipe.eval_output_stride or recipe.output_stride,
             "scales": list(recipe.eval_scales),
             "flip": recipe.eval_flip,
