@@ -149,8 +149,8 @@ def _measure_field(recipe: Recipe) -> int:
 
 
 def _build(recipe: Recipe) -> nn.Module:
-    with torch.device("meta"):
-        return build_model(recipe, num_classes=2).eval()
+    # Narrow, because channels change nothing here; and drawn on the CPU, where random weights take a tenth of the time.
+    return build_model(recipe.replace(width=4, channels=8), num_classes=2).to("meta").eval()
 
 
 def find_taps(network: nn.Module, side: int) -> list[Taps]:
