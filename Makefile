@@ -29,7 +29,7 @@ UV_ARGS ?=
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test notebooks stamp lint sizes bench requirements clean
+.PHONY: help lab test notebooks stamp lint sizes results bench requirements clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -79,6 +79,9 @@ lint: $(STAMP) ## ruff check and ruff format --check
 
 sizes: $(STAMP) ## count the lines of the package and of what to read first, and write them into README.md
 	$(PY) tools/sizes.py
+
+results: $(STAMP) ## write docs/results.md, .html and .csv from the stored results
+	$(PY) tools/results_page.py
 
 bench: $(STAMP) ## run every benchmarks/*.py
 	@for f in benchmarks/*.py; do [ -e "$$f" ] || { echo "benchmarks/ holds no script"; break; }; \

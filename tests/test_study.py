@@ -455,7 +455,9 @@ def test_the_command(study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert run_study("batch_size", ("4", "16"), dry_run=True, **places) == 0
     out = capsys.readouterr().out
     assert out.endswith("minutes: 8\n") and "a reason of toy" in out and toy.missing() == [("16", s) for s in range(5)]
-    refused(r"seeds \[99\]", run_study, "batch_size", seeds=(99,), **places)
+    assert run_study("batch_size", ("4",), dry_run=True, seeds=(98, 99), **places) == 0
+    out = capsys.readouterr().out
+    assert "seeds 98, 99" in out and out.splitlines()[-2].split()[1] == "2", "seeds of one's own"
 
 
 def test_a_run_may_diverge(study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

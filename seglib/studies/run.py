@@ -1,5 +1,6 @@
 """The command `study`: runs what is missing of a study, or says what there is to run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from seglib.studies.listing import format_minutes, list_studies, plan_runs, read_times
@@ -28,7 +29,7 @@ def run_study(
         list: run nothing; list all studies, what is stored of them and what is left.
         dry_run: run nothing; list the study's rows, and how long what is left of them takes.
         scale: one of the study's scales; default: its first.
-        seeds: only these.
+        seeds: these, in place of the study's own.
         folder: where results are stored.
         runs: where unfinished runs are kept; default: the folder of all runs.
         csv: write the table to this file too, with its source and protocol.
@@ -42,6 +43,7 @@ def run_study(
     if not study:
         raise ValueError("expected the name of a study; --list lists them")
     loaded = Study.load(study, scale, folder=folder, runs=runs, gated=True)
+    loaded = replace(loaded, seeds=seeds or loaded.seeds)
     if dry_run:
         for row in rows:
             loaded.recipe(row, seed=0)  # raises if there is no such row
@@ -49,7 +51,7 @@ def run_study(
         print(loaded.protocol, plan.to_string(), f"minutes: {format_minutes(plan['minutes left'])}", sep="\n")
         return 0
     diverged = False
-    for seed in seeds or loaded.seeds:  # seed by seed, so that an interrupted study is balanced
+    for seed in loaded.seeds:  # seed by seed, so that an interrupted study is balanced
         for row in rows or loaded.rows:
             if (row, seed) in loaded.missing():
                 print(f"{row}, seed {seed}", flush=True)

@@ -111,7 +111,7 @@ class Study:
         """Says what is left to run of a row, and how long that takes as far as stored results tell."""
         left = [self.recipe(row, seed) for name, seed in self.missing() if name == row]
         trained = sum(self.is_trained(recipe) for recipe in left)
-        measured = next((found for name in (row, *self.rows) if (found := self._results(name))), {})
+        measured = next((found for name in (row, *self.rows) if (found := self.stored(name))), {})
         counts = {"runs": len(self.seeds), "left": len(left), "trained": trained}
         return report.describe_cost(row, self.rows[row], **counts, results=list(measured.values()))
 
@@ -182,7 +182,7 @@ class Study:
         None, such as the IoU of a class that is not there, is left out.
         """
         measure = measure or self._miou
-        found = {seed: measure(result) for seed, result in self._results(row).items()}
+        found = {seed: measure(result) for seed, result in self.stored(row).items()}
         return {seed: float(value) for seed, value in found.items() if value is not None}
 
     def table(self, measure: Measure | None = None) -> pd.DataFrame:
@@ -196,10 +196,10 @@ class Study:
         has), and sources: "earlier" if a result was measured with other code than the present.
         """
         base, published = self.values(self.base, measure), {} if measure else self.published
-        base_results = self._results(self.base)
+        base_results = self.stored(self.base)
         lines = []
         for row in self.rows:
-            values, stored = self.values(row, measure), self._results(row)
+            values, stored = self.values(row, measure), self.stored(row)
             mean, sd = report.mean_and_sd(list(values.values()))
             obstacle = results.find_obstacle(stored.values(), base_results.values(), self.folder)
             obstacle = obstacle if row != self.base and values and base else ""
@@ -236,11 +236,11 @@ class Study:
 
     def changed_code(self, row: str) -> list[str] | None:
         """Names the definitions that changed since a row was measured; None if a result does not know its own."""
-        changed = [results.find_changed_code(result, self.folder) for result in self._results(row).values()]
+        changed = [results.find_changed_code(result, self.folder) for result in self.stored(row).values()]
         return None if None in changed else sorted({name for names in changed for name in names})
 
     def _remarks_on_pairs(self, row: str, pairs: int) -> list[str]:
-        of_row, of_base = (self._results(name) for name in (row, self.base))
+        of_row, of_base = (self.stored(name) for name in (row, self.base))
         remarks = [f"difference over {pairs} seeds, those of the base row"] if 0 < pairs < len(of_row) else []
         mine, base = ({r["device"] for r in found.values() if "device" in r} for found in (of_row, of_base))
         if mine and base and mine != base:
@@ -249,7 +249,7 @@ class Study:
 
     def _remarks(self, row: str) -> list[str]:
         missing = {seed: self.recipe(row, seed) for seed in self.seeds if not self._path(row, seed).exists()}
-        uncounted = [seed for seed in self.seeds if seed not in missing and seed not in self._results(row)]
+        uncounted = [seed for seed in self.seeds if seed not in missing and seed not in self.stored(row)]
         unrun = missing if len(missing) < len(self.seeds) else ()
         named = {"not run": unrun, "of earlier code, not counted": uncounted}
         remarks = [f"seeds {', '.join(map(str, seeds))} {word}" for word, seeds in named.items() if seeds]
@@ -264,8 +264,8 @@ class Study:
     def _is_present(self, result: Result | None) -> bool:
         return result is not None and results.find_changed_code(result, self.folder) == []
 
-    def _results(self, row: str) -> dict[int, Result]:
-        """Reads the results that count: those of the present code, or, where a row has none, earlier ones."""
+    def stored(self, row: str) -> dict[int, Result]:
+        """Reads the results that count, by seed: those of the present code, or, where a row has none, earlier ones."""
         stored = {seed: result for seed in self.seeds if (result := self.result(row, seed)) is not None}
         return {seed: result for seed, result in stored.items() if self._is_present(result)} or stored
 

@@ -1,0 +1,220 @@
+"""Writes the results page: docs/results.md, .html and .csv, of every study that has stored results.
+
+python tools/results_page.py            # the page, from what is stored
+python tools/results_page.py --spread   # first, for base rows whose network is in runs/: the spread of the pictures
+
+Each line is a row of a study at a scale: the paper's value, ours, the difference to the base row with the interval that
+decides, the verdict, and what is needed to measure it again or to dispute it.
+"""
+
+import argparse
+import html
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mistune  # nbconvert brings it
+import msgspec
+import numpy as np
+import pandas as pd
+
+from seglib.data.open import build_dataset
+from seglib.files import PROJECT, write_json
+from seglib.predict import Scoring, evaluate
+from seglib.studies import Study
+from seglib.studies.files import STUDIES, StudyFile
+from seglib.studies.report import VERDICTS
+from seglib.studies.results import RESULTS
+from seglib.train.checkpoint import load_run
+
+DOCS = PROJECT / "docs"
+RESAMPLES = 2000
+# Columns of the CSV file, and what they say.
+SCHEMA = {
+    "table": "the published table that the study repeats; empty for a study of our own",
+    "study": "its name: seglib/studies/NAME.toml",
+    "scale": "size of the runs",
+    "row": "its name in the study",
+    "paper": "the paper's mIoU of that row, in percent",
+    "n": "our runs, one per seed",
+    "mean": "of their mIoU, in percent",
+    "sd": "their standard deviation, in points",
+    "difference": "to the study's base row, in points",
+    "low": "lower end of the 95 % interval of the difference",
+    "high": "upper end",
+    "paper difference": "the paper's difference between the same rows, in points",
+    "verdict": "by that interval only: " + ", ".join(VERDICTS),
+    "code": "empty: the present code; earlier: definitions that decide on a result have changed since",
+    "processor": "of the runs",
+    "minutes": "of one training, the median of the runs, other work on the machine included",
+    "command": "which trains what is missing of the row",
+    "results": "names of the result files in data/results",
+}
+INTRODUCTION = """# Results
+
+Every row of every study with stored runs. A line's verdict follows from the 95 % interval of its difference to the base
+row, and from nothing else: "confirmed" or "contradicted" where the paper's own difference is at least 0.8 points,
+"higher" or "lower" where it is not, "cannot show" where a gate said before the run that this scale cannot show the
+effect. [The same as CSV](results.csv); its columns are explained at the end.
+
+**Repeat or dispute a row.** Run its command with seeds and a folder of your own, such as
+`python -m seglib study aspp --scale mini --seeds 5 6 7 --folder mine`: the table that it prints is of these seeds only.
+To merge them, copy `mine/*.json` and `mine/code/*.json` into `data/results`, add the seeds to the study's TOML file,
+and run the study once more; a result that was edited by hand is refused. A row that comes out otherwise on your machine
+is as welcome as one that agrees: open an issue with the folder.
+
+**The same numbers elsewhere.** On one processor and number of threads a run is repeated pixel by pixel. On another
+processor the last digits of the sums differ, and after hundreds of steps the same recipe with the same seed differs by
+as much as another seed does. Compare intervals, not digits.
+"""
+
+
+def read_rows(studies: Path = STUDIES, results: Path = RESULTS) -> pd.DataFrame:
+    """Collects the rows that have results, with the columns of SCHEMA."""
+    lines = []
+    for path in sorted(studies.glob("*.toml")):
+        for scale in msgspec.toml.decode(path.read_bytes(), type=StudyFile).scales:
+            study = Study.load(path, scale, folder=results, gated=True)
+            table = study.table()
+            for row, line in table[table["n"] > 0].iterrows():
+                found = [*study.stored(row).values()]
+                minutes = [result["train_seconds"] / 60 for result in found if "train_seconds" in result]
+                points = {name: 100 * line[name] for name in ("paper", "mean", "sd", "difference", "low", "high")}
+                lines.append({
+                    "table": study.source, "study": path.stem, "scale": scale, "row": row, **points, "n": line["n"],
+                    "paper difference": 100 * line["paper difference"], "verdict": line["effect"],
+                    "code": line["sources"],
+                    "processor": ", ".join(sorted({result.get("device", "") for result in found})),
+                    "minutes": float(np.median(minutes)) if minutes else np.nan,
+                    "command": f'python -m seglib study {path.stem} "{row}" --scale {scale}',
+                    "results": " ".join(result["name"] for result in found),
+                })  # fmt: skip
+    return pd.DataFrame(lines, columns=list(SCHEMA))
+
+
+def measure_pictures(study: Study, row: str, seed: int) -> dict[str, Any] | None:
+    """Resamples the val pictures of a trained network; None if its checkpoint is not in the folder of runs.
+
+    Each of RESAMPLES times as many pictures are drawn as there are, with replacement, and their matrices are added up.
+    """
+    recipe = study.recipe(row, seed)
+    folder = study.runs / recipe.training_name
+    if not (folder / "checkpoint.pt").exists():
+        return None
+    run = load_run(folder / "checkpoint.pt")
+    data = build_dataset(recipe, recipe.val_split)
+    matrices = np.stack(
+        [
+            evaluate(run.model, data.subset([index]), run.normalisation, Scoring.of(recipe)).matrix.cpu().numpy()
+            for index in range(len(data))
+        ]
+    )  # (pictures, K, K)
+    mious = resample(matrices)
+    low, high = np.percentile(mious, (2.5, 97.5))
+    return {"name": recipe.name, "pictures": len(data), "sd": float(mious.std(ddof=1)), "low": low, "high": high}
+
+
+def resample(matrices: np.ndarray) -> np.ndarray:
+    """Draws pictures with replacement: their confusion matrices (N, K, K) -> (RESAMPLES,) mIoU in percent."""
+    draws = np.random.default_rng(0).multinomial(len(matrices), [1 / len(matrices)] * len(matrices), size=RESAMPLES)
+    counts = np.tensordot(draws, matrices, axes=1)  # (RESAMPLES, K, K)
+    hits = np.diagonal(counts, axis1=1, axis2=2)
+    unions = counts.sum(1) + counts.sum(2) - hits
+    return 100 * np.nanmean(np.where(unions > 0, hits / np.maximum(unions, 1), np.nan), axis=1)
+
+
+def write_pictures() -> None:
+    """Measures the base rows of all studies, as far as their networks are there."""
+    for path in sorted(STUDIES.glob("*.toml")):
+        for scale in msgspec.toml.decode(path.read_bytes(), type=StudyFile).scales:
+            study = Study.load(path, scale)
+            target = RESULTS / "pictures" / f"{study.recipe(study.base, study.seeds[0]).name}.json"
+            if not target.exists() and (found := measure_pictures(study, study.base, study.seeds[0])):
+                write_json(target, found)
+                print(f"{path.stem}, {scale}: {found['sd']:.2f} points over {found['pictures']} pictures", flush=True)
+
+
+def describe_spread(rows: pd.DataFrame) -> Iterator[str]:
+    """Says how far seeds and pictures spread the scores of each scale; neither judges anything."""
+    yield "## Where the spread comes from\n"
+    yield "Neither of these decides on a verdict.\n"
+    for scale, of_scale in rows[rows["n"] > 1].groupby("scale", sort=False):
+        unique = of_scale.drop_duplicates("results")
+        freedom = unique["n"] - 1
+        pooled = float(np.sqrt((unique["sd"] ** 2 * freedom).sum() / freedom.sum()))
+        yield (
+            f"- `{scale}`, seeds: one standard deviation for all {len(unique)} rows with several runs, pooled over "
+            f"{freedom.sum()} degrees of freedom, is {pooled:.2f} points."
+        )
+    for path in sorted((RESULTS / "pictures").glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        yield (
+            f"- `{found['name']}`, pictures: drawing its {found['pictures']} val pictures anew {RESAMPLES} times "
+            f"spreads its mIoU by {found['sd']:.2f} points (95 %: {found['low']:.1f} to {found['high']:.1f})."
+        )
+    yield ""
+
+
+def write_number(value: float, sign: str = "") -> str:
+    """Writes points, "" for nan."""
+    return "" if np.isnan(value) else f"{value:{sign}.1f}"
+
+
+def format_rows(rows: pd.DataFrame) -> Iterator[tuple[str, list[list[str]]]]:
+    """Yields a heading for each study and scale, and its lines as text, the header first."""
+    header = ["row", "paper", "ours", "difference [95 %]", "paper's", "verdict", "minutes", "processor", "files"]
+    for (study, scale), of_study in rows.groupby(["study", "scale"], sort=False):
+        table = of_study["table"].iloc[0]
+        lines = [header]
+        for line in of_study.to_dict("records"):
+            interval = f" [{write_number(line['low'], '+')}, {write_number(line['high'], '+')}]"
+            ours = f"{write_number(line['mean'])} ± {write_number(line['sd']) or '?'} ({line['n']})"
+            lines.append([
+                line["row"], write_number(line["paper"]), ours,
+                write_number(line["difference"], "+") + (interval if not np.isnan(line["low"]) else ""),
+                write_number(line["paper difference"], "+"),
+                line["verdict"] + (" · earlier code" if line["code"] else ""),
+                write_number(line["minutes"]), line["processor"],
+                " ".join(f"[{n}](../data/results/{name}.json)" for n, name in enumerate(line["results"].split(), 1)),
+            ])  # fmt: skip
+        command = f"`python -m seglib study {study} --scale {scale}`"
+        yield f"{study}, {scale}" + (f" ({table})" if table else "") + f"\n\n{command}", lines
+
+
+def write_page(rows: pd.DataFrame, folder: Path = DOCS) -> None:
+    """Writes results.csv, results.md and results.html."""
+    parts = [INTRODUCTION, *describe_spread(rows)]
+    for heading, lines in format_rows(rows):
+        parts += [f"## {heading}\n", *("| " + " | ".join(line) + " |" for line in lines[:1])]
+        parts += ["|" + " --- |" * len(lines[0]), *("| " + " | ".join(line) + " |" for line in lines[1:]), ""]
+    parts += ["## Columns of the CSV file\n", *(f"- `{name}`: {text}" for name, text in SCHEMA.items())]
+    text = "\n".join(parts) + "\n"
+    written = {"csv": rows.round(4).to_csv(index=False, lineterminator="\n"), "md": text, "html": to_html(text)}
+    for ending, content in written.items():
+        (folder / f"results.{ending}").write_text(content, encoding="utf-8")
+
+
+def to_html(markdown: str) -> str:
+    """Sets the page in HTML."""
+    body = mistune.create_markdown(escape=False, plugins=["table"])(markdown)
+    style = "body{font:16px/1.5 sans-serif;max-width:75em;margin:2em auto;padding:0 1em;color-scheme:light dark}"
+    style += (
+        "table{border-collapse:collapse;display:block;overflow-x:auto}td,th{padding:.2em .6em;border:1px solid #888}"
+    )
+    title = html.escape("Results: the papers' tables and ours")
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
+    return f'<!doctype html><html lang="en"><head>{head}<style>{style}</style></head><body>{body}</body></html>\n'
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--spread", action="store_true", help="measure the spread of pictures first")
+    if parser.parse_args().spread:
+        write_pictures()
+    write_page(read_rows())
+
+
+if __name__ == "__main__":
+    main()
