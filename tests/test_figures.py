@@ -27,6 +27,7 @@ from seglib.course.figures import (
     decoder,
     fcn_basics,
     losses_and_imbalance,
+    networks,
     pictures,
     resnet_multigrid,
     what_others_build,
@@ -36,7 +37,7 @@ from seglib.course.figures.style import MAX_PNG_BYTES
 from seglib.data import VOID
 from seglib.losses import cross_entropy, focal
 from seglib.metrics import ConfusionMatrix
-from seglib.models import ResNet
+from seglib.models import ASPP, ResNet
 from seglib.models.fields import Field
 
 CLASSES = ("sky", "road", "tree", "car", "person")
@@ -129,6 +130,17 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "01 show_label_pixels": lambda: fcn_basics.show_label_pixels({"a": LABEL[8:11, 59:62]}, *LOOK.values()),
     "02 show_maps": lambda: atrous_convolution.show_maps({"coarse": np.ones((2, 3)), "fine": np.ones((5, 9))}),
     "03 dilation_chart": lambda: resnet_multigrid.dilation_chart({"a": ResNet(50, 8, width=4).dilations()}),
+    "draw_fcn": lambda: networks.draw_fcn("resnet18", 9, 129),
+    "draw_units": lambda: networks.draw_units(64),
+    "draw_resnet": lambda: networks.draw_resnet({"a": ResNet(101, 8, width=4), "b": ResNet(18, 32, (1, 1), width=4)}),
+    "draw_aspp": lambda: networks.draw_aspp(ASPP(64, (2, 4), 8, image_pooling=False), 7),
+    "draw_deeplabv3": lambda: networks.draw_deeplabv3("resnet50", 8, 9, 97),
+    "draw_deeplabv3plus": lambda: networks.draw_deeplabv3plus(),
+    "draw_unet": lambda: networks.draw_unet(8, 3, 9, 97),
+    "draw_separable": lambda: networks.draw_separable(64, 32, 1),
+    "draw_positions": lambda: networks.draw_positions(),
+    "draw_taps": lambda: networks.draw_taps(IMAGE, (1, 6), 8),
+    "draw_family": lambda: networks.draw_family(),
     "04 show_taps": lambda: aspp.show_taps((2, 6), 9),
     "05 wipe": lambda: decoder.wipe(IMAGE, LABEL, PREDICTION, LABEL, **LOOK),
     "07 show_regions": lambda: cityscapes_evaluation.show_regions({"a": (IMAGE, IDS)}, {26: "car", 5: "dynamic"}),
