@@ -1,4 +1,4 @@
-"""The trained networks that the notebooks load: small, and as good as their runs' stored results say."""
+"""The trained networks that the notebooks load: small, and as good as their runs' stored results, or our masks, say."""
 
 from pathlib import Path
 
@@ -7,15 +7,17 @@ import torch
 from refusal import refused
 from small_set import SMALL, make_trainer
 
-from seglib.data import build_dataset
-from seglib.data.transforms import Normalisation
+from seglib.data import FolderSegmentation, build_dataset
+from seglib.data.transforms import UNIT, Normalisation
 from seglib.files import PROJECT, load_tensors, write_json
+from seglib.metrics import ConfusionMatrix
 from seglib.models.build import build_model
-from seglib.predict import Scoring, evaluate
+from seglib.predict import Scoring, evaluate, predict_image
 from seglib.recipe import Recipe
 from seglib.train import Trainer
 from seglib.train.checkpoint import load_run
 from seglib.train.results import load_result, seal
+from seglib.zoo import load_checkpoint
 from tools import small_checkpoint
 
 KEPT = sorted((PROJECT / "data" / "checkpoints").glob("*.pt"))
@@ -30,6 +32,23 @@ def test_kept_weights_score_as_their_run(path: Path) -> None:
     assert scores.miou == pytest.approx(result["scores"]["miou"], abs=1e-3)
     assert list(scores.iou) == pytest.approx(result["scores"]["iou"], abs=0.01)
     assert path.stat().st_size < 2_000_000
+
+
+def test_the_published_network_finds_what_we_drew() -> None:
+    photographs = FolderSegmentation(PROJECT / "data" / "photographs", "val")
+    model = load_checkpoint(PROJECT / "data" / "checkpoints" / "deeplabv3_mobilenet_v2_voc.pth", "tf-mobilenet")
+    found = {}
+    for index, name in enumerate(photographs.names):
+        image, label = photographs.read(index)
+        assert max(label.shape) == 513, name
+        matrix = ConfusionMatrix(photographs.num_classes)
+        matrix.update(label, predict_image(model, image, UNIT, Scoring(pad_to=513)))
+        found[name] = dict(zip(photographs.classes, matrix.compute().iou, strict=True))
+    assert found["cat"]["cat"] > 0.95 and found["astronaut"]["person"] > 0.9 and found["cameraman"]["person"] > 0.95
+    assert found["motorcycle"]["motorbike"] > 0.88 and 0.6 < found["coffee"]["diningtable"] < 0.75
+    assert found["rocket"]["background"] == 1 and found["flower"]["bird"] == 0
+    readme = (PROJECT / "data" / "README.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in readme for name in found), "every picture has its source and licence there"
 
 
 @pytest.mark.parametrize("name", ["toy_mini", "voc_short"])
