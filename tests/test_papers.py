@@ -49,6 +49,10 @@ SPOT_CHECKS = [
     (68.96, "deeplabv2", 3, {"model": "ASPP-L"}),
     (77.69, "deeplabv2", 4, {"step": "CRF"}),
     (70.4, "deeplabv2", 9, {"step": "ASPP"}),
+    (51.1, "segformer", 2, {"backbone": "MiT-B4"}),
+    (45.5, "maskformer", 1, {"backbone": "R101c", "model": "DeepLabV3+"}),
+    (17.4, "maskformer", 2, {"classes": 847}),
+    (47.2, "mask2former", 3, {"backbone": "R50"}),
     (58, "course_report", "Sections 2.6 to 2.8", {"epochs": "70-90"}),
     (76.6, "reimplementation_report", "Section 1.4", {"backbone": "ResNet-50"}),
     (55.85, "reimplementation_report", "Section 3", {"scored": "during training, epoch 143"}),
@@ -58,6 +62,8 @@ SPOT_CHECKS = [
     (4.8, "deeplabv3plus", "Figure 5(a)", {"value": "miou_gain", "backbone": "ResNet-101"}),
     (0.06, "deeplabv3", 11, {"value": "relative_time", "replicas": 16}),
     (83.0, "fcn", 2, {"value": "fwiou", "model": "FCN-16s"}),
+    (13.2, "segformer", 5, {"value": "gaussian_noise", "model": "DeepLabv3+"}),
+    (50.3, "segformer", "1(a)", {"backbone": "MiT-B4"}),
     (68.70, "deeplabv1", "1(a)", {"value": "miou_crf", "model": "DeepLab-MSc-LargeFOV"}),
 ]
 
@@ -98,6 +104,9 @@ def test_number_of_published_values() -> None:
         "fcn": 3 + 16 + 2 + 6 + 6,
         "deeplabv1": 10 + 2,
         "deeplabv2": 8 + 5 + 6 + 7 + 9 + 1 + 1,
+        "segformer": 6 * 2 + 5 * 5 + 2 * 5,
+        "maskformer": 6 * 4 + 4 * 2,
+        "mask2former": 3 * 2,
         "course_report": 3,
         "reimplementation_report": 1 + 3,
     }
@@ -122,6 +131,17 @@ def test_deeplabv3plus_agrees_with_itself_and_with_v3() -> None:
     decoder = plus(3, train_output_stride=16, output_stride=16, decoder=True, multi_scale=False)
     assert plus(2, structure="[3x3, 256] x 2") == decoder
     assert plus("7(b)", model="DeepLabv3") == v3(13)
+
+
+def test_segformer_s_scales() -> None:
+    """Its Table 2 has one scale for the small network and several for the large ones."""
+    sizes, values = ("MiT-B0", "MiT-B4", "MiT-B5"), ("miou", "miou_multi_scale", "miou_multi_scale")
+    for backbone, value in zip(sizes, values, strict=True):
+        both = (
+            published("segformer", 2, backbone=backbone),
+            published("segformer", "1(a)", value=value, backbone=backbone),
+        )
+        assert both[0] == both[1]
 
 
 @pytest.mark.parametrize(("table", "count"), [("3", 3), ("5", 4)])

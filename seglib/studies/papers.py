@@ -28,8 +28,7 @@ def published(paper: str, table: int | str, *, value: str = "miou", **row: Condi
     """Returns a published number in its table's unit: 77.21, in %, is `published("deeplabv3", 9, batch_size=16)`.
 
     Args:
-        paper: "fcn", "deeplabv1", "deeplabv2", "deeplabv3", "deeplabv3plus", "course_report" or
-            "reimplementation_report".
+        paper: its key in the file, such as "deeplabv3plus".
         table: number or name of the table, such as 9, "7(a)" or "Figure 5(a)".
         value: column to read.
         row: conditions that single out one row, such as `batch_size=16`.

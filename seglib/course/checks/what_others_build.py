@@ -1,13 +1,15 @@
-"""Checks of notebook 15: reading dilations off a model, what a state dict holds, another order of concatenation."""
+"""Checks of notebook 15: what a state dict holds, the first layer that differs, another order of concatenation."""
 
-from collections.abc import Callable, Iterable, Sequence
+import copy
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Size, Tensor, nn
 
-from seglib.course.checks.verdict import call, compare, diagnose, exercise, expect
+from seglib.course.checks.verdict import compare, exercise, expect
 from seglib.models import DeepLabV3, DeepLabV3Plus, HeadVariant, ResNet
+from seglib.models.layers import set_atrous
 
 DEFAULTS = dict(depth=50, output_stride=16, multi_grid=(1, 2, 4), atrous_rates=(6, 12, 18), num_classes=21, variant={})
 # Each fact, and how a network changes that differs only in it.
@@ -24,32 +26,7 @@ FACTS: dict[str, dict[str, Any]] = {
 }
 
 
-@exercise("15.1", "The dilations sit in the modules, in the order in which they are applied.")
-def block_dilations(answer: Callable[[nn.Module, int], Sequence[int]]) -> None:
-    """Takes networks in which every convolution has a dilation of its own, also those that are not asked for."""
-    with torch.device("meta"):
-        models = DeepLabV3(2, ResNet(50, width=4), channels=4), DeepLabV3Plus(2, ResNet(18, width=4), channels=4)
-    generator = torch.Generator().manual_seed(13)
-    for model, block in ((model, block) for model in models for block in (3, 4)):
-        convolutions = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
-        for module in convolutions.values():
-            rate = int(torch.randint(2, 30, (), generator=generator))
-            module.dilation, module.padding, module.stride = (rate, rate), (rate + 1,) * 2, (1, 1)
-        own = [module for name, module in convolutions.items() if f"layer{block}." in name]
-        asked = [module for module in own if module.kernel_size == (3, 3)]
-        everywhere = [module for module in convolutions.values() if module.kernel_size == (3, 3)]
-        found, right = list(call(answer, model, block)), [module.dilation[0] for module in asked]
-        usual = {
-            "dilation is a pair; the first number of each is asked for.": [module.dilation for module in asked],
-            "that is the padding; the two agree only where somebody made them agree.": [m.padding[0] for m in asked],
-            "the 1x1 convolutions are in it. Ask for kernel_size == (3, 3).": [module.dilation[0] for module in own],
-            f"convolutions from outside layer{block} are in it.": [module.dilation[0] for module in everywhere],
-            "the right values, but sorted or without repetition.": found if set(found) == set(right) else [],
-        }
-        diagnose(f"block_dilations(model, {block})", found, right, usual, "ask of every module: block, type, size?")
-
-
-@exercise("15.2", "What has no parameter leaves no trace: load_state_dict is content, and the function is another.")
+@exercise("15.1", "What has no parameter leaves no trace: load_state_dict is content, and the function is another.")
 def in_a_state_dict(answer: Iterable[str]) -> None:
     """Expects those FACTS that the keys and shapes of a state dict tell."""
     expect(not isinstance(answer, str), "One string.", 'a set of strings is expected: {"dropout", ...}.')
@@ -70,6 +47,38 @@ def _shapes(changed: dict[str, Any]) -> dict[str, Size]:
         options = {"atrous_rates": rates, "variant": HeadVariant(**variant)}
         model = DeepLabV3Plus(classes, backbone, channels=4, decoder_channels=4, **options)
     return {key: value.shape for key, value in model.state_dict().items()}
+
+
+@exercise("15.2", "One picture through both, layer by layer: the first layer that differs is where to look.")
+def first_difference(answer: Callable[[nn.Module, nn.Module, Tensor], str]) -> None:
+    """Takes pairs of networks of equal weights, of which one departs in one point, or by rounding only."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(15)
+        ours = DeepLabV3(2, ResNet(18, width=4), atrous_rates=(1, 2), channels=4)
+        images = torch.randn(2, 3, 65, 65)
+        ours(images)  # norms with statistics of their own
+    nn.init.constant_(ours.eval().aspp.pool[1].bias, -1)  # so that its ReLU has something to cut off
+    dilated, ordered, bare, rounded = (copy.deepcopy(ours) for _ in range(4))
+    set_atrous(dilated.backbone.layer4[1].conv1, rate=5)
+    ordered.aspp.pool_first, bare.aspp.pool[2] = True, nn.Identity()
+    for parameter in rounded.parameters():
+        parameter.data *= 1 + 1e-6
+    cases = {
+        "With a dilation in block 4, the answer": (ours, dilated, images),
+        "With another order in ASPP, the answer": (ours, ordered, images),
+        "Without a ReLU in ASPP, the answer": (ours, bare, images),
+        "With a difference in the seventh digit, the answer": (ours, rounded, images),
+    }
+    right = iter(("backbone.layer4.1.conv1", "aspp.project.0", "aspp.pool.2", ""))
+
+    def values(mine: nn.Module, other: nn.Module, images: Tensor) -> tuple[str, dict[str, str]]:
+        return (name := next(right)), {
+            "everything after the first layer differs too: stop at the first.": "classifier",
+            "exact equality takes rounding for a difference; compare with a tolerance.": name or "backbone.conv1",
+            "a module with children differs as soon as one of them does; ask the layers only.": "",
+        }
+
+    compare(answer, cases, values, "hooks are called in the order of computation; where all outputs agree, return ''.")
 
 
 @exercise("15.3", "The weights move with the channels that they multiply, a block of columns per branch.")
