@@ -144,7 +144,6 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "04 show_taps": lambda: aspp.show_taps((2, 6), 9),
     "05 wipe": lambda: decoder.wipe(IMAGE, LABEL, PREDICTION, LABEL, **LOOK),
     "07 show_regions": lambda: cityscapes_evaluation.show_regions({"a": (IMAGE, IDS)}, {26: "car", 5: "dynamic"}),
-    "07 show_coverage": lambda: cityscapes_evaluation.show_coverage({"a": LABEL % 4 + 1, "b": LABEL * 0 + 1}, (9, 9)),
     "07 show_at_one_scale": lambda: cityscapes_evaluation.show_at_one_scale({"a": IMAGE, "b": IMAGE[:30, :20]}),
     "08 batch_noise": lambda: ablation_batch_size.batch_noise({2: P, 8: P / 2}, {"early": {2: 0.4, 8: 0.2}}),
     "08 running_mean_figure": lambda: ablation_batch_size.running_mean_figure(4, 0.1, 2),

@@ -1,6 +1,7 @@
-"""The first cell of every notebook: seed, device, and a line on what was found."""
+"""The first cell of every notebook: seed, device, and a line on what was found. And how notebooks state claims."""
 
 import os
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -47,3 +48,9 @@ def environment() -> pd.DataFrame:
         accepted = str(requirement.specifier) or "any"
         rows.append({"package": requirement.name, "installed": version, "accepted": accepted, "fits": fits})
     return pd.DataFrame(rows)
+
+
+def judge(claims: Mapping[str, bool]) -> None:
+    """Prints of each claim on what a network has learned if it holds here; one that does not stops nothing."""
+    for claim, true in claims.items():
+        print(f"{claim}: {'holds' if true else 'does not hold on this machine'}")

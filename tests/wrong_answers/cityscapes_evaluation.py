@@ -19,11 +19,18 @@ return hit / (hit + miss + {wrong})
     scored=" & np.isin(label_ids, SCORED)",
     wrong="wrong",
 )
-BOX = fill(
+STITCH = fill(
     """
-down, across = target[0] / frame[0], target[1] / frame[1]
+total = np.zeros((len(windows[0][2]), height, width))
+seen = np.zeros((height, width))
+for top, left, probabilities in windows:
+    rows, columns = slice(top, top + probabilities.shape[1]), slice(left, left + probabilities.shape[2])
+    total[:, rows, columns] {keep}
+    seen[rows, columns] += 1
 return {result}
-"""
+""",
+    keep="+= probabilities",
+    result="total / seen",
 )
 
 WRONG = {
@@ -80,12 +87,14 @@ return [*range(stride, last, stride), last]
 """,
     },
     "7.4": {
-        "these are (width, height)": BOX(result="(box[1] * across, box[0] * down)"),
-        "both sides have the factor of the heights": BOX(result="(box[0] * down, box[1] * down)"),
-        "both sides have the factor of the widths": BOX(result="(box[0] * across, box[1] * across)"),
-        "a box is measured in fractions here": BOX(result="(int(box[0] * down), int(box[1] * across))"),
-        "that would enlarge what a resize shrinks": BOX(result="(box[0] / down, box[1] / across)"),
-        "is 5, expected (60, 12)": BOX(result="box[0] * down / (box[1] * across)"),
-        "is (61_440, 24_576)": BOX(result="(box[0] * target[0], box[1] * target[1])"),
+        "this is the sum": STITCH(result="total"),
+        "the last window that sees a pixel has the word": STITCH(keep="= probabilities", result="total"),
+        "the largest probability is no mean": STITCH(
+            keep="= np.maximum(total[:, rows, columns], probabilities)", result="total"
+        ),
+        "not by all of them": STITCH(result="total / len(windows)"),
+        "classes cannot be averaged": STITCH(result="(total / seen).argmax(axis=0)"),
+        "sum and count, pixel by pixel": STITCH(keep="= probabilities"),
+        "should have the shape (3, 7, 11)": STITCH(result="(total / seen).transpose(1, 2, 0)"),
     },
 }

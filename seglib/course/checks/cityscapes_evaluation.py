@@ -1,4 +1,4 @@
-"""Checks of notebook 07: ids of a submission, iIoU of a class, where windows begin, what squashing does to a box."""
+"""Checks of notebook 07: ids of a submission, iIoU of a class, where windows begin, one prediction of many windows."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -106,21 +106,25 @@ def starts_of(answer: Callable[[int, int, int], Sequence[int]]) -> None:
     compare(answer, cases, values, hint, read=lambda found: [int(start) for start in found])
 
 
-@exercise("7.4", "Height and width have a factor each, and where these differ a thing changes its shape.")
-def squashed_box(answer: Callable[[tuple, tuple, tuple], tuple[float, float]]) -> None:
-    """Takes boxes under factors that differ, that are equal, and that enlarge."""
-
-    def values(box: tuple, frame: tuple, target: tuple) -> tuple[tuple[float, float], dict[str, tuple[float, float]]]:
-        (height, width), (down, across) = box, np.divide(target, frame)
-        right = (height * down, width * across)
-        return right, {
-            "these are (width, height), as in Pillow; arrays have their rows first.": right[::-1],
-            "both sides have the factor of the heights.": (height * down, width * down),
-            "both sides have the factor of the widths.": (height * across, width * across),
-            "a box is measured in fractions here: do not round.": (int(height * down), int(width * across)),
-            "that would enlarge what a resize shrinks.": (height / down, width / across),
-        }
-
-    sizes = ((1024, 2048), (512, 512)), ((256, 512), (128, 128)), ((360, 480), (180, 240)), ((100, 200), (200, 100))
-    cases = [(box, *size) for box, size in zip(((120, 48), (9, 7), (30, 12), (10, 10)), sizes, strict=True)]
-    compare(answer, cases, values, "a pair (height, width) is expected: target / frame, side by side.")
+@exercise("7.4", "Each pixel has the mean of the windows that see it: the edges of one are the middle of another.")
+def stitch(answer: Callable[[list[tuple[int, int, np.ndarray]], int, int], np.ndarray]) -> None:
+    """Takes windows that overlap once, twice and not at all, on a frame that is not square."""
+    rng, (height, width, side) = np.random.default_rng(0), (7, 11, 4)
+    corners = [(top, left) for top in (0, 3) for left in (0, 2, 4, 7)]
+    windows = [(*corner, rng.dirichlet(np.ones(3), (side, side)).transpose(2, 0, 1)) for corner in corners]
+    total, last, largest = np.zeros((3, 3, height, width))
+    seen = np.zeros((height, width))
+    for top, left, probabilities in windows:
+        place = (slice(None), slice(top, top + side), slice(left, left + side))
+        total[place] += probabilities
+        seen[place[1:]] += 1
+        last[place], largest[place] = probabilities, np.maximum(largest[place], probabilities)
+    usual = {
+        "this is the sum: divide each pixel by the number of windows that see it.": total,
+        "the last window that sees a pixel has the word; take the mean of all.": last,
+        "the largest probability is no mean, and does not sum to one.": largest,
+        "divide by the windows that see the pixel, not by all of them.": total / len(windows),
+        "return probabilities: classes cannot be averaged.": (total / seen).argmax(axis=0),
+    }
+    found = call(answer, [(top, left, p.copy()) for top, left, p in windows], height, width)
+    diagnose("The array of probabilities", np.asarray(found), total / seen, usual, "sum and count, pixel by pixel.")

@@ -1,4 +1,4 @@
-"""The figures and the explorer of notebook 07: ignored regions, windows, pictures of several sizes, single pixels."""
+"""The figures and the explorer of notebook 07: ignored regions, pictures of several sizes, single pixels."""
 
 from collections.abc import Mapping, Sequence
 
@@ -28,23 +28,6 @@ def show_regions(frames: Mapping[str, tuple[np.ndarray, np.ndarray]], names: Map
         for i, colour in zip(present, turns, strict=True):
             panels[title][ids == i] = colour
     return show_panels(panels, legend={f"{names[i]} ({i})": turn for i, turn in zip(present, turns, strict=True)})
-
-
-@styled
-def show_coverage(counts: Mapping[str, np.ndarray], window: tuple[int, int]) -> Figure:
-    """The number of windows that see each pixel, title -> (H, W), on one scale; the first window is outlined."""
-    most = max(int(count.max()) for count in counts.values())
-    aspects = [count.shape[0] / count.shape[1] for count in counts.values()]
-    figure, axes = draw_panels(list(counts), aspects=aspects, max_columns=len(counts))
-    figure.set_figheight(figure.get_figheight() + 0.6)
-    for ax, count in zip(axes, counts.values(), strict=True):
-        drawn = ax.imshow(count, cmap=plt.get_cmap("cividis", most), vmin=0.5, vmax=most + 0.5)
-        outline = Rectangle((0, 0), window[1] - 1, window[0] - 1, fill=False, edgecolor="white", linewidth=2)
-        ax.add_patch(outline)
-    ticks = sorted({1, *range(2, most, max(1, most // 6)), most})
-    bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.5, aspect=40, ticks=ticks)
-    bar.set_label("windows that see a pixel")
-    return figure
 
 
 def show_at_one_scale(pictures: Mapping[str, np.ndarray]) -> Figure:
