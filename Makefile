@@ -29,7 +29,7 @@ UV_ARGS ?=
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test notebooks stamp lint sizes results bench requirements clean
+.PHONY: help lab test notebooks book student stamp lint sizes results bench requirements clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -70,6 +70,12 @@ test: lint ## lint, unit tests, and every notebook against its stored outputs (J
 notebooks: $(STAMP) ## run notebooks again and store their outputs (NB=06_training_voc_aug for one)
 	$(PY) tools/notebooks.py $(NB)
 
+book: $(STAMP) ## build the book, with search and slides, into build/book, and check its links
+	$(PY) -m tools.book.build
+
+student: $(STAMP) ## write the notebooks without solutions into student/
+	$(PY) tools/student.py
+
 stamp: $(STAMP) ## write the address in pyproject.toml into badges and set-up cells
 	$(PY) tools/stamp.py
 
@@ -90,7 +96,7 @@ bench: $(STAMP) ## run every benchmarks/*.py
 requirements: $(STAMP) ## pin requirements.txt from pyproject.toml (UV_ARGS=--upgrade moves to the newest versions)
 	$(PY) -m pip install --quiet uv
 	$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
-		--extra lab --extra test --extra export --no-emit-index-url $(UV_ARGS) pyproject.toml -o requirements.txt
+		--extra lab --extra test --extra export --extra book --no-emit-index-url $(UV_ARGS) pyproject.toml -o requirements.txt
 
 clean: ## remove .venv and caches; runs/ and data/ stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

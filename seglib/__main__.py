@@ -26,6 +26,7 @@ COMMANDS = {
     "check-folder": ("seglib.data.check_folder", "check_folder"),
     "convert-masks": ("seglib.data.convert_masks", "convert_masks"),
     "convert-camvid": ("seglib.data.convert_camvid", "convert_camvid"),
+    "grade": ("seglib.course.grade", "grade"),
 }
 
 

@@ -19,7 +19,8 @@ def project(tmp_path: Path) -> Path:
     """The project's documents beside two notebooks: one without badge and set-up, one stamped with another address."""
     for name in ("pyproject.toml", "CITATION.cff"):
         shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "README.md").write_text(f"[try](https://colab.research.google.com/github/{OLD}/blob/main/a.ipynb)\n")
+    links = f"[try](https://colab.research.google.com/github/{OLD}/blob/main/a.ipynb) <https://me.github.io/old/>\n"
+    (tmp_path / "README.md").write_text(links)
     (tmp_path / "notebooks").mkdir()
     bare = new_notebook(cells=[new_markdown_cell("# Title\n\n> A box"), FIRST])
     nbformat.write(bare, tmp_path / "notebooks" / "00_bare.ipynb")
@@ -85,6 +86,7 @@ def test_another_address_reaches_everything_if_colab_can_open_it(project: Path) 
     tool.stamp(project)
     for path in project.rglob("*"):
         assert path.is_dir() or tool.repository() not in path.read_text(), path.name
+    assert "<https://someone.github.io/a-fork/>" in (project / "README.md").read_text()
     setup = cells(project, "00_bare.ipynb")[1].source
     assert '"https://github.com/someone/a-fork"' in setup and 'chdir("a-fork/notebooks")' in setup
     config.write_text(config.read_text().replace("https://github.com/", "https://gitlab.com/"))

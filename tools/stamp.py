@@ -3,7 +3,7 @@
     python tools/stamp.py [--check]
 
 In each notebook of notebooks/: the Open-in-Colab badge of the first cell, and the set-up cell, which is the first code
-cell and the same in all. Also the address in CITATION.cff and in the Colab links of README.md.
+cell and the same in all. Also the address in CITATION.cff, and in README.md's links to Colab and to the book.
 """
 
 import argparse
@@ -59,6 +59,12 @@ def repository(root: Path = ROOT) -> str:
     return match[1]
 
 
+def book(repository: str) -> str:
+    """The book's address, where GitHub Pages serves it; `repository` is OWNER/NAME."""
+    owner, name = repository.split("/")
+    return f"https://{owner.lower()}.github.io/{name}/"
+
+
 def setup_cell(repository: str) -> str:
     """The source of the set-up cell; `repository` is OWNER/NAME."""
     return SETUP.format(address=f"https://github.com/{repository}", folder=repository.split("/")[1])
@@ -106,8 +112,9 @@ def _with_badge(text: str, badge: str) -> str:
 
 
 def stamp_text(text: str, repository: str) -> str:
-    """`text` with this repository in its Colab links and in the repository-code of a citation file."""
+    """`text` with this repository in its links to Colab and to the book, and in a citation file's repository-code."""
     text = re.sub(r"(colab\.research\.google\.com/github/)[\w.-]+/[\w.-]+", rf"\g<1>{repository}", text)
+    text = re.sub(r"https://[\w-]+\.github\.io/[\w.-]+/", book(repository), text)
     return re.sub(r"(?m)^(repository-code: ).*$", rf'\g<1>"https://github.com/{repository}"', text)
 
 
