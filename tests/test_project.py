@@ -27,6 +27,7 @@ FOUNDATIONS = {"models", "data", "losses", "metrics"}  # know nothing of each ot
 MAY_IMPORT = {
     **{name: set() for name in UNDER_ALL},
     **{name: UNDER_ALL for name in FOUNDATIONS},
+    "crf": set(),
     "zoo": UNDER_ALL | {"models"},
     "predict": UNDER_ALL | FOUNDATIONS,
     "export": UNDER_ALL | FOUNDATIONS | {"predict", "train"},
