@@ -38,12 +38,17 @@ def list_studies(folder: Path = RESULTS, runs: Path | None = None, gated: bool =
                     "stored": ", ".join(f"{count} {word}" for word, count in stored.items() if count),
                     "cannot show": f"{len(study.cannot_show)} of {len(study.rows)} rows" if study.cannot_show else "",
                 })  # fmt: skip
-    for paper in load_papers().values():
-        for table, entry in paper["tables"].items():
-            if "out_of_reach" in entry:
-                lines.append({"table": f"{paper['name']}, Table {table}", "cannot show": entry["out_of_reach"]})
+    lines += [{"table": table, "cannot show": why} for table, why in list_out_of_reach()]
     listed = pd.DataFrame(lines, dtype=object).fillna("")
-    return listed.sort_values("table", key=lambda column: column.map(_by_number), kind="stable", ignore_index=True)
+    return listed.sort_values("table", key=lambda column: column.map(by_number), kind="stable", ignore_index=True)
+
+
+def list_out_of_reach() -> list[tuple[str, str]]:
+    """Lists the papers' tables that no scale repeats, or not wholly, with the reason."""
+    tables = [
+        (paper["name"], table, entry) for paper in load_papers().values() for table, entry in paper["tables"].items()
+    ]
+    return [(f"{name}, Table {table}", why) for name, table, entry in tables if (why := entry.get("out_of_reach"))]
 
 
 def plan_runs(study: Study, known: Mapping[Recipe, Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
@@ -95,7 +100,7 @@ def format_minutes(minutes: pd.Series) -> str:
     return known if minutes.notna().all() else f"{known} + ?" if minutes.sum() else "?"
 
 
-def _by_number(source: str) -> tuple[str, float, str]:
+def by_number(source: str) -> tuple[str, float, str]:
     """Orders "DeepLabv3, Table 10" after Table 9, and studies of no table last."""
     paper, _, table = source.partition(", Table ")
     return (paper or "~", float(table) if table.isdigit() else 0.0, table)

@@ -80,6 +80,18 @@ def _effect(first: Sequence[float], *second: Sequence[float]) -> Effect:
     return Effect(n, mean, sds, mean - half, mean + half)
 
 
+def prediction_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Returns the 95 % interval for one run more of a row; nan for fewer than two runs.
+
+    Another processor, and another number of threads, differ from the stored runs by as much as another seed does.
+    """
+    from scipy.special import stdtrit
+
+    n, (mean, sd) = len(values), mean_and_sd(values)
+    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * sd * math.sqrt(1 + 1 / n) if n > 1 else NAN
+    return mean - half, mean + half
+
+
 def seeds_needed(effect: Effect, difference: float) -> float:
     """Returns how many seeds of each row would tell a true difference from zero in four of five studies.
 

@@ -40,6 +40,7 @@ class Study:
     published: Mapping[str, float] = field(default_factory=dict)  # row -> its mIoU there, in 0..1
     classes: tuple[str, ...] = ()  # the mean IoU of a result is taken over these; () is all
     cannot_show: Mapping[str, str] = field(default_factory=dict)  # row -> reason, known before any run
+    name: str = ""  # of its file, for `command`
     folder: Path = RESULTS  # where results are stored, one JSON file per run
     runs: Path = field(default_factory=runs_folder)  # where unfinished runs have their checkpoints
     data_root: Path | None = None  # as of `Trainer`
@@ -71,7 +72,7 @@ class Study:
         """
         path = toml_path(name, STUDIES, "study")
         try:
-            study = cls(**read_study(path, scale), folder=folder, runs=runs or runs_folder())
+            study = cls(**read_study(path, scale), folder=folder, runs=runs or runs_folder(), name=path.stem)
         except (ValueError, KeyError) as error:
             raise ValueError(f"{path}: not a study ({error})") from error
         return dataclasses.replace(study, cannot_show=gates.cannot_show(study)) if gated else study
@@ -84,6 +85,10 @@ class Study:
         if name in self.rows:
             raise ValueError(f"row {name!r} is there already; expected another name than {list(self.rows)}")
         return dataclasses.replace(self, rows={**self.rows, name: self.rows[self.base].replace(**changes)})
+
+    def command(self, row: str = "") -> str:
+        """Returns the command that runs a study of the package, or one of its rows."""
+        return f"python -m seglib study {self.name} " + (f'"{row}" ' if row else "") + f"--scale {self.scale}"
 
     def recipe(self, row: str, seed: int) -> Recipe:
         """Returns the recipe of one run. Raises ValueError if there is no such row."""

@@ -1,0 +1,85 @@
+"""The evidence: rows in sentences, the map of the papers' tables and README's copy, the interval for one run more."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_set import SMALL
+from test_study import store
+
+from seglib.__main__ import main
+from seglib.studies.evidence import load_published, map_evidence, tell_outcomes, write_evidence
+from seglib.studies.report import prediction_interval
+from seglib.studies.study import Study
+from tools import evidence as tool
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    rows = {"base": SMALL, "wide": SMALL.replace(channels=16), "8": SMALL.replace(eval_output_stride=8)}
+    (tmp_path / "results").mkdir()
+    published = {"base": 0.7, "wide": 0.75, "8": 0.705}
+    kept = {"folder": tmp_path / "results", "runs": tmp_path / "runs"}
+    return Study("width", rows, (0, 1, 2), published=published, source="Nobody, Table 1", name="width", **kept)
+
+
+def test_a_row_is_told_in_one_sentence(study: Study) -> None:
+    not_run = (
+        'wide: not run; the paper has +5.0. To run it (3 runs, {}): python -m seglib study width "wide" --scale toy'
+    )
+    assert tell_outcomes(study)[0] == not_run.format("no stored run tells how long they take")
+    store(study, {"wide": {"train_seconds": 300}}, wide=[0.6])
+    assert tell_outcomes(study, ["wide"]) == ["wide: 60.0 % in 1 run; the paper has +5.0. No base."]
+    store(study, {"base": {"train_seconds": 600}}, base=[0.5, 0.52, 0.51])
+    one, scored = tell_outcomes(study)
+    assert one == "wide: 9.0 points above base, one run, no interval; the paper has +5.0. Too few seeds."
+    assert scored.startswith("8: not run; the paper has +0.5. To run it (3 runs, about 30 minutes): ")
+    store(study, wide=[0.56, 0.57, 0.58])
+    told = "wide: 6.0 points above base, 95 % interval +3.7 to +8.3; the paper has +5.0. Confirmed."
+    assert tell_outcomes(study, ["wide"]) == [told]
+    failing = dataclasses.replace(study, cannot_show={"wide": "no headroom"})
+    assert tell_outcomes(failing)[0] == told.replace("Confirmed", "Cannot show the paper's effect: no headroom")
+    assert tell_outcomes(study, ["base"], "wide")[0].startswith(
+        "base: 6.0 points below wide, 95 % interval -8.3 to -3.7"
+    )
+    store(study, wide=[0.50, 0.56, 0.53])
+    assert "Within noise. To show the paper's difference would take 6 seeds." in tell_outcomes(study)[0]
+
+
+def test_rows_of_a_missing_training_are_only_scored(study: Study) -> None:
+    store(study, {"wide": {"train_seconds": 300}}, wide=[0.6])
+    assert "(3 runs, to be scored only)" in tell_outcomes(study, ["8"], "wide")[0]
+
+
+def test_the_map_counts_each_training_once(study: Study) -> None:
+    store(study, {"base": {"train_seconds": 600}}, base=[0.5, 0.52, 0.51], wide=[0.56, 0.57, 0.58])
+    line = map_evidence([study]).loc["Nobody, Table 1"]
+    assert (line.rows, line.run, line["what came out"]) == (3, 2, "1 confirmed, 1 not run")
+    assert 60 < int(line.minutes) < 90, "three seeds of ten minutes, and the wider ones in proportion"
+    written = write_evidence([study])
+    assert "| Nobody, Table 1 | `python -m seglib study width --scale toy` | 3 | 2 |" in written
+    assert "\n1 distinct confirmation: " in written and "not run: the test labels are not public" in written
+
+
+def test_the_map_has_every_published_table_and_readme_shows_it() -> None:
+    studies = load_published()
+    assert len(studies) == 12 and [study.scale for study in studies] == ["mini"] * 12
+    shown = tool.MARKED.search(tool.README.read_text(encoding="utf-8"))
+    assert shown and shown.group() == write_evidence(studies), "run make evidence"
+
+
+def test_the_command_runs_the_row(capsys: pytest.CaptureFixture) -> None:
+    study = Study.load("decoders")
+    words = shlex.split(study.command("U-Net"))
+    assert words[:3] == ["python", "-m", "seglib"] and not main([*words[3:], "--dry-run"])
+    assert "U-Net" in (out := capsys.readouterr().out) and "DeepLabv3+" not in out
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_one_run_more_lies_in_its_interval_in_19_of_20_cases(n: int) -> None:
+    drawn = np.random.default_rng(n).normal(0.5, 0.02, (4000, n + 1))
+    inside = [low < more < high for *row, more in drawn for low, high in [prediction_interval(row)]]
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.012)
+    assert np.isnan(prediction_interval([0.5])).all()
