@@ -86,8 +86,9 @@ lint: $(STAMP) ## ruff check and ruff format --check
 sizes: $(STAMP) ## count the lines of the package and of what to read first, and write them into README.md
 	$(PY) tools/sizes.py
 
-results: $(STAMP) ## write docs/results.md, .html and .csv from the stored results
+results: $(STAMP) ## write docs/results.md, .html and .csv, and README's evidence, from the stored results
 	$(PY) tools/results_page.py
+	$(PY) -m tools.evidence
 
 bench: $(STAMP) ## run every benchmarks/*.py
 	@for f in benchmarks/*.py; do [ -e "$$f" ] || { echo "benchmarks/ holds no script"; break; }; \

@@ -64,10 +64,20 @@ def test_the_map_counts_each_training_once(study: Study) -> None:
 
 
 def test_the_map_has_every_published_table_and_readme_shows_it() -> None:
+    """`make results` writes README's copy anew; until then it may know fewer results, and no table less."""
     studies = load_published()
     assert len(studies) == 12 and [study.scale for study in studies] == ["mini"] * 12
     shown = tool.MARKED.search(tool.README.read_text(encoding="utf-8"))
-    assert shown and shown.group() == write_evidence(studies), "run make evidence"
+    assert shown and "distinct confirmation" in shown.group()
+    tables = [
+        [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+        for text in (shown.group(), write_evidence(studies))
+    ]
+    of_readme, of_now = ([cells[:3] + cells[5:6] for cells in table] for table in tables)
+    assert of_readme == of_now, "run make results"
+    assert all(shown[3].strip() <= now[3].strip() for shown, now in zip(*tables, strict=True)), (
+        "a result was taken away"
+    )
 
 
 def test_the_command_runs_the_row(capsys: pytest.CaptureFixture) -> None:
