@@ -42,7 +42,7 @@ def _tell(study: Study, row: str, line: pd.Series, plan: pd.Series) -> str:
     elif line["effect"] == "within noise" and not math.isnan(line["seeds needed"]):
         verdict += f" To show the paper's difference would take {line['seeds needed']:.0f} seeds."
     if math.isnan(difference):
-        return f"{row}: {100 * line['mean']:.1f} % in {line['n']} run{'s' * (line['n'] > 1)}{paper}. {verdict}"
+        return f"{row}: {100 * line['mean']:.1f} % in {line['n']} run{'' if line['n'] == 1 else 's'}{paper}. {verdict}"
     interval = "one run, no interval" if math.isnan(low) else f"95 % interval {low:+.1f} to {high:+.1f}"
     where = "above" if difference > 0 else "below"
     return f"{row}: {abs(difference):.1f} points {where} {study.base}, {interval}{paper}. {verdict}"
