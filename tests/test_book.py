@@ -108,6 +108,15 @@ def test_what_is_generated_is_there(site: Path) -> None:
         assert "Solution" not in page and f"slides/{number}.html" in text(site, "instructors")
 
 
+def test_quiz_has_its_answers(site: Path) -> None:
+    asked = [
+        name for name, nb in pages.notebooks().items() if any("quiz" in c.metadata.get("tags", []) for c in nb.cells)
+    ]
+    assert asked
+    for name in asked:
+        assert text(site, f"notebooks/{name}").count("<summary>Answer to ") == 3
+
+
 def test_slides_refuse_a_section_that_is_not_there() -> None:
     with pytest.raises(ValueError, match="00_start_here#nowhere: no section"):
         slides.section("00_start_here", "nowhere")

@@ -55,6 +55,7 @@ def marks(tmp_path_factory: pytest.TempPathFactory) -> Marks:
         cell(MERGED, forged + wrong(BATCH, MERGED)),
         cell(REMEMBERED, REMEMBERED.solution.replace("return ", "return helper(1) * ")),
         cell(EQUAL, EQUAL.solution.replace("    return", "    while True: pass\n    return", 1)),
+        'answers = ["a", "a", ...]\nquiz("08", answers)',
     )
     (folder / "carl.ipynb").write_text("no notebook")
     hand_in(folder / "holiday.ipynb", "print('hello')")
@@ -83,6 +84,11 @@ def test_it_is_our_check_and_time_is_limited(marks: Marks, monkeypatch: pytest.M
     assert found["8.2"]["status"] == "correct", "with a helper of the student's own"
     assert (found["8.3"]["status"], found["8.3"]["message"]) == ("error", "takes longer than 15 s")
     assert found["8.4"]["status"] == "not attempted" and "no cell calls checks.my_study(" in found["8.4"]["message"]
+    judged = quizzes.quiz("08", ["a", "a", ...]).verdicts
+    assert [(found[v.exercise]["status"], found[v.exercise]["message"]) for v in judged] == [
+        (v.status, v.message) for v in judged
+    ]
+    assert [v.status for v in judged] == ["wrong", "correct", "not attempted"]
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 import importlib
 import re
 import shutil
+import tomllib
 from functools import cache
 from pathlib import Path
 
 import nbformat
 from myst_parser.mdit_to_docutils.base import default_slugify as slug
 from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
 
 from tools.stamp import BADGE_LINE, MARK, repository
 
@@ -124,6 +126,17 @@ def outside(markdown: str) -> str:
     return re.sub(r"\]\(\.\./", f"]({ADDRESS}/blob/main/", markdown)
 
 
+def answers(number: str) -> str:
+    """What a notebook's quiz says of each choice, folded away."""
+    asked = tomllib.loads((ROOT / "seglib" / "course" / "quiz.toml").read_text(encoding="utf-8"))[number]
+    folds = []
+    for index, question in enumerate(asked, start=1):
+        said = "\n".join(f"- **{letter}** {question[letter][1]}" for letter in "abc")
+        right = f"**{question['answer']}** is right."
+        folds.append(f"<details><summary>Answer to {index}</summary>\n\n{right}\n\n{said}\n\n</details>")
+    return "\n\n".join(folds)
+
+
 def chapter(name: str, nb: NotebookNode) -> NotebookNode:
     """A notebook as the book has it: with links that open it elsewhere, and its set-up folded away."""
     nb = nbformat.from_dict(nb)
@@ -134,7 +147,9 @@ def chapter(name: str, nb: NotebookNode) -> NotebookNode:
         f"[on Binder](https://mybinder.org/v2/gh/{repository()}/main?labpath=notebooks%2F{name}.ipynb) · "
         f"[the notebook](https://github.com/{place})"
     )
-    for cell in nb.cells:
+    for cell in list(nb.cells):
+        if "quiz" in cell.metadata.get("tags", []):
+            nb.cells.insert(nb.cells.index(cell) + 1, new_markdown_cell(answers(name[:2])))
         if cell.cell_type == "markdown":
             cell.source = outside(BADGE_LINE.sub(links, cell.source))
         elif cell.source.startswith(MARK) or cell.metadata.get("jupyter", {}).get("source_hidden"):
