@@ -10,7 +10,6 @@ from urllib.parse import unquote, urlsplit
 
 from tools.book import pages, slides
 
-OUTPUT = pages.ROOT / "build" / "book"
 LOADS = {"script": "src", "img": "src", "iframe": "src", "link": "href"}
 
 
@@ -70,12 +69,8 @@ def build(folder: Path) -> list[str]:
     return faults(folder)
 
 
-def main(arguments: list[str]) -> int:
-    folder = Path(arguments[0]) if arguments else OUTPUT
-    found = build(folder)
-    print("\n".join(found) or f"{folder / 'index.html'}: built, every link leads somewhere")
-    return int(bool(found))
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    site = Path(sys.argv[1]) if len(sys.argv) > 1 else pages.ROOT / "build" / "book"
+    if wrong := build(site):
+        sys.exit("\n".join(wrong))
+    print(f"{site / 'index.html'}: built, every link leads somewhere")

@@ -23,11 +23,6 @@ HEADING = re.compile(r"^(#{1,3}) (.+)$", re.MULTILINE)
 EXERCISE = re.compile(r"^### (Exercise (\d+\.\d) · .+)$", re.MULTILINE)
 LINK = re.compile(r"\[([^\]]*)\]\(\.\./notebooks/(\w+)\.ipynb(?:#([\w-]+))?\)")
 TAKES = re.compile(r"^> \*\*It takes\*\* (.+?)(?=^>\s*$|^[^>]|\Z)", re.MULTILINE | re.DOTALL)
-CONTENTS = {
-    "Notebooks": [],
-    "Beside them": ["paths", "questions", "glossary", "symbols", "results", "growth"],
-    "For lecturers": ["instructors", "wrong_answers", "errata"],
-}
 
 
 @cache
@@ -74,24 +69,35 @@ def times() -> str:
     """A table of what each notebook says of the time it takes."""
     rows = ["| notebook | it takes |", "|---|---|"]
     for name in notebooks():
-        takes = TAKES.search(text(name))
-        said = re.sub(r"\n> ?", " ", takes[1]).strip() if takes else ""
+        said = "".join(re.sub(r"\n> ?", " ", takes).strip() for takes in TAKES.findall(text(name)))
         rows.append(f"| [{HEADING.search(text(name))[2]}](notebooks/{name}.ipynb) | {said} |")
     return "\n".join(rows)
+
+
+def fold(title: str, body: str) -> str:
+    """Text folded away under its title."""
+    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>\n\n"
 
 
 def wrong_answers() -> str:
     """Every exercise with its usual wrong answers, from the files that the tests check the hints with."""
     parts = []
-    for name in notebooks():
-        exercises = EXERCISE.findall(text(name))
-        wrong = importlib.import_module(f"tests.wrong_answers.{name[3:]}").WRONG if exercises else {}
-        parts += [f"## {HEADING.search(text(name))[2]}"] if exercises else []
-        for title, number in exercises:
-            parts.append(f"### {title}")
-            for hint, source in wrong.get(number, {}).items():
-                parts.append(f"<details><summary>{hint}</summary>\n\n```python\n{source.strip()}\n```\n\n</details>")
-    return "\n\n".join(parts)
+    for name in (name for name in notebooks() if EXERCISE.search(text(name))):
+        parts.append(f"## {HEADING.search(text(name))[2]}\n\n")
+        wrong = importlib.import_module(f"tests.wrong_answers.{name[3:]}").WRONG
+        for title, number in EXERCISE.findall(text(name)):
+            sources = wrong.get(number, {}).items()
+            parts += [f"### {title}\n\n", *(fold(hint, f"```python\n{it.strip()}\n```") for hint, it in sources)]
+    return "".join(parts)
+
+
+def answers(number: str) -> str:
+    """What a notebook's quiz says of each choice, folded away."""
+    asked = tomllib.loads((ROOT / "seglib" / "course" / "quiz.toml").read_text(encoding="utf-8"))[number]
+    reasons = ["\n".join(f"- **{letter}** {one[letter][1]}" for letter in "abc") for one in asked]
+    right = [f"**{one['answer']}** is right." for one in asked]
+    folds = enumerate(zip(right, reasons, strict=True), start=1)
+    return "".join(fold(f"Answer to {index}", f"{letter}\n\n{reason}") for index, (letter, reason) in folds)
 
 
 def terms() -> str:
@@ -104,13 +110,6 @@ def terms() -> str:
     return "```{glossary}\n" + "\n".join(entries) + "```\n"
 
 
-def contents() -> str:
-    """The tables of contents of the first page."""
-    lists = {caption: names or [f"notebooks/{name}" for name in notebooks()] for caption, names in CONTENTS.items()}
-    made = [f":hidden:\n:caption: {caption}\n\n" + "\n".join(names) for caption, names in lists.items()]
-    return "".join(f"\n```{{toctree}}\n{one}\n```\n" for one in made)
-
-
 def page(path: Path) -> str:
     """A file of docs/ as the book has it."""
     found = LINK.sub(point_to, path.read_text(encoding="utf-8"))
@@ -118,23 +117,12 @@ def page(path: Path) -> str:
         found = found.replace(mark, make()) if mark in found else found
     if path.stem == "glossary":
         found = found[: TERM.search(found).start()] + terms()
-    return outside(found + contents() if path.stem == "index" else found)
+    return outside(found)
 
 
 def outside(markdown: str) -> str:
     """Leads relative links to files of the project to the address where they are published."""
     return re.sub(r"\]\(\.\./", f"]({ADDRESS}/blob/main/", markdown)
-
-
-def answers(number: str) -> str:
-    """What a notebook's quiz says of each choice, folded away."""
-    asked = tomllib.loads((ROOT / "seglib" / "course" / "quiz.toml").read_text(encoding="utf-8"))[number]
-    folds = []
-    for index, question in enumerate(asked, start=1):
-        said = "\n".join(f"- **{letter}** {question[letter][1]}" for letter in "abc")
-        right = f"**{question['answer']}** is right."
-        folds.append(f"<details><summary>Answer to {index}</summary>\n\n{right}\n\n{said}\n\n</details>")
-    return "\n\n".join(folds)
 
 
 def chapter(name: str, nb: NotebookNode) -> NotebookNode:
