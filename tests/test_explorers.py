@@ -54,10 +54,11 @@ def build_street_explorer() -> Explorer:
 
 
 def build_decoder_explorer() -> Explorer:
-    labels = label_maps(2)
+    labels = [np.tile(label, (4, 2)) for label in label_maps(2)]
     for label in labels:
         label[5, 5:30] = 255
-    return decoder.decoder_explorer(IMAGES, labels, [label * 0 for label in labels], labels, **LOOK)
+    images = [np.tile(image, (4, 2, 1)) for image in IMAGES]
+    return decoder.decoder_explorer(images, labels, [label * 0 for label in labels], labels, **LOOK)
 
 
 # explorer -> a move of each of its controls
@@ -66,7 +67,7 @@ EXPLORERS: dict[Callable[[], Explorer], dict[str, Any]] = {
     atrous_convolution.receptive_field_explorer: PIXEL | {"rate": 9, "output_stride": 8, "multi_grid": ONES},
     resnet_multigrid.dilation_explorer: {"depth": 18, "output_stride": 8, "multi_grid": ONES, "stride_unit": "first"},
     aspp.aspp_rate_explorer: {"rate_1": 1, "rate_2": 2, "rate_3": 36, "side": 7} | PIXEL,
-    build_decoder_explorer: {"image": 1, "line": 0, "band": 8},
+    build_decoder_explorer: {"image": 1, "band": 8} | PIXEL,
     build_street_explorer: {"frame": 1, "zoom": 2, "column": 39, "row": 0, "opacity": 100},
     ablation_batch_size.running_mean_explorer: {"batch_size": 16, "momentum": 0.0003, "shift": 0.0},
     ablation_architecture.cascade_explorer: {"multi_grid": (1, 1, 1), "last_block": 5, "crop": 97, "image": 161},

@@ -12,6 +12,7 @@ from seglib.course.fields import (
     effective_size,
     path_counts,
     settle_batch_norm,
+    share_on_map,
     valid_weight_fractions,
     valid_weights,
 )
@@ -170,6 +171,7 @@ def test_valid_weights_counted_one_by_one(side: int, rate: int) -> None:
     along = [sum(0 <= x + step < side for step in (-rate, 0, rate)) for x in range(side)]
     expected = torch.tensor([[down * across for across in along] for down in along])
     assert torch.equal(valid_weights(side, rate), expected)
+    assert share_on_map(side, rate) == pytest.approx(float(expected.sum()) / (9 * side**2))
     shares = valid_weight_fractions(side, rate)
     assert shares == {n: float((expected == n).double().mean()) for n in (1, 2, 4, 6, 9)}
     assert sum(shares.values()) == pytest.approx(1)

@@ -142,7 +142,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "draw_taps": lambda: networks.draw_taps(IMAGE, (1, 6), 8),
     "draw_family": lambda: networks.draw_family(),
     "04 show_taps": lambda: aspp.show_taps((2, 6), 9),
-    "05 wipe": lambda: decoder.wipe(IMAGE, LABEL, PREDICTION, LABEL, **LOOK),
+    "05 zoom": lambda: decoder.zoom(IMAGE, LABEL, PREDICTION, LABEL, **LOOK),
     "07 show_regions": lambda: cityscapes_evaluation.show_regions({"a": (IMAGE, IDS)}, {26: "car", 5: "dynamic"}),
     "07 show_at_one_scale": lambda: cityscapes_evaluation.show_at_one_scale({"a": IMAGE, "b": IMAGE[:30, :20]}),
     "08 batch_noise": lambda: ablation_batch_size.batch_noise({2: P, 8: P / 2}, {"early": {2: 0.4, 8: 0.2}}),
@@ -212,18 +212,21 @@ def test_samples_that_do_not_fit_are_refused() -> None:
     refused(r"expected 0\.\.4 or 255, found 9", figures.show_samples, [IMAGE], [np.full_like(LABEL, 9)], **LOOK)
 
 
-def test_wipe_shows_before_on_the_left_and_errors_in_the_band() -> None:
-    label = np.zeros((20, 40), np.int64)
+def test_zoom_shows_one_part_of_both_and_errors_in_the_band() -> None:
+    label = np.zeros((80, 100), np.int64)
     label[5:15, 10:30] = VOID
     label[6:14, 11:29] = 1
     after = np.where(label == 1, 1, 0)
-    figure = decoder.wipe(np.zeros((20, 40, 3), np.uint8), label, after * 0, after, **LOOK, width=1)
-    _, shown, errors = (np.asarray(ax.images[0].get_array()) for ax in figure.axes)
-    assert (shown[10, 19] == PALETTE[0]).all() and (shown[10, 20] == PALETTE[1]).all()
-    assert (errors[10, 11] == pictures.WRONG_COLOUR).all() and (errors[10, 28] == pictures.CORRECT_COLOUR).all()
+    place = {"down": 0, "across": 0, "width": 1}
+    figure = decoder.zoom(np.zeros((80, 100, 3), np.uint8), label, after * 0, after, **LOOK, **place)
+    image, without, errors, with_it, rest = (np.asarray(ax.images[0].get_array()) for ax in figure.axes)
+    assert {len(panel) for panel in (image, without, errors, with_it, rest)} == {decoder.SIDE}
+    assert (without[10, 20] == PALETTE[0]).all() and (with_it[10, 20] == PALETTE[1]).all()
+    assert (errors[10, 11] == pictures.WRONG_COLOUR).all() and (rest[10, 11] == pictures.CORRECT_COLOUR).all()
     # of the band's pixels that count, the ring around the void rim and the ring inside it, the inner one is wrong
     inner, outer = 2 * 18 + 2 * 6, 2 * 22 + 2 * 10
-    assert f"{inner / (inner + outer):.1%} without decoder, 0.0% with it" in figure.get_suptitle()
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert titles[2::2] == [f"{inner / (inner + outer):.1%} wrong", "0.0% wrong"]
 
 
 def test_confusions_are_shares_of_their_rows() -> None:

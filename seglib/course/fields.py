@@ -76,6 +76,11 @@ def valid_weights(side: int, rate: int) -> Tensor:
     return F.conv2d(ones, torch.ones(1, 1, 3, 3), padding=rate, dilation=rate)[0, 0].long()
 
 
+def share_on_map(side: int, rate: int) -> float:
+    """The share of a 3x3 kernel's taps that meet a map and not its padding, over all positions."""
+    return float(valid_weights(side, rate).float().mean()) / 9
+
+
 def valid_weight_fractions(side: int, rate: int) -> dict[int, float]:
     """The share of the positions at which 1, 2, 4, 6 or 9 weights are valid (DeepLabv3, Figure 4: side 65).
 

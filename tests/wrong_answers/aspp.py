@@ -2,9 +2,34 @@
 
 from tests.wrong_answers import fill
 
-POOL = fill(
-    "return {vector}.expand(len(x), -1, *x.shape[2:])",
-    vector="torch.relu(norm(conv(x.mean(dim=(2, 3), keepdim=True))))",
+RATES = fill(
+    """
+side = {side}
+def on_map(rate):
+    return ((side + 2 * max(0, side - rate)) / (3 * side)) ** {power}
+r = 1
+while on_map({largest} * (r + 1)) >= share:
+    r += 1
+return {result}
+""",
+    side="-(-crop // output_stride)",
+    power=2,
+    largest=3,
+    result="(r, 2 * r, 3 * r)",
+)
+PYRAMID = fill(
+    """
+levels = []
+for cells, layer in zip({bins}, {layers}):
+    pooled = {pooled}
+    levels.append(F.interpolate(pooled, size=x.shape[2:], {how}))
+return torch.cat({parts}, dim=1)
+""",
+    bins="bins",
+    layers="layers",
+    pooled="layer(F.adaptive_avg_pool2d(x, cells))",
+    how="mode='bilinear', align_corners=False",
+    parts="[x, *levels]",
 )
 HEAD = fill(
     """
@@ -20,19 +45,20 @@ return weights + {per_norm} * channels * norms + (channels + {bias}) * num_class
 
 WRONG = {
     "4.1": {
-        "the taps are at another distance in the image": "return at_16",
-        "the other way round": "return tuple(rate * output_stride // 16 for rate in at_16)",
-        "a head of four branches needs four rates": "return tuple(rate * 16 // output_stride for rate in at_16[:3])",
-        "at 32 as at 8": "return tuple({8: 2 * rate, 16: rate, 32: 3 * rate}[output_stride] for rate in at_16)",
+        "a strided, padded convolution rounds up": RATES(side="crop // output_stride"),
+        "a tap must be on the map along both": RATES(power=1),
+        "the largest rate is 3 r": RATES(largest=1),
+        "rates count values of the map": RATES(result="tuple(r * k * output_stride for k in (1, 2, 3))"),
+        "the centre tap meets the map at all positions": "return 6, 12, 18",
     },
     "4.2": {
-        "the branch joins the others": "return torch.relu(norm(conv(x.mean(dim=(2, 3), keepdim=True))))",
-        "some values are negative": POOL(vector="norm(conv(x.mean(dim=(2, 3), keepdim=True)))"),
-        "the batch norm between": POOL(vector="torch.relu(conv(x.mean(dim=(2, 3), keepdim=True)))"),
-        "is the mean over the map": POOL(vector="torch.relu(norm(conv(x.amax(dim=(2, 3), keepdim=True))))"),
-        "pool over height and width first": "return torch.relu(norm(conv(x)))",
-        "the mean is each image's own": POOL(vector="torch.relu(norm(conv(x.mean(dim=(0, 2, 3), keepdim=True))))"),
-        "mean, conv, norm, ReLU, then spread": POOL(vector="norm(torch.relu(conv(x.mean(dim=(2, 3), keepdim=True))))"),
+        "the map itself is the first part": PYRAMID(parts="levels"),
+        "the map comes first": PYRAMID(parts="[*levels, x]"),
+        "in the order of the bins": PYRAMID(bins="bins[::-1]", layers="layers[::-1]"),
+        "the cells are averages": PYRAMID(pooled="layer(F.adaptive_max_pool2d(x, cells))"),
+        "resize with align_corners=False": PYRAMID(how="mode='bilinear', align_corners=True"),
+        "average first: a ReLU": PYRAMID(pooled="F.adaptive_avg_pool2d(layer(x), cells)"),
+        "average, layer, resize": PYRAMID(parts="[x]"),
     },
     "4.3": {
         "every batch norm has a scale and a shift per channel": HEAD(per_norm=0),

@@ -14,13 +14,6 @@ return {result}
     padding="width",
     result="near & (label != 255)",
 )
-MULT_ADDS = fill(
-    "return {taps} * {inputs} * {outputs} * {pixels}",
-    taps=9,
-    inputs="(256 + low_channels)",
-    outputs=256,
-    pixels="math.ceil(side / 4) ** 2",
-)
 FUSE = fill(
     """
 wide = F.interpolate(aspp, {how})
@@ -28,6 +21,23 @@ return torch.cat({maps}, dim=1)
 """,
     how="size=low.shape[2:], mode='bilinear', align_corners=True",
     maps="(wide, reduce(low))",
+)
+
+SEPARABLE = fill(
+    """
+return nn.Sequential(
+    nn.Conv2d(inputs, {middle}, 3, {look}, groups={groups}, bias={bias}),
+    {between}
+    nn.Conv2d({middle}, outputs, 1, bias={bias}),
+    nn.BatchNorm2d(outputs),{last}
+)
+""",
+    middle="inputs",
+    look="padding=rate, dilation=rate",
+    groups="inputs",
+    bias=False,
+    between="nn.BatchNorm2d(inputs), nn.ReLU(),",
+    last=" nn.ReLU(),",
 )
 
 WRONG = {
@@ -50,17 +60,6 @@ return near & (label != 255)
         "a pixel is in the band if any void pixel": "return label == 0",
     },
     "5.2": {
-        "the 256 channels that come": MULT_ADDS(inputs="low_channels"),
-        "a strided, padded convolution": MULT_ADDS(pixels="(side // 4) ** 2"),
-        "the two maps are joined at the stride of the low-level map": MULT_ADDS(pixels="math.ceil(side / 16) ** 2"),
-        "the decoder works at stride 4": MULT_ADDS(pixels="side**2"),
-        "the kernel is 3x3": MULT_ADDS(taps=1),
-        "each of the 256 output channels": MULT_ADDS(outputs=1),
-        "the map is a square": MULT_ADDS(pixels="math.ceil(side / 4)"),
-        "a multiplication with its addition": MULT_ADDS(taps=18),
-        "kernel pixels x channels in": MULT_ADDS(taps=3),
-    },
-    "5.3": {
         "the weights were trained for [ASPP, low]": FUSE(maps="(reduce(low), wide)"),
         "the sizes have no factor": FUSE(how="scale_factor=4, mode='bilinear'"),
         "`reduce`, the 1x1 convolution": FUSE(maps="(wide, low)"),
@@ -72,5 +71,28 @@ wide = F.interpolate(aspp, scale_factor=4, mode="bilinear", align_corners=True)
 return torch.cat((wide[..., : low.shape[2], : low.shape[3]], reduce(low)), dim=1)
 """,
         "found (2, 8, 25, 33)": FUSE(maps="(wide,)"),
+    },
+    "5.3": {
+        "one kernel per channel": SEPARABLE(groups=1),
+        "a convolution that batch norm follows": SEPARABLE(bias=True),
+        "the paper has batch norm and ReLU after": SEPARABLE(between=""),
+        "that is one full 3x3": """
+return nn.Sequential(
+    nn.Conv2d(inputs, outputs, 3, padding=rate, dilation=rate, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+)
+""",
+        "the other way round": """
+return nn.Sequential(
+    nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(),
+    nn.Conv2d(outputs, outputs, 3, padding=rate, dilation=rate, groups=outputs, bias=False),
+    nn.BatchNorm2d(outputs), nn.ReLU(),
+)
+""",
+        "the depthwise convolution has no rate": SEPARABLE(look="padding=1"),
+        "keeps the size if its padding is its rate": SEPARABLE(look="padding=1, dilation=rate"),
+        "without padding": SEPARABLE(look="dilation=rate"),
+        "missing between the two": SEPARABLE(between="nn.BatchNorm2d(inputs),"),
+        "missing at the end": SEPARABLE(last=""),
+        "they are not called here": "return nn.Conv2d(inputs, inputs, 3)(torch.zeros(1, inputs, 5, 5))",
     },
 }

@@ -1,56 +1,65 @@
-"""Checks of notebook 04: rates at another output stride, image-level pooling, the size of the head."""
+"""Checks of notebook 04: rates for a crop, pyramid pooling, the size of the head."""
 
 from collections.abc import Callable, Sequence
-from itertools import product
+from math import ceil
 
 import torch
-from torch import Size, Tensor, nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from seglib.course.checks.verdict import call, compare, diagnose, exercise
+from seglib.course.fields import share_on_map
 
 
-@exercise("4.1", "A tap stays as far away in the image, whatever the output stride.")
-def rates_at(answer: Callable[[int, tuple[int, ...]], Sequence[int]]) -> None:
-    """Takes heads of three and of four branches, at every output stride."""
+@exercise("4.1", "The taps that meet the map decide: the crop is part of the architecture.")
+def choose_rates(answer: Callable[[int, int, float], Sequence[int]]) -> None:
+    """Takes crops with and without a remainder, at three output strides; counts taps on the map."""
 
-    def scale(rates: tuple[int, ...], from_stride: int, to_stride: int) -> tuple[int, ...]:
-        return tuple(rate * from_stride // to_stride for rate in rates)
+    def choose(side: int, share: float, power: float = 1.0, largest: int = 3) -> tuple[int, int, int]:
+        rates = [r for r in range(1, side) if share_on_map(side, largest * r) ** power >= share]
+        return tuple(factor * max(rates, default=1) for factor in (1, 2, 3))
 
-    def values(stride: int, at_16: tuple[int, ...]) -> tuple[tuple[int, ...], dict[str, tuple[int, ...]]]:
-        return scale(at_16, 16, stride), {
-            "the taps are at another distance in the image: a map of another stride needs other rates.": at_16,
-            "the other way round: a finer map has more pixels between two places.": scale(at_16, stride, 16),
-            "a head of four branches needs four rates.": scale(at_16[:3], 16, stride),
+    def values(crop: int, stride: int, share: float) -> tuple[tuple[int, ...], dict[str, tuple[int, ...]]]:
+        right = choose(side := ceil(crop / stride), share)
+        return right, {
+            "a strided, padded convolution rounds up: 513 at 16 leaves 33.": choose(crop // stride, share),
+            "that is the share along one axis; a tap must be on the map along both.": choose(side, share, 0.5),
+            "the largest rate is 3 r, and it is the one that must meet the map.": choose(side, share, largest=1),
+            "rates count values of the map, not pixels of the image.": tuple(rate * stride for rate in right),
         }
 
-    cases = product((16, 8, 32), ((6, 12, 18), (6, 12, 18, 24), (2, 4, 6)))
-    hint = "in the image, a tap is rate x output stride pixels away from the centre, at 32 as at 8."
+    cases = [(513, 16, 0.4), (321, 16, 0.4), (500, 16, 0.35), (97, 8, 0.4), (769, 8, 0.5), (513, 32, 0.5)]
+    hint = "along an axis the centre tap meets the map at all positions, each other one at side - rate of them."
     compare(answer, cases, values, hint, read=tuple)
 
 
-@exercise("4.2", "Mean, 1x1, norm, ReLU, spread: the same vector everywhere, and none of it negative.")
+@exercise("4.2", "Every level sees all of the map; what it knows of places is as fine as its bins.")
 @torch.no_grad()
-def image_pooling(answer: Callable[[Tensor, nn.Module, nn.Module], Tensor]) -> None:
-    """Takes three images, of which each has its own mean."""
+def pyramid_pooling(answer: Callable[[Tensor, tuple[int, ...], list[nn.Module]], Tensor]) -> None:
+    """Takes a map whose sides its bins do not divide."""
+    bins = (1, 2, 3, 6)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
-        conv, norm = nn.Conv2d(6, 4, 1, bias=False), nn.BatchNorm2d(4).eval()
-        nn.init.normal_(norm.running_mean)
-        nn.init.uniform_(norm.running_var, 0.5, 2)
-        nn.init.normal_(norm.bias)
-        x = torch.randn(3, 6, 5, 7)
-    pooled = x.mean(dim=(2, 3), keepdim=True)
+        layers = [nn.Sequential(nn.Conv2d(6, 3, 1), nn.ReLU()) for _ in bins]
+        x = torch.randn(2, 6, 13, 17)
+    average, largest = F.adaptive_avg_pool2d, F.adaptive_max_pool2d
+
+    def levels(level: Callable[[nn.Module, int], Tensor], aligned: bool = False) -> list[Tensor]:
+        maps = [level(layer, cells) for layer, cells in zip(layers, bins, strict=True)]
+        return [F.interpolate(found, size=x.shape[2:], mode="bilinear", align_corners=aligned) for found in maps]
+
+    right = levels(lambda layer, cells: layer(average(x, cells)))
     usual = {
-        "the mean is each image's own, not over the batch.": norm(conv(pooled.mean(dim=0, keepdim=True))).relu(),
-        "some values are negative, but every branch ends with a ReLU.": norm(conv(pooled)),
-        "the batch norm between convolution and ReLU is missing.": conv(pooled).relu(),
-        "image-level pooling is the mean over the map, not its maximum.": norm(conv(x.amax((2, 3), True))).relu(),
-        "pool over height and width first; then every pixel gets the same vector.": norm(conv(x)).relu(),
+        "the map itself is the first part of the concatenation.": right,
+        "the map comes first, then the levels.": [*right, x],
+        "the levels stand in the order of the bins.": [x, *right[::-1]],
+        "the cells are averages, not maxima.": [x, *levels(lambda layer, cells: layer(largest(x, cells)))],
+        "resize with align_corners=False, as asked.": [x, *levels(lambda layer, cells: layer(average(x, cells)), True)],
+        "average first: a ReLU and a mean cannot change places.": [x, *levels(lambda layer, n: average(layer(x), n))],
     }
-    usual = {hint: value.expand(3, 4, 5, 7) for hint, value in usual.items()}
-    usual["the branch joins the others, so its one pixel must be spread over the map."] = Size([3, 4, 1, 1])
-    right = norm(conv(pooled)).relu().expand(3, 4, 5, 7)
-    diagnose("The result", call(answer, x.clone(), conv, norm), right, usual, "mean, conv, norm, ReLU, then spread.")
+    usual = {hint: torch.cat(parts, dim=1) for hint, parts in usual.items()}
+    found = call(answer, x.clone(), bins, layers)
+    diagnose("The result", found, torch.cat([x, *right], dim=1), usual, "average, layer, resize; then concatenate.")
 
 
 @exercise("4.3", "Three 3x3 branches hold most of it; batch norm brings two numbers per channel.")

@@ -1,14 +1,13 @@
-"""Checks of notebook 05: the trimap, what 48 channels cost, and the decoder's concatenation."""
+"""Checks of notebook 05: the trimap, the decoder's concatenation, an atrous separable convolution."""
 
 from collections.abc import Callable
-from math import ceil
 
 import numpy as np
 import torch
 from torch import Size, Tensor, nn
 from torch.nn import functional as F
 
-from seglib.course.checks.verdict import Mistake, call, compare, diagnose, exercise, expect
+from seglib.course.checks.verdict import Mistake, call, diagnose, exercise, expect, kind
 from seglib.geometry import Grid
 from seglib.metrics import boundary_band
 
@@ -47,28 +46,7 @@ def trimap(answer: Callable[[np.ndarray, int], np.ndarray]) -> None:
         diagnose(name, found.astype(bool), right, usual, hint)
 
 
-@exercise("5.2", "Nine taps, both maps' channels in, 256 out, at every pixel of the map at stride 4.")
-def first_conv_mult_adds(answer: Callable[[int, int], int]) -> None:
-    """Takes sides that 4 divides and others."""
-
-    def values(low_channels: int, side: int) -> tuple[int, dict[str, int]]:
-        pixels, taps = ceil(side / 4) ** 2, 9 * 256 * (256 + low_channels)
-        return taps * pixels, {
-            "the 256 channels that come from ASPP go through this convolution too.": 9 * low_channels * 256 * pixels,
-            "a strided, padded convolution rounds up: 513 becomes 257, then 129.": taps * (side // 4) ** 2,
-            "the two maps are joined at the stride of the low-level map, 4, not 16.": taps * ceil(side / 16) ** 2,
-            "the decoder works at stride 4, not on the image's own pixels.": taps * side**2,
-            "the kernel is 3x3: nine products per pair of channels.": taps // 9 * pixels,
-            "each of the 256 output channels is a sum over all inputs of its own.": taps // 256 * pixels,
-            "the map is a square; its number of pixels is the side squared.": taps * ceil(side / 4),
-            "a multiplication with its addition counts as one.": 2 * taps * pixels,
-        }
-
-    cases = [(48, 512), (48, 513), (256, 513), (16, 97), (64, 500)]
-    compare(answer, cases, values, "kernel pixels x channels in x channels out x output pixels.")
-
-
-@exercise("5.3", "ASPP's map sampled at every value of the low-level map, ASPP first, then the reduced low.")
+@exercise("5.2", "ASPP's map sampled at every value of the low-level map, ASPP first, then the reduced low.")
 @torch.no_grad()
 def fuse(answer: Callable[[Tensor, Tensor, nn.Module], Tensor]) -> None:
     """Takes maps of images of 16 k + 1 pixels, on which the first and the last values of both maps lie together."""
@@ -102,3 +80,40 @@ def fuse(answer: Callable[[Tensor, Tensor, nn.Module], Tensor]) -> None:
             "four times the side is three values too many; ask for the size of `low`.": torch.cat((whole, reduced), 1),
         }
         diagnose("The result", found, torch.cat((bilinear, reduced), 1), usual, "[bilinear(aspp), reduce(low)], dim=1.")
+
+
+@exercise("5.3", "One kernel per channel looks around, at the rate; the 1x1 mixes: about a ninth of the products.")
+@torch.no_grad()
+def separable_conv(answer: Callable[[int, int, int], nn.Module]) -> None:
+    """Counts the parameters, then computes with the answer's own, in their order."""
+    inputs, outputs, rate, hint = 6, 5, 2, "depthwise 3x3, norm, ReLU, 1x1, norm, ReLU."
+    found = call(answer, inputs, outputs, rate)
+    expect(isinstance(found, nn.Module), f"{kind(found)} is returned.", "build the layers; they are not called here.")
+    right = 9 * inputs + 2 * inputs + inputs * outputs + 2 * outputs
+    usual = {
+        "one kernel per channel: groups=inputs.": right + 9 * inputs * (inputs - 1),
+        "that is one full 3x3 convolution.": 9 * inputs * outputs + 2 * outputs,
+        "a convolution that batch norm follows has no bias.": right + inputs + outputs,
+        "the paper has batch norm and ReLU after the depthwise convolution too.": right - 2 * inputs,
+        "the other way round: first look around, then mix.": right + 11 * (outputs - inputs),
+    }
+    diagnose("The number of parameters", sum(p.numel() for p in found.parameters()), right, usual, hint)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        look, gain, shift, mix, *last = [nn.init.normal_(parameter) for parameter in found.parameters()]
+        x = torch.randn(2, inputs, 9, 11)
+
+    def compute(padding: int, dilation: int, between: bool = True, end: bool = True) -> Tensor:
+        y = F.conv2d(x, look, None, 1, padding, dilation, inputs)
+        y = F.batch_norm(y, None, None, gain, shift, training=True)
+        y = F.batch_norm(F.conv2d(y.relu() if between else y, mix), None, None, *last, training=True)
+        return y.relu() if end else y
+
+    usual = {
+        "the depthwise convolution has no rate: dilation=rate, padding=rate.": compute(1, 1),
+        "a dilated 3x3 keeps the size if its padding is its rate.": compute(1, rate),
+        "without padding the map shrinks.": compute(0, rate),
+        "a ReLU is missing between the two convolutions.": compute(rate, rate, between=False),
+        "a ReLU is missing at the end.": compute(rate, rate, end=False),
+    }
+    diagnose("The result", found.train()(x), compute(rate, rate), usual, hint)

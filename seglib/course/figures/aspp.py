@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from seglib.course.explorer import Explorer, slider
-from seglib.course.fields import valid_weights
+from seglib.course.fields import share_on_map
 from seglib.course.figures.pictures import draw_panels
 from seglib.course.figures.style import BLUE, GREY, PALE, VERMILION, styled
 
@@ -23,16 +23,15 @@ def show_taps(rates: Sequence[int], side: int, row: int | None = None, column: i
     reach = [-1, side, *(place for places in taps.values() for tap in places for place in tap)]
     low, high = max(min(reach), -side) - 1.5, min(max(reach), 2 * side) + 1.5
     on_map = {r: [tap for tap in taps[r] if min(tap) >= 0 and max(tap) < side] for r in rates}
-    titles = [f"rate {r}: {len(on_map[r])} of 9 here" for r in rates]
-    figure, axes = draw_panels(titles, aspects=(1.25,), max_columns=len(rates), width=2.8)
+    figure, axes = draw_panels([""] * len(rates), aspects=(1.25,), max_columns=len(rates), width=2.8)
     for ax, rate in zip(axes, rates, strict=True):
         ax.add_patch(Rectangle((-0.5, -0.5), side, side, facecolor=PALE, edgecolor=GREY))
         padding = [tap for tap in taps[rate] if tap not in on_map[rate]]
         for places, marker, colour in ((on_map[rate], "s", BLUE), (padding, "x", VERMILION)):
             ax.plot([x for _, x in places], [y for y, _ in places], marker, color=colour, markersize=6)
         ax.set(xlim=(low, high), ylim=(high, low), aspect="equal")
-        share = float(valid_weights(side, rate).float().mean()) / 9
-        ax.set_xlabel(f"{share:.0%} on the map,\nover all positions", fontsize=9)
+        here = f"rate {rate}: {len(on_map[rate])} of 9 on the map here"
+        ax.set_xlabel(f"{here},\n{share_on_map(side, rate):.0%} over all positions", fontsize=9)
     handles = [
         Line2D([], [], color=BLUE, marker="s", linestyle="", label="tap on the map"),
         Line2D([], [], color=VERMILION, marker="x", linestyle="", label="tap in the padding: reads zero"),

@@ -8,13 +8,15 @@ from matplotlib.figure import Figure
 
 from seglib.course.explorer import Explorer, slider
 from seglib.course.figures.pictures import LISTED_SHARE, class_colours, draw_panels, error_map, fade
-from seglib.course.figures.style import INK, halo, styled
+from seglib.course.figures.style import styled
 from seglib.data import VOID
 from seglib.metrics import boundary_band
 
+SIDE = 60  # of the part that is shown, in pixels
+
 
 @styled
-def wipe(
+def zoom(
     image: np.ndarray,
     label: np.ndarray,
     before: np.ndarray,
@@ -22,12 +24,13 @@ def wipe(
     *,
     classes: Sequence[str],
     palette: np.ndarray,
-    position: float = 0.5,
     width: int = 3,
+    down: int = 50,
+    across: int = 50,
 ) -> Figure:
-    """Predictions without and with the decoder, left and right of a line, and their errors near a void pixel.
+    """A part of an image, and the same part of two predictions and of their errors near a void pixel.
 
-    The share of wrong pixels in the band is written for both, whatever the line shows.
+    The share of wrong pixels in the band is that of the whole image.
 
     Args:
         image: (H, W, 3) uint8.
@@ -36,25 +39,24 @@ def wipe(
         after: (H, W) classes that are predicted with it.
         classes: K names.
         palette: (256, 3) uint8.
-        position: of the line; 0 shows only `after`, 1 only `before`.
         width: of the band in pixels, at least 1; errors outside it are drawn pale.
+        down: place of the part in per cent: 0 is at the top, 100 at the bottom.
+        across: 0 is on the left, 100 on the right.
     """
     band = boundary_band(torch.from_numpy(label.astype(np.int64)), width).numpy()
-    edge = round(position * image.shape[1])
-    shown = np.where(np.arange(image.shape[1]) < edge, before, after)
-    errors = error_map(label, shown)
+    top, left = (
+        round(max(0, side - SIDE) * part / 100) for side, part in zip(label.shape, (down, across), strict=True)
+    )
+    titles, panels = ["image"], [image]
+    for name, prediction in {"without decoder": before, "with decoder": after}.items():
+        errors, counted = error_map(label, prediction), band & (label != VOID)
+        wrong = (label != prediction)[counted].mean() if counted.any() else np.nan
+        titles += [name, f"{wrong:.1%} wrong"]
+        panels += [palette[np.where(label == VOID, VOID, prediction)], np.where(band[..., None], errors, fade(errors))]
     colours = class_colours((label, before, after), classes, palette, least=LISTED_SHARE)
-    titles = ["image", "without  |  with decoder", f"errors within {width} pixels"]
-    figure, axes = draw_panels(titles, aspects=(image.shape[0] / image.shape[1],), legend=colours)
-    axes[0].imshow(image)
-    axes[1].imshow(palette[np.where(label == VOID, VOID, shown)])
-    axes[2].imshow(np.where(band[..., None], errors, fade(errors)))
-    for ax in axes:
-        ax.axvline(edge - 0.5, color="white", linewidth=1.5, path_effects=halo(INK, 3.5))
-    counted = band & (label != VOID)
-    wrong = [(label != prediction)[counted].mean() if counted.any() else np.nan for prediction in (before, after)]
-    figure.set_figheight(figure.get_figheight() + 0.3)
-    figure.suptitle(f"wrong in the band: {wrong[0]:.1%} without decoder, {wrong[1]:.1%} with it", fontsize=10)
+    figure, axes = draw_panels(titles, max_columns=5, legend=colours)
+    for ax, picture in zip(axes, panels, strict=True):
+        ax.imshow(picture[top : top + SIDE, left : left + SIDE])
     return figure
 
 
@@ -67,16 +69,17 @@ def decoder_explorer(
     classes: Sequence[str],
     palette: np.ndarray,
 ) -> Explorer:
-    """Sliders for image, line and band; the arguments of `wipe`, one for each image."""
+    """Sliders for image, place and band; the arguments of `zoom`, one for each image."""
 
-    def draw(image: int, line: int, band: int) -> Figure:
+    def draw(image: int, down: int, across: int, band: int) -> Figure:
         arrays = (values[image] for values in (images, labels, before, after))
-        return wipe(*arrays, classes=classes, palette=palette, position=line / 100, width=band)
+        return zoom(*arrays, classes=classes, palette=palette, width=band, down=down, across=across)
 
     return Explorer(
         draw,
-        "Left of the line the prediction without the decoder, right of it with; errors outside the band are pale.",
+        "A part of an image, both predictions there, and their errors; errors outside the band are pale.",
         image=slider("image", range(len(images)), 0),
-        line=slider("line", range(0, 101, 5), 50, " %"),
+        down=slider("down", range(0, 101, 10), 50, "%"),
+        across=slider("across", range(0, 101, 10), 50, "%"),
         band=slider("band", range(1, 21), 3, " pixels"),
     )

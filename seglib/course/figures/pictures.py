@@ -230,8 +230,8 @@ def make_grey(image: np.ndarray) -> np.ndarray:
 
 def tint_band(image: np.ndarray, band: np.ndarray) -> np.ndarray:
     """A photograph (H, W, 3) uint8, pale outside a band (H, W) bool and tinted inside it."""
-    grey = make_grey(image)
-    return np.where(band[..., None], 0.35 * grey + 0.65 * np.array(WRONG_COLOUR), fade(grey)).astype(np.uint8)
+    tinted = 0.65 * image + 0.35 * np.array(WRONG_COLOUR)
+    return np.where(band[..., None], tinted, fade(make_grey(image))).astype(np.uint8)
 
 
 @styled
