@@ -23,7 +23,8 @@ COMMANDS = {
     "score": ("seglib.__main__", "score"),
     "score-cityscapes": ("seglib.metrics.cityscapes", "score_cityscapes"),
     "download": ("seglib.data.download", "download"),
-    "check-folder": ("seglib.data.check_folder", "check_folder"),
+    "check-folder": ("seglib.diagnose.folder", "check_folder"),
+    "diagnose": ("seglib.diagnose.checks", "diagnose"),
     "convert-masks": ("seglib.data.convert_masks", "convert_masks"),
     "convert-camvid": ("seglib.data.convert_camvid", "convert_camvid"),
     "grade": ("seglib.course.grade", "grade"),
@@ -45,6 +46,8 @@ def train(
 ) -> None:
     """Train a recipe; resumes by itself. On four GPUs: `torchrun --nproc-per-node=4 -m seglib train RECIPE`.
 
+    A folder of one's own is diagnosed first, and not trained on if there is an error.
+
     Args:
         recipe: a TOML file, or the name of one in seglib/recipes.
         run_dir: holds the checkpoint and the result; default: a folder with the recipe's name in the folder of runs.
@@ -64,6 +67,8 @@ def train(
         settings = Recipe.load(recipe)
         if seed is not None:
             settings = settings.replace(seed=seed)
+        if settings.data == "folder" and data_root is not None:
+            _diagnose_first(data_root)
         trainer = Trainer(
             settings,
             run_dir or run_folder(settings.name),
@@ -77,6 +82,20 @@ def train(
         if distributed.is_main():
             print((trainer.run_dir / "result.json").read_text(encoding="utf-8"), flush=True)
         distributed.end()
+
+
+def _diagnose_first(data_root: Path) -> None:
+    """Prints what is wrong with a folder. Raises ValueError if there is an error."""
+    from seglib.diagnose.checks import check_root
+    from seglib.files import tell
+    from seglib.train import distributed
+
+    report = check_root(data_root, samples=40)
+    if distributed.is_main():
+        tell(str(report))
+    if report.errors:
+        names = ", ".join(report.names("error"))
+        raise ValueError(f"{data_root}: {names}; mend it as said above, then train")
 
 
 @dataclass(frozen=True)

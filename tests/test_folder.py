@@ -15,11 +15,12 @@ from trees import save
 
 from seglib.__main__ import main
 from seglib.data import FolderSegmentation, build_dataset
-from seglib.data.check_folder import check_folder, make_table
 from seglib.data.convert_masks import convert_masks
 from seglib.data.fingerprint import count_labels, fingerprint
 from seglib.data.folder import divide
+from seglib.data.make_table import make_table
 from seglib.data.masks import ClassEntry, ClassTable, SplitRule
+from seglib.diagnose.folder import check_folder
 from seglib.files import PROJECT
 from seglib.recipe import Recipe
 from tools.toy_data import raw_set
@@ -237,6 +238,11 @@ def resize(root: Path) -> None:
     Image.open(mask_of(root, "bay_02")).resize((24, 20), 0).save(mask_of(root, "bay_02"))
 
 
+def deep(root: Path) -> None:
+    np.save(root / "images/new.npy", np.zeros((40, 48), np.uint16))
+    shutil.copy(mask_of(root, "bay_02"), mask_of(root, "new"))
+
+
 def copy_across(root: Path) -> None:
     source, target = (FolderSegmentation(root, split).files[0][0] for split in ("train", "val"))
     shutil.copy(source, target)
@@ -260,7 +266,7 @@ def all_binary(root: Path) -> None:
         (lambda r: mask_of(r, "bay_02").unlink(), r"no mask of bay_02\.jpg"),
         (lambda r: (r / "images/bay_02.jpg").unlink(), r"bay_02\.png: a mask without a picture"),
         (lambda r: mask_of(r, "bay_02").write_bytes(b"no"), r"bay_02\.png: not an image that can be read"),
-        (lambda r: np.save(r / "images/new.npy", np.zeros((4, 4), np.uint16)), r"new\.npy: 16 bits a channel"),
+        (lambda r: deep(r), r"new\.npy: 16 bits a channel"),
         (lambda r: remove_class(r, "val"), "val: no pixel of class 2, which cannot be scored; .*seed"),
         (lambda r: remove_class(r, "train"), "train: no pixel of class 2, which cannot be learned"),
         (all_binary, r"train: no pixel of object, while .* are void: binary masks often store 255"),

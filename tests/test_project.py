@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "predict_files": UNDER_ALL | FOUNDATIONS | {"predict"},
     "train": UNDER_ALL | FOUNDATIONS | {"zoo", "predict"},
     "studies": UNDER_ALL | FOUNDATIONS | {"predict", "train"},
+    "diagnose": UNDER_ALL | FOUNDATIONS | {"zoo", "predict", "train"},
 }
 LABEL_TABLE = "seglib.metrics.cityscapes_labels"  # a leaf without torch, which data reads too
 DRAWING = {"matplotlib", "ipywidgets"}  # only the course draws

@@ -12,9 +12,9 @@ from msgspec import Meta
 from PIL import Image, ImageDraw
 
 from seglib.data.base import VOID
-from seglib.data.check_folder import list_masks, make_table
 from seglib.data.folder import find_splits, pair_masks
 from seglib.data.images import open_image
+from seglib.data.make_table import list_masks, make_table
 from seglib.data.masks import ClassEntry, ClassTable, indices_of, read_stored
 from seglib.files import read_text, some
 

@@ -1,0 +1,86 @@
+"""A table of classes for masks that come without one, and what their sizes and values betray."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm  # not .auto: in a notebook it writes to no terminal, and is silent
+
+from seglib.data.base import VOID
+from seglib.data.folder import list_files
+from seglib.data.masks import ClassEntry, ClassTable, Colour, read_stored
+from seglib.files import some
+
+MOST = 100  # values or colours that are taken for classes
+USUAL_VOIDS = ((255, 255, 255), (224, 224, 192))  # colours
+
+
+def list_masks(folder: Path) -> list[Path]:
+    """Lists all masks of a folder."""
+    masks = folder / "masks"
+    return [path for place in (masks, *sorted(filter(Path.is_dir, masks.rglob("*")))) for path in list_files(place)]
+
+
+def describe_sizes(image: tuple[int, int], label: tuple[int, int], turned: bool) -> str:
+    """Says how a label's (height, width) differs from its image's, and what to do; `turned`: EXIF turns the image."""
+    (height, width), (rows, columns) = image, label
+    if turned and (height, width) == (columns, rows):
+        cure = "EXIF turns the picture, and the mask was drawn on it as stored: turn the mask"
+    elif height * columns == width * rows:
+        cure = "of one shape: resize the mask by nearest neighbour, never smoothly"
+    else:
+        cure = "is it the mask of another picture?"
+    return f"{columns} x {rows}, its picture is {width} x {height} (width x height); {cure}"
+
+
+def describe_binary(names: Sequence[str], pixels: np.ndarray) -> str:
+    """Says that an object may have been stored as void: one class at most has pixels beside void's. "" if not so.
+
+    `pixels`: (256,) of each label value.
+    """
+    counts = pixels[: len(names)]
+    if len(names) < 2 or (counts > 0).sum() > 1 or not pixels[VOID]:
+        return ""
+    absent = [name for name, count in zip(names, counts, strict=True) if not count]
+    return (
+        f"no pixel of {some(absent)}, while {pixels[VOID] / pixels.sum():.1%} are void: binary masks "
+        "often store 255 for the object; then give it value = 255, and set void_values = []"
+    )
+
+
+def make_table(masks: Iterable[Path]) -> ClassTable:
+    """Makes a table of what masks hold: a class per value or colour, called class_0 and so on.
+
+    255, or white, is taken as void where there are more than two. Raises ValueError for more than MOST, or for none.
+    """
+    found: Counter[tuple[int, Colour]] = Counter()  # code, or -1 for a colour; colour as shown
+    for path in tqdm(masks, "masks", unit="mask", disable=None):
+        mask = read_stored(path)
+        counts = np.unique(mask.codes, return_counts=True)[1].tolist()
+        codes = [-1] * len(counts) if mask.form == "colours" else mask.used.tolist()
+        for code, colour, count in zip(codes, mask.colours, counts, strict=True):
+            found[code, colour] += count
+    if not 0 < len(found) <= MOST:
+        cure = "smoothed edges or lossy copies? If they are right, write classes.toml by hand"
+        raise ValueError(f"masks: {len(found)} different values or colours; expected 1 to {MOST}; {cure}")
+    if all(colour[0] == colour[1] == colour[2] for _, colour in found):
+        values = sorted({code if colour[0] < 0 else colour[0] for code, colour in found})
+        void = {255} & {*values} if len(values) > 2 else set()
+        entries, colours = [(value, None) for value in values if value not in void], ()
+    else:
+        pixels = Counter[Colour]()
+        for (_, colour), count in found.items():
+            pixels[colour] += count
+        of_colour = {colour: code for code, colour in found}
+        one_to_one = len(of_colour) == len(found) == len({code for code, _ in found}) and min(found)[0] >= 0
+        colours = tuple(colour for colour in USUAL_VOIDS if colour in pixels and len(pixels) > 2)
+        rest = sorted(pixels.keys() - {*colours}, key=lambda colour: (colour != (0, 0, 0), -pixels[colour]))
+        entries = [(of_colour[colour] if one_to_one else None, colour) for colour in rest]
+        if one_to_one:
+            entries.sort()
+        void = {of_colour[colour] for colour in colours} if one_to_one else set()
+    if void or colours:
+        print(f"taken as void: {some([*map(str, sorted(void)), *map(str, colours)])}")
+    classes = tuple(ClassEntry(f"class_{k}", value, colour) for k, (value, colour) in enumerate(entries))
+    return ClassTable(classes=classes, void_values=tuple(sorted(void)), void_colours=colours)

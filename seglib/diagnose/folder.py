@@ -1,0 +1,74 @@
+"""What is wrong with a folder of pictures and masks: `python -m seglib check-folder FOLDER`."""
+
+from pathlib import Path
+
+from seglib.data.base import VOID, SegmentationDataset
+from seglib.data.folder import FolderSegmentation, find_masks, find_splits
+from seglib.data.make_table import describe_binary, list_masks, make_table
+from seglib.data.masks import ClassTable
+from seglib.diagnose.data import find_shared
+from seglib.diagnose.samples import Source
+from seglib.files import some
+
+
+class Readable(FolderSegmentation):
+    """The pictures of a split that have a mask, whatever is wrong with others."""
+
+    def __init__(self, table: ClassTable, files: list[tuple[Path, Path]]) -> None:
+        self.table, self.in_channels, self.pixel_range = table, table.in_channels, table.pixel_range
+        SegmentationDataset.__init__(self, files, [entry.name for entry in table.classes], table.palette)
+
+
+def open_parts(folder: Path) -> tuple[dict[str, Readable], list[str]]:
+    """Opens all splits of a folder, and says which pictures have not one mask, or masks no picture.
+
+    Raises FileNotFoundError and ValueError as `FolderSegmentation`, of the folder as a whole.
+    """
+    table = ClassTable.load(folder / "classes.toml")
+    parts, faults, used = {}, [], set()
+    for split, images in find_splits(folder, table.split).items():
+        found = find_masks(folder, images)
+        faults += [fault for *_, fault in found if fault]
+        used.update(mask for _, masks, _ in found for mask in masks)
+        parts[split] = Readable(table, [(image, masks[0]) for image, masks, _ in found if masks])
+    faults += [f"{mask}: a mask without a picture" for mask in list_masks(folder) if mask not in used]
+    return parts, faults
+
+
+def check_folder(folder: Path, /, *, write: bool = False) -> int:
+    """Read all pictures and masks of a folder, and list what is wrong with them; exit status 1 if anything is.
+
+    Args:
+        folder: holds images, masks and classes.toml.
+        write: make classes.toml of the values or colours that the masks hold.
+    """
+    path = folder / "classes.toml"
+    if write:
+        if path.exists():
+            raise FileExistsError(f"{path}: is there already; delete it to have it written, or leave out --write")
+        if not (folder / "masks").is_dir():
+            raise FileNotFoundError(f"{folder / 'masks'}: no such folder; expected the folders images and masks")
+        make_table(list_masks(folder)).save(path)
+        print(f"{path}: written; give the classes their names")
+    parts, faults = open_parts(folder)
+    scans = {split: Source(part).scan() for split, part in parts.items()}
+    faults += find_shared(scans) + [text for scan in scans.values() for text in scan.messages]
+    names = next(iter(parts.values())).classes
+    pixels = {split: scan.pixels for split, scan in scans.items()}
+    for split in sorted(pixels.keys() & {"train", "val"}):
+        absent = [name for name, count in zip(names, pixels[split], strict=False) if not count]
+        if text := VOID in next(iter(parts.values())).table.void and describe_binary(names, pixels[split]):
+            faults.append(f"{split}: {text}")
+        elif absent:
+            lost = "learned" if split == "train" else "scored"
+            cure = "more pictures, another seed of [split], or lists of your own"
+            faults.append(f"{split}: no pixel of {some(absent)}, which cannot be {lost}; {cure}")
+    print(f"{'share of the pixels, in %':30}" + "".join(f"{split:>10}" for split in parts))
+    print(f"{'pictures':30}" + "".join(f"{len(part):10}" for part in parts.values()))
+    for k, name in [*enumerate(names), (VOID, "void")]:
+        print(f"{name:30}" + "".join(f"{100 * counts[k] / max(1, counts.sum()):10.2f}" for counts in pixels.values()))
+    if turned := [Path(name).name for scan in scans.values() for name in scan.named("turned")]:
+        print(f"EXIF turns {some(turned)}: masks must lie as viewers show the pictures")
+    number = sum(map(len, parts.values()))
+    print(*[f"fault: {fault}" for fault in faults], f"{number} pictures; faults: {len(faults)}", sep="\n")
+    return int(bool(faults))
