@@ -19,6 +19,7 @@ import pytest
 import torch
 from packaging.requirements import Requirement
 
+from seglib import course
 from seglib.files import run_folder
 from tools import stamp
 
@@ -194,6 +195,20 @@ def test_outside_colab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert (Path.cwd(), sys.path) == (tmp_path, path)
     assert torch.initial_seed() == 0
     assert "Data: the bundled toy sets" in capsys.readouterr().out
+
+
+def test_colab_is_not_asked_for_what_shows_notebooks_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if name in course.NOTEBOOK_TOOLS:
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert set(course.environment().query("not fits").package) == set(course.NOTEBOOK_TOOLS)
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    assert course.environment().fits.all()
 
 
 def test_run_folder_is_where_it_outlives_the_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 import io
 from collections.abc import Callable
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch.nn import functional as F
 
+from seglib.course import figures
 from seglib.course.explorer import Explorer, slider
 from seglib.course.figures import (
     ablation_architecture,
@@ -22,6 +25,7 @@ from seglib.course.figures import (
     fcn_basics,
     losses_and_imbalance,
     resnet_multigrid,
+    start_here,
     what_others_build,
 )
 from seglib.course.figures.style import MAX_PNG_BYTES
@@ -53,6 +57,18 @@ def build_street_explorer() -> Explorer:
     return cityscapes_evaluation.street_explorer(IMAGES, label_maps(2), label_maps(2))
 
 
+def upload(colour: str) -> dict[str, Any]:
+    """A file as ipywidgets 8 has it."""
+    Image.new("RGB", (60, 30), colour).save(buffer := io.BytesIO(), "PNG")
+    about = {"name": "a.png", "type": "image/png", "size": len(buffer.getvalue()), "last_modified": datetime.now(UTC)}
+    return about | {"content": memoryview(buffer.getvalue())}
+
+
+def build_picture_explorer() -> Explorer:
+    """Bright pixels are trees."""
+    return start_here.picture_explorer(lambda x: (x[..., 0] > 150).astype(np.uint8), SimpleNamespace(**LOOK), IMAGES[0])
+
+
 def build_decoder_explorer() -> Explorer:
     labels = [np.tile(label, (4, 2)) for label in label_maps(2)]
     for label in labels:
@@ -63,6 +79,7 @@ def build_decoder_explorer() -> Explorer:
 
 # explorer -> a move of each of its controls
 EXPLORERS: dict[Callable[[], Explorer], dict[str, Any]] = {
+    build_picture_explorer: {"picture": (upload("red"),)},
     fcn_basics.upsampling_explorer: {"kernel_size": 4, "stride": 3, "kernel": "bilinear"},
     atrous_convolution.receptive_field_explorer: PIXEL | {"rate": 9, "output_stride": 8, "multi_grid": ONES},
     resnet_multigrid.dilation_explorer: {"depth": 18, "output_stride": 8, "multi_grid": ONES, "stride_unit": "first"},
@@ -108,6 +125,13 @@ def test_an_explorer_draws_what_its_controls_say() -> None:
     box.controls["colour"].value = "r"
     assert drawn == [(1, "b"), (2, "b"), (2, "r")] and repr(box) == "Explorer(size=2, colour=r)"
     assert [label for label, _ in box.controls["size"]._options_full] == ["1 in", "2 in"]
+
+
+def test_a_picture_may_come_as_ipywidgets_7_has_it() -> None:
+    box = build_picture_explorer()
+    box.controls["picture"].value = (upload("blue"),)
+    old = box._draw(picture={"a.png": upload("blue")})
+    assert figures.png(old, "A sentence.").data == box.picture.value
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])

@@ -30,6 +30,7 @@ from seglib.course.figures import (
     networks,
     pictures,
     resnet_multigrid,
+    start_here,
     what_others_build,
 )
 from seglib.course.figures.losses_and_imbalance import one_pixel
@@ -96,6 +97,7 @@ IDS = np.where(LABEL == 3, 26, 7)
 FIGURES: dict[str, Callable[[], Figure]] = {
     "show_samples": lambda: figures.show_samples([IMAGE] * 3, [LABEL] * 3, max_columns=6, **LOOK),
     "show_samples with predictions": lambda: figures.show_samples([IMAGE], [LABEL], [PREDICTION], **LOOK),
+    "show_overlays": lambda: figures.show_overlays({"a": (IMAGE, LABEL), "b": (IMAGE, PREDICTION)}, CLASSES, PALETTE),
     "show_panels": lambda: figures.show_panels(dict.fromkeys("abcd", IMAGE), legend={"sky": (0, 0, 9)}),
     "show_labels": lambda: figures.show_labels({"a": LABEL, "b": PREDICTION}, CLASSES, PALETTE),
     "show_fields": lambda: figures.show_fields(FIELDS, {"one": (Field(7, 2, -3), 2, 6)}),
@@ -203,6 +205,33 @@ def test_errors_are_marked_in_the_legend_s_colours_and_void_does_not_count() -> 
     np.testing.assert_array_equal(figure.axes[3].images[0].get_array(), expected)
     valid = LABEL != VOID
     assert figure.axes[3].get_title(loc="left") == f"errors: {np.mean(LABEL[valid] != prediction[valid]):.1%}"
+
+
+def test_an_overlay_leaves_background_alone_and_is_drawn_beside_a_single_picture() -> None:
+    drawn = figures.overlay(IMAGE, LABEL, PALETTE, opacity=1)
+    np.testing.assert_array_equal(drawn, np.where(LABEL[..., None] > 0, PALETTE[LABEL], IMAGE))
+    figure = figures.show_overlays({"a": (IMAGE, LABEL)}, CLASSES, PALETTE)
+    plain, tinted = (np.asarray(ax.images[0].get_array()) for ax in figure.axes)
+    np.testing.assert_array_equal(plain, IMAGE)
+    np.testing.assert_array_equal(tinted, figures.overlay(IMAGE, LABEL, PALETTE))
+    assert not {"sky", "background"} & {text.get_text() for text in figure.axes[1].texts}
+
+
+def test_a_cut_out_is_the_largest_patch_of_its_class() -> None:
+    label = np.zeros((9, 9), np.uint8)
+    label[1, 1] = label[3:6, 4:8] = label[6, 4] = 3
+    image = np.arange(243, dtype=np.uint8).reshape(9, 9, 3)
+    found = start_here.cut_out(image, label, 3)
+    np.testing.assert_array_equal(found[:3], image[3:6, 4:8])
+    np.testing.assert_array_equal(found[3, 0], image[6, 4])
+    assert found.shape == (4, 4, 3) and (found[3, 1:] == 190).all()
+
+
+def test_a_camera_s_picture_is_turned_and_shrunk() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned to the right
+    Image.new("RGB", (1026, 400)).save(buffer := io.BytesIO(), "JPEG", exif=exif)
+    assert start_here.read_picture(buffer).shape == (513, 200, 3)
 
 
 def test_samples_that_do_not_fit_are_refused() -> None:

@@ -1,35 +1,29 @@
-"""Draws the README's picture, docs/overview.png, from a finished run of the toy recipe.
+"""Draws the README's picture, docs/overview.png: photographs of data/photographs, and what a bundled network predicts.
 
-python tools/overview.py RUN_DIR
+python tools/overview.py
 """
 
-import sys
-from pathlib import Path
-
-from seglib.course.figures import png, show_samples
-from seglib.data import build_dataset
-from seglib.data.transforms import Normalisation
+from seglib.course.figures import png, show_overlays
+from seglib.data import FolderSegmentation
+from seglib.data.transforms import UNIT
 from seglib.files import PROJECT
 from seglib.predict import Scoring, predict_image
-from seglib.train.checkpoint import load_run
+from seglib.zoo import load_checkpoint
 
 PICTURE = PROJECT / "docs" / "overview.png"
-IMAGES = (0, 40)  # of the val list
+SHOWN = ("motorcycle", "cat")
 
 
-def main(run_dir: str) -> None:
-    checkpoint = Path(run_dir) / "checkpoint.pt"
-    if not checkpoint.exists():
-        sys.exit(f"{checkpoint}: no such file; train one with python -m seglib train toy_voc --run-dir {run_dir}")
-    model, recipe, *_ = load_run(checkpoint)
-    val = build_dataset(recipe, recipe.val_split)
-    images, labels = zip(*(val.read(index) for index in IMAGES), strict=True)
-    convention, scoring = Normalisation.named(recipe.normalisation), Scoring.of(recipe)
-    predictions = [predict_image(model, image, convention, scoring) for image in images]
-    figure = show_samples(images, labels, predictions, classes=val.classes, palette=val.palette)
+def main() -> None:
+    """Command line."""
+    network = load_checkpoint(PROJECT / "data" / "checkpoints" / "deeplabv3_mobilenet_v2_voc.pth", "tf-mobilenet")
+    photographs = FolderSegmentation(PROJECT / "data" / "photographs", "val")
+    images = {name: photographs.read(photographs.names.index(name))[0] for name in SHOWN}
+    panels = {name: (image, predict_image(network, image, UNIT, Scoring(pad_to=513))) for name, image in images.items()}
+    figure = show_overlays(panels, photographs.classes, photographs.palette)
     PICTURE.parent.mkdir(exist_ok=True)
     PICTURE.write_bytes(png(figure, alt="overview").data)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2] or sys.exit(__doc__))
+    main()

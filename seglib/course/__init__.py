@@ -1,6 +1,7 @@
 """The first cell of every notebook: seed, device, and a line on what was found. And how notebooks state claims."""
 
 import os
+import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -33,12 +34,16 @@ def _real_data() -> str:
 
 
 def environment() -> pd.DataFrame:
-    """Lists the packages of the course in columns package, installed, accepted and fits (bool)."""
+    """Lists the packages of the course in columns package, installed, accepted and fits (bool).
+
+    Colab shows notebooks by itself: there the tools that do so elsewhere are not asked for.
+    """
     from packaging.requirements import Requirement
 
+    tools = () if "google.colab" in sys.modules else NOTEBOOK_TOOLS
     rows = []
     for requirement in map(Requirement, metadata.requires("seglib") or []):
-        if requirement.marker is not None and requirement.name not in NOTEBOOK_TOOLS:
+        if requirement.marker is not None and requirement.name not in tools:
             continue
         try:
             version = metadata.version(requirement.name)

@@ -21,9 +21,11 @@ from seglib.course.figures.pictures import (
     class_colours,
     error_map,
     instance_colours,
+    overlay,
     show_fields,
     show_influence,
     show_labels,
+    show_overlays,
     show_panels,
     show_samples,
     tint_band,
@@ -32,7 +34,7 @@ from seglib.course.figures.style import png
 
 __all__ = [
     "class_colours", "class_curves", "class_share_bars", "confusion_heatmap", "difference_map",
-    "effects_figure", "error_map", "instance_colours", "line_chart", "png", "scatter_named", "score_bars",
-    "seed_dots", "show_fields", "show_influence", "show_labels", "show_panels", "show_samples", "tint_band",
-    "training_curves",
+    "effects_figure", "error_map", "instance_colours", "line_chart", "overlay", "png", "scatter_named", "score_bars",
+    "seed_dots", "show_fields", "show_influence", "show_labels", "show_overlays", "show_panels", "show_samples",
+    "tint_band", "training_curves",
 ]  # fmt: skip

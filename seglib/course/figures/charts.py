@@ -155,7 +155,6 @@ def score_bars(
     xlabel: str = "mIoU",
     *,
     means: bool = False,
-    log: bool = False,
     percent: bool = True,
 ) -> Figure:
     """Horizontal bars with their values, a row for each name and a colour for each group.
@@ -164,7 +163,6 @@ def score_bars(
         groups: name -> row -> a number of at least 0, or nan for what is absent; a group need not have every row.
         xlabel: the quantity.
         means: draw the mean of each group as a dashed line.
-        log: give the numbers a logarithmic axis.
         percent: the numbers are shares in 0..1.
     """
     members: dict[str, list[str]] = {}
@@ -172,11 +170,10 @@ def score_bars(
         for row in bars:
             members.setdefault(row, []).append(group)
     rows, most = list(members), max(map(len, members.values()))
-    values = np.array([value for bars in groups.values() for value in bars.values()], np.float64)
-    left = 10 ** np.floor(np.log10(values[values > 0].min())) / 2 if log else 0
+    largest = np.nanmax([value for bars in groups.values() for value in bars.values()])
     handles = []
     figure, ax = plt.subplots(figsize=(7.5, 1 + (0.12 + 0.14 * most) * len(rows)))
-    ax.set(xlabel=xlabel, xscale="log" if log else "linear", xlim=(left, np.nanmax(values) * (4 if log else 1.12)))
+    ax.set(xlabel=xlabel, xlim=(0, largest * 1.12))
     for (group, bars), look in zip(groups.items(), series(len(groups)), strict=True):
         for row, number in bars.items():
             height = 0.8 / len(members[row])
@@ -184,7 +181,7 @@ def score_bars(
             ax.barh(y, np.nan_to_num(number), height, color=look.colour)
             text = "absent" if np.isnan(number) else f"{100 * number if percent else number:.3g}"
             style = {"va": "center", "fontsize": 8, "path_effects": halo("white"), "textcoords": "offset points"}
-            ax.annotate(text, (max(left, np.nan_to_num(number)), y), (3, 0), **style)
+            ax.annotate(text, (np.nan_to_num(number), y), (3, 0), **style)
         mean = np.nanmean(np.array(list(bars.values()), np.float64))
         if means:
             ax.axvline(mean, color=look.colour, linestyle="--", linewidth=1.5)
@@ -200,13 +197,13 @@ def score_bars(
 
 
 def class_share_bars(pixel_counts: Sequence[int], classes: Sequence[str]) -> Figure:
-    """The share of the labelled pixels that each class has, in per cent, on a logarithmic axis.
+    """The share of the labelled pixels that each class has, in per cent.
 
     pixel_counts: in the order of the class names, without void.
     """
     shares = np.asarray(pixel_counts, np.float64) / np.sum(pixel_counts)
     bars = dict(zip(classes, shares, strict=True))
-    return score_bars({"": bars}, "share of the labelled pixels (logarithmic)", log=True)
+    return score_bars({"": bars}, "share of the labelled pixels")
 
 
 @styled

@@ -14,26 +14,29 @@ from torch.nn import functional as F
 
 from seglib.course.explorer import Explorer, slider
 from seglib.course.figures.charts import draw_cells
-from seglib.course.figures.pictures import draw_panels
+from seglib.course.figures.pictures import FIGURE_WIDTH, draw_panels
 from seglib.course.figures.style import BLUE, GREY, INK, PALE, VERMILION, halo, styled
 from seglib.data import VOID
 from seglib.models import bilinear_kernel
 
-CELL_PANEL_WIDTH = 2.9  # inches
-MOST_CELLS = 12  # a side beyond which numbers no longer fit into their cells
+CELL = 0.27  # inches
+CELL_PANEL_WIDTH = 2.9
 
 
 @styled
 def show_numbers(grids: Mapping[str, np.ndarray], digits: int = 0) -> Figure:
     """Matrices (H, W) side by side, larger numbers darker, written with so many digits after the point if they fit."""
-    figure, axes = draw_panels(list(grids), max_columns=len(grids), width=CELL_PANEL_WIDTH)
-    for ax, grid in zip(axes, grids.values(), strict=True):
+    widths, wanted = [grid.shape[1] for grid in grids.values()], CELL * (1 + 0.3 * digits)
+    cell = min(wanted, FIGURE_WIDTH / sum(widths))
+    size = (cell * sum(widths) + 0.5 * len(grids), cell * max(len(grid) for grid in grids.values()) + 0.4)
+    figure, axes = plt.subplots(1, len(grids), figsize=size, width_ratios=widths, squeeze=False)
+    for ax, (title, grid) in zip(axes[0], grids.items(), strict=True):
         low, high = min(0.0, float(grid.min())), float(grid.max())
         norm = Normalize(low, low + 1.8 * max(high - low, 1e-9))
         texts = [[f"{number:.{digits}f}" for number in row] for row in grid]
-        few, size = max(grid.shape) <= MOST_CELLS, 9 if max(grid.shape) <= 8 else 6
-        draw_cells(ax, grid, texts if few else None, "Blues", norm, size)
-        ax.set_aspect("equal")
+        draw_cells(ax, grid, texts if cell > 0.75 * wanted else None, "Blues", norm)
+        ax.set(title=title, xticks=[], yticks=[], aspect="equal", anchor="NW")
+        ax.spines[:].set_visible(False)
     return figure
 
 

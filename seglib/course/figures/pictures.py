@@ -55,7 +55,7 @@ def draw_panels(
         figsize=(width * columns, sum(heights) + TITLE_HEIGHT * rows + legend_height),
     )
     for ax in grid.flat:
-        ax.set(xticks=[], yticks=[])
+        ax.set(xticks=[], yticks=[], anchor="N")
         ax.spines[:].set_visible(False)
     for ax, title in zip(grid.flat, titles, strict=False):
         ax.set_title(title, fontsize=11 if width > 2 else 9)
@@ -145,16 +145,46 @@ def show_samples(
     return figure
 
 
-def draw_label(ax: Axes, label: np.ndarray, palette: np.ndarray, classes: Sequence[str]) -> None:
-    """Draws a label map (H, W) of 0..255 in exactly the palette's colours, the names in the roomiest places of classes.
+def overlay(image: np.ndarray, label: np.ndarray, palette: np.ndarray, opacity: float = 0.6) -> np.ndarray:
+    """A picture (H, W, 3) uint8 under the colours of a label map (H, W); background, class 0, stays as it is."""
+    tinted = (1 - opacity) * image + opacity * palette[label]
+    return np.where(label[..., None] > 0, tinted, image).astype(np.uint8)
 
-    The names are for readers who cannot tell the colours apart.
+
+@styled
+def show_overlays(
+    panels: Mapping[str, tuple[np.ndarray, np.ndarray]], classes: Sequence[str], palette: np.ndarray
+) -> Figure:
+    """Pictures (H, W, 3) under titles, and below them, or beside a single one, under their label maps (H, W)."""
+    pictures = [image for image, _ in panels.values()]
+    aspects = [image.shape[0] / image.shape[1] for image in pictures] * 2
+    legend = class_colours([label for _, label in panels.values()], classes, palette, least=LISTED_SHARE)
+    figure, axes = draw_panels(
+        [*panels, *([""] * len(panels))],
+        aspects=aspects,
+        max_columns=max(2, len(panels)),
+        legend={name: colour for name, colour in legend.items() if name != classes[0]},
+    )
+    for ax, image in zip(axes, pictures, strict=False):
+        ax.imshow(image)
+    for ax, (image, label) in zip(axes[len(panels) :], panels.values(), strict=True):
+        draw_label(ax, label, palette, classes, image)
+    return figure
+
+
+def draw_label(
+    ax: Axes, label: np.ndarray, palette: np.ndarray, classes: Sequence[str], image: np.ndarray | None = None
+) -> None:
+    """Draws a label map (H, W) of 0..255 in exactly the palette's colours, or over its image (H, W, 3).
+
+    The names of the classes, in the roomiest places, are for readers who cannot tell the colours apart.
     """
-    ax.imshow(palette[label])
+    ax.imshow(palette[label] if image is None else overlay(image, label, palette))
     step = 1 + min(label.shape) // 256
     coarse = label[::step, ::step]
     pixels = label.shape[1] / (ax.get_position().width * ax.figure.get_figwidth())  # per inch, or a few more
-    for index in np.unique(coarse[coarse < len(classes)]).tolist():
+    named = (coarse < len(classes)) & ((coarse > 0) | (image is None))
+    for index in np.unique(coarse[named]).tolist():
         if (place := _roomiest_place(coarse == index)) is not None:
             half = min(LETTER_WIDTH * len(classes[index]) * pixels, label.shape[1]) / 2
             x, y = np.clip(place[0] * step, half, label.shape[1] - half), place[1] * step  # no name leaves the panel
@@ -213,7 +243,7 @@ def instance_colours(instance_ids: np.ndarray) -> np.ndarray:
     ids, places = np.unique(instance_ids, return_inverse=True)
     colours = np.full((len(ids), 3), 190, dtype=np.uint8)
     things = ids >= 1000
-    turns = np.linspace(0, 1, things.sum(), endpoint=False)
+    turns = np.arange(things.sum()) * 0.618 % 1  # of the golden section: neighbouring ids get distant hues
     colours[things] = (255 * plt.get_cmap("hsv")(turns)[:, :3] * 0.85).astype(np.uint8)
     return colours[places.reshape(instance_ids.shape)]
 

@@ -155,10 +155,11 @@ def _encoded(fig: Figure, dpi: int, reduce: bool) -> bytes:
     if not reduce:
         return buffer.getvalue()
     pixels = np.array(Image.open(buffer).convert("RGB"))
-    # The flat colours of label maps and text stay exact: the 64 most frequent ones are kept as they are, and what
+    # The flat colours of label maps, legends and text stay exact: the 64 that fill most places are kept, and what
     # remains, the photographs, is fitted with the other 192.
     codes = pixels @ np.array([1 << 16, 1 << 8, 1])
-    found, counts = np.unique(codes, return_counts=True)
+    flat = (codes[5:, 5:] == codes[:-5, 5:]) & (codes[5:, 5:] == codes[5:, :-5])
+    found, counts = np.unique(codes[5:, 5:][flat], return_counts=True)
     rest = ~np.isin(codes, found[np.argsort(counts)[-64:]])
     if rest.any():
         pixels[rest] = Image.fromarray(pixels[rest][None]).quantize(192, Image.Quantize.MEDIANCUT).convert("RGB")
