@@ -81,8 +81,8 @@ def build_decoder_explorer() -> Explorer:
 EXPLORERS: dict[Callable[[], Explorer], dict[str, Any]] = {
     build_picture_explorer: {"picture": (upload("red"),)},
     fcn_basics.upsampling_explorer: {"kernel_size": 4, "stride": 3, "kernel": "bilinear"},
-    atrous_convolution.receptive_field_explorer: PIXEL | {"rate": 9, "output_stride": 8, "multi_grid": ONES},
-    resnet_multigrid.dilation_explorer: {"depth": 18, "output_stride": 8, "multi_grid": ONES, "stride_unit": "first"},
+    atrous_convolution.receptive_field_explorer: PIXEL | {"rate": 9, "output_stride": 8, "multi_grid": (1, 2, 4)},
+    resnet_multigrid.rate_explorer: {"depth": 18, "output_stride": 8, "multi_grid": ONES, "stride_unit": "first"},
     aspp.aspp_rate_explorer: {"rate_1": 1, "rate_2": 2, "rate_3": 36, "side": 7} | PIXEL,
     build_decoder_explorer: {"image": 1, "band": 8} | PIXEL,
     build_street_explorer: {"frame": 1, "zoom": 2, "column": 39, "row": 0, "opacity": 100},
@@ -110,7 +110,7 @@ def test_every_control_changes_the_picture(build: Callable[[], Explorer], monkey
     for name, control in build().controls.items():
         box.controls[name].value = control.value
     assert box.picture.value == seen[0] and repr(box) == first
-    assert torch.equal(torch.get_rng_state(), state) or build is resnet_multigrid.dilation_explorer
+    assert torch.equal(torch.get_rng_state(), state) or build is resnet_multigrid.rate_explorer
 
 
 def test_an_explorer_draws_what_its_controls_say() -> None:

@@ -29,7 +29,6 @@ from seglib.course.figures import (
     losses_and_imbalance,
     networks,
     pictures,
-    resnet_multigrid,
     start_here,
     what_others_build,
 )
@@ -40,6 +39,7 @@ from seglib.losses import cross_entropy, focal
 from seglib.metrics import ConfusionMatrix
 from seglib.models import ASPP, ResNet
 from seglib.models.fields import Field
+from seglib.models.resnet import PreActivationBasicUnit
 
 CLASSES = ("sky", "road", "tree", "car", "person")
 PALETTE = np.zeros((256, 3), np.uint8)
@@ -130,8 +130,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "01 show_numbers": lambda: fcn_basics.show_numbers({"a": np.eye(3) - 0.5, "large": np.zeros((13, 13))}, digits=1),
     "01 show_places": lambda: fcn_basics.show_places({"a": fcn_basics.Window(3, 1), "b": fcn_basics.Window(2, 0)}),
     "01 show_label_pixels": lambda: fcn_basics.show_label_pixels({"a": LABEL[8:11, 59:62]}, *LOOK.values()),
-    "02 show_maps": lambda: atrous_convolution.show_maps({"coarse": np.ones((2, 3)), "fine": np.ones((5, 9))}),
-    "03 dilation_chart": lambda: resnet_multigrid.dilation_chart({"a": ResNet(50, 8, width=4).dilations()}),
+    "02 show_removed_stride": lambda: atrous_convolution.show_removed_stride(),
     "draw_fcn": lambda: networks.draw_fcn("resnet18", 9, 129),
     "draw_units": lambda: networks.draw_units(64),
     "draw_resnet": lambda: networks.draw_resnet({"a": ResNet(101, 8, width=4), "b": ResNet(18, 32, (1, 1), width=4)}),
@@ -192,6 +191,16 @@ def test_gains_are_blue_and_losses_red() -> None:
     gain, loss = ax.images[0].to_rgba(np.array([10.0, -10.0]))
     assert gain[2] > gain[0] and loss[0] > loss[2]
     assert [text.get_text() for text in ax.texts] == ["+10", "-10", "", "0"]
+
+
+def test_drawings_say_what_the_modules_are() -> None:
+    said = {text.get_text() for text in networks.draw_deeplabv3plus(output_stride=8).axes[0].texts}
+    assert {"rates 4, 8, 16", "3x3, rate 36", "bilinear\nx 2", "129 x 129\nx 304", "5 x 256\n= 1280"} <= said
+    assert {"block 1\n65 x 65\nx 256", "block 4\n65 x 65\nx 2048"} <= said
+    assert networks.steps_of(PreActivationBasicUnit(8, 8, 1), 8) == [*["batch norm", "ReLU", "3x3, 8 to 8"] * 2, "+"]
+    dots = [line.get_xdata()[0] for line in networks.draw_positions().axes[0].lines if line.get_marker() == "o"]
+    pixels = np.array([*np.arange(0.5, 8, 2), 1.5, 5.5, 3.5]), np.array([0, 2, 4, 6, 0, 4, 0])  # of stride 2, 4, 8
+    np.testing.assert_allclose(np.diff(dots), np.diff(np.concatenate([pixels[0] * 0.4 + 1, pixels[1] * 0.4 + 5.9])))
 
 
 def test_errors_are_marked_in_the_legend_s_colours_and_void_does_not_count() -> None:

@@ -17,7 +17,7 @@ from seglib.data.open import build_dataset, build_transform
 from seglib.data.transforms import RandomScaleCrop, Squash
 from seglib.models import FCN, VGG16, UNet, build_model
 from seglib.recipe import RECIPES, Recipe
-from seglib.studies.cost import mult_adds
+from seglib.studies.cost import kept_bytes, mult_adds
 from seglib.train.optim import build_optimizer, learning_rate
 
 RESULTS = Path(__file__).parents[1] / "data" / "results"
@@ -235,17 +235,10 @@ def test_details_of_the_protocols() -> None:
 
 def saved_for_backward(recipe: Recipe) -> int:
     """Bytes that a training step keeps for its backward pass, in float32, the parameters left out."""
-    kept: dict[int, torch.Tensor] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage()._cdata] = tensor
-        return tensor
-
-    with FakeTensorMode(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with FakeTensorMode():
         model = build_model(recipe.replace(weights=""), 21).train()
-        model(torch.empty(recipe.batch_size, 3, recipe.crop_size, recipe.crop_size), upsample=False)
-    parameters = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
-    return sum(t.untyped_storage().nbytes() for key, t in kept.items() if key not in parameters)
+        images = torch.empty(recipe.batch_size, 3, recipe.crop_size, recipe.crop_size)
+        return kept_bytes(model, images, upsample=False)
 
 
 def test_the_one_gpu_version_fits_15_gb() -> None:

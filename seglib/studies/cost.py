@@ -59,6 +59,24 @@ def multi_scale_mult_adds(
     return (1 + flip) * sum(mult_adds(model, scaled, scaled, space_to_batch) for scaled in sides)
 
 
+def kept_bytes(model: nn.Module, images: Tensor, **options: bool) -> int:
+    """Bytes that autograd keeps for the backward pass of `model(images, **options)`, the model's own tensors left out.
+
+    On the meta device nothing is computed.
+    """
+    own = {value.untyped_storage()._cdata for value in model.state_dict(keep_vars=True).values()}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage  # held, so that its address is not given away again
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(images, **options)
+    return sum(storage.nbytes() for address, storage in kept.items() if address not in own)
+
+
 def parameter_count(model: nn.Module) -> int:
     """Number of parameters, batch norm's included, its running statistics not."""
     return sum(parameter.numel() for parameter in model.parameters())

@@ -1,31 +1,20 @@
-"""Checks of notebook 02: the dilated kernel, the receptive field of a chain, and a stride removed."""
+"""Checks of notebook 02: the dilated kernel, strides removed, the receptive field of a chain, and what it sees."""
 
+import copy
 from collections.abc import Callable, Sequence
+from itertools import accumulate, product
+from math import prod
+from operator import mul
 
 import numpy as np
 import torch
-from torch import Size, Tensor
+from torch import Size, Tensor, nn
 from torch.nn import functional as F
 
-from seglib.course.checks.verdict import call, compare, diagnose, exercise, expect
+from seglib.course.checks.verdict import call, compare, diagnose, exercise, expect, kind
 
 
-@exercise("2.1", "A rate widens the window and adds no weight: 3x3 at rate 2 spans 5x5, at rate 18 already 37x37.")
-def effective_kernel(answer: Callable[[int, int], int]) -> None:
-    """Takes small and large kernels and rates."""
-
-    def values(k: int, rate: int) -> tuple[int, dict[str, int]]:
-        return k + (k - 1) * (rate - 1), {
-            "zeros are placed between weights; there are none after the last one.": k * rate,
-            "neighbouring weights are `rate` pixels apart, with rate - 1 zeros between them.": k + (k - 1) * rate,
-            "that is the number of weights in a row, whatever the rate.": k,
-        }
-
-    cases = [(3, 1), (3, 2), (5, 3), (3, 18), (1, 7)]
-    compare(answer, cases, values, "count gaps: k weights have k - 1 gaps, and each is `rate` pixels wide.")
-
-
-@exercise("2.2", "Dilation is a sparse kernel: with the zeros written out, an ordinary convolution computes the same.")
+@exercise("2.1", "Dilation is a sparse kernel: with the zeros written out, an ordinary convolution computes the same.")
 def insert_zeros(answer: Callable[[Tensor, int], Tensor]) -> None:
     """Takes random kernels, which must stay as they are."""
     generator = torch.Generator().manual_seed(0)
@@ -45,7 +34,36 @@ def insert_zeros(answer: Callable[[Tensor, int], Tensor]) -> None:
         diagnose(f"The {size}x{size} kernel at rate {rate}", found, right, usual, hint)
 
 
-@exercise("2.4", "Each layer adds its own window, measured in the input pixels that its steps are worth.")
+@exercise("2.2", "The same weights at every pixel: the old network's map is a subset of the new one's.")
+@torch.no_grad()
+def remove_strides(answer: Callable[[nn.Sequential], nn.Sequential]) -> None:
+    """Takes chains of 3x3 convolutions, some of which stride, and runs both networks on one image."""
+    for strides in ((2, 1), (1, 2, 1, 2, 1), (2, 2, 2, 1)):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            given = nn.Sequential(*(nn.Conv2d(2, 2, 3, stride, padding=1) for stride in strides)).double()
+            x = torch.randn(1, 2, 33, 33, dtype=torch.float64)
+        right, found = given(x), call(answer, copy.deepcopy(given))
+        expect(isinstance(found, nn.Module), f"A network is expected, found {kind(found)}.", "return the new network.")
+        found, step, products = found(x), prod(strides), [*accumulate((1, *strides), mul)]
+        name, half = f"Without the strides {strides}, the map", {"a stride is left.": tuple(right.shape)}
+        hint = "a convolution keeps the size if its padding equals its rate."
+        diagnose(f"{name}'s shape", tuple(found.shape), tuple(x.shape), half, hint)
+        usual = {}
+        for hint, rates in (
+            ("the layers after a removed stride now step less far than they were trained to.", [1] * len(strides)),
+            ("a layer that loses its own stride still reads the map that it read before.", products[1:]),
+            ("two removed strides of 2 make a rate of 4.", np.minimum(products[:-1], 2).tolist()),
+        ):
+            y = x
+            for conv, rate in zip(given, rates, strict=True):
+                y = F.conv2d(y, conv.weight, conv.bias, padding=rate, dilation=rate)
+            usual[hint] = y[..., ::step, ::step]
+        hint = "the rate of a layer is the product of the strides that were removed before it."
+        diagnose(f"{name}, every {step}th row and column of it,", found[..., ::step, ::step], right, usual, hint)
+
+
+@exercise("2.3", "Each layer adds its own window, measured in the input pixels that its steps are worth.")
 def receptive_field(answer: Callable[[Sequence[tuple[int, int, int]]], int]) -> None:
     """Takes chains of layers (kernel size, stride, rate)."""
 
@@ -69,25 +87,23 @@ def receptive_field(answer: Callable[[Sequence[tuple[int, int, int]]], int]) -> 
     compare(answer, [(layers,) for layers in chains], values, hint)
 
 
-@exercise("2.3", "The same weights, computed at every pixel: each second row and column is the strided network's.")
-def without_stride(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
-    """Compares with the strided pair, on an odd and an even size."""
+@exercise("2.4", "The taps add up: every sum of one tap per convolution is seen, and nothing else.")
+def reached_offsets(answer: Callable[[Sequence[int]], set[int]]) -> None:
+    """Takes chains with and without holes."""
 
-    def pair(x: Tensor, stride: int = 1, rate: int = 1) -> Tensor:
-        x = F.conv2d(x, first, stride=stride, padding=rate, dilation=rate)
-        return F.conv2d(x, second, padding=rate, dilation=rate)
+    def offsets(rates: Sequence[int], taps: Sequence[int] = (-1, 0, 1)) -> set[int]:
+        return {sum(places) for places in product(*([rate * tap for tap in taps] for rate in rates))}
 
-    generator = torch.Generator().manual_seed(0)
-    first, second = (torch.randn(*size, 3, 3, generator=generator).double() for size in ((3, 2), (4, 3)))
-    for side in (17, 16):
-        x = torch.randn(1, 2, side, side, generator=generator).double()
-        strided, found = pair(x, stride=2), call(answer, x, first, second)
-        half = {"the map is still half the size: remove the stride first.": tuple(strided.shape)}
-        hint = "a 3x3 convolution keeps the size if its padding equals its rate."
-        diagnose("The map's shape", tuple(np.shape(found)), (1, 4, side, side), half, hint)
-        usual = {
-            "the second kernel now steps half as far as it was trained to.": pair(x)[..., ::2, ::2],
-            "the first convolution still reads the input at its own spacing.": pair(x, rate=2)[..., ::2, ::2],
+    def values(rates: Sequence[int]) -> tuple[set[int], dict[str, set[int]]]:
+        return offsets(rates), {
+            "that is the whole window; no sum of taps hits some of its pixels.": {*range(-sum(rates), sum(rates) + 1)},
+            "those are the single convolutions' taps; in a chain they add up.": {
+                s * r for r in rates for s in (-1, 0, 1)
+            },
+            "a kernel reaches to both sides; its taps are -rate, 0 and rate.": offsets(rates, (0, 1)),
+            "the middle tap has offset 0.": offsets(rates, (-1, 1)),
         }
-        hint = "which rate makes the second kernel meet the very values it met before?"
-        diagnose("Every second row and column", found[..., ::2, ::2], strided, usual, hint)
+
+    chains = [(1,), (2,), (1, 2), (2, 2, 2), (2, 4, 8), (1, 5), (3, 3, 9)]
+    hint = "add to every offset reached so far each of the next convolution's taps."
+    compare(answer, [(rates,) for rates in chains], values, hint, read=set)

@@ -1,59 +1,62 @@
-"""Checks of notebook 03: rates of block 4, the reach of a chain of rates, strides turned into rates, pre-activation."""
+"""Checks of notebook 03: a pre-activated unit, three rates without a gap, strides turned into rates."""
 
 from collections.abc import Callable, Sequence
-from itertools import product
 from math import prod
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglib.course.checks.verdict import call, compare, diagnose, exercise
+from seglib.course.checks.verdict import call, diagnose, exercise, expect
+from seglib.course.reach import Head, reach, shares_in_view
 from seglib.models.layers import atrous_plan
 
 Plan = Sequence[tuple[int, int]]  # stride and rate of each unit
 
 
-@exercise("3.1", "Base rate times multi-grid, and the base rate is what block 4 lost in stride.")
-def block4_rates(answer: Callable[[int, tuple[int, ...]], Sequence[int]]) -> None:
-    """Takes every output stride with every multi-grid."""
+@exercise("3.1", "Norm, ReLU, convolution, three times, and the input added untouched.")
+@torch.no_grad()
+def pre_activation(answer: Callable[[Tensor, Sequence[nn.Module], Sequence[nn.Module]], Tensor]) -> None:
+    """Takes a bottleneck unit with an identity shortcut, whose norms have random parameters."""
+    sizes = ((8, 4, 1), (4, 4, 3), (4, 8, 1))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        norms = [nn.BatchNorm2d(channels).double().eval() for channels, _, _ in sizes]
+        convs = [nn.Conv2d(*size, padding="same", bias=False).double() for size in sizes]
+        for norm in norms:
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+            nn.init.normal_(norm.bias, std=0.5)
+        x = torch.randn(2, 8, 6, 5, dtype=torch.float64)
 
-    def values(stride: int, factors: tuple[int, ...]) -> tuple[tuple[int, ...], dict[str, Any]]:
-        base = 32 // stride
-        return tuple(base * factor for factor in factors), {
-            "the factors are multiplied by the block's base rate, not used as rates.": factors,
-            "the base rate is multiplied by the factors, not added.": np.add(base, factors),
-            "the output stride is not the base rate: where it is small, more is removed.": np.multiply(stride, factors),
-            "the base rate is 2 only at 16: how many strides of 2 are removed at 8 and 32?": np.multiply(2, factors),
-        }
+    def residual(y: Tensor, relu: Callable[[Tensor], Tensor] = F.relu) -> Tensor:
+        for norm, conv in zip(norms, convs, strict=True):
+            y = conv(relu(norm(y)))
+        return y
 
-    multi_grids = ((1, 2, 4), (1, 2, 3), (1, 2, 1), (1, 1, 1), (2, 2, 2))
-    hint = "the base rate is the product of the strides that were removed; how many are there at 32, 16 and 8?"
-    compare(answer, product((32, 16, 8), multi_grids), values, hint, read=tuple)
+    usual = {
+        "it is F(x) only. The shortcut adds x.": residual(x),
+        "there is no ReLU after the sum: the shortcut stays untouched.": F.relu(x + residual(x)),
+        "the shortcut starts at x itself, before the first norm and ReLU.": F.relu(norms[0](x)) + residual(x),
+        "a ReLU belongs between each norm and its convolution.": x + residual(x, relu=nn.Identity()),
+    }
+    found = call(answer, x.clone(), norms, convs)
+    diagnose("The result", found, x + residual(x), usual, "in each of the three steps: norm, ReLU, convolution.")
 
 
-@exercise("3.2", "The taps add up: every sum of one tap per convolution is seen, and nothing else.")
-def reached_offsets(answer: Callable[[Sequence[int]], set[int]]) -> None:
-    """Takes chains with and without holes."""
-
-    def offsets(rates: Sequence[int], taps: Sequence[int] = (-1, 0, 1)) -> set[int]:
-        return {sum(places) for places in product(*([rate * tap for tap in taps] for rate in rates))}
-
-    def values(rates: Sequence[int]) -> tuple[set[int], dict[str, set[int]]]:
-        return offsets(rates), {
-            "that is the whole window; no sum of taps hits some of its pixels.": {*range(-sum(rates), sum(rates) + 1)},
-            "those are the single convolutions' taps; in a chain they add up.": {
-                s * r for r in rates for s in (-1, 0, 1)
-            },
-            "a kernel reaches to both sides; its taps are -rate, 0 and rate.": offsets(rates, (0, 1)),
-            "the middle tap has offset 0.": offsets(rates, (-1, 1)),
-        }
-
-    chains = [(1,), (2,), (1, 2), (2, 2, 2), (2, 4, 8), (1, 5), (3, 3, 9)]
-    hint = "add to every offset reached so far each of the next convolution's taps."
-    compare(answer, [(rates,) for rates in chains], values, hint, read=set)
+@exercise("3.2", "Small rates fill the gaps that large ones leave; together they reach as far as their sum.")
+def choose_rates(answer: Callable[[], Sequence[int]]) -> None:
+    """Takes any three rates that see a beacon at every distance from 8 to 64 pixels."""
+    rates = tuple(call(answer))
+    whole = len(rates) == 3 and all(isinstance(rate, int) and rate >= 1 for rate in rates)
+    expect(whole, f"Three whole numbers of at least 1 are expected, found {rates}.")
+    head, distances = Head(units=rates), range(8, 65)
+    hint = "the sum of the rates has to grow; where it comes from is your choice."
+    expect(reach(head) >= max(distances), f"Rates {rates} reach {reach(head)} pixels, not 64.", hint)
+    blind = [place for place, share in zip(distances, shares_in_view(head, distances), strict=True) if share < 1]
+    hint = "add up one of -r, 0 and r for each rate: neighbouring sums may lie 3 apart, and not more."
+    if len({*rates}) == 1:
+        hint = "equal rates see a grid; a small one beside them fills it."
+    expect(not blind, f"Rates {rates} do not always see a beacon {blind[:1]} pixels away.", hint)
 
 
 @exercise("3.3", "Your dilated chain gives, on the strided chain's pixels, the strided chain's numbers.")
@@ -86,32 +89,3 @@ def _same_numbers(units: Sequence[int], plan: Plan, output_stride: int) -> bool:
         strided = torch.tanh(F.conv1d(strided, kernel, stride=own, padding=1))
         dilated = torch.tanh(F.conv1d(dilated, kernel, stride=stride, padding=rate, dilation=rate))
     return torch.allclose(dilated[..., :: 4 * prod(units) // output_stride], strided)
-
-
-@exercise("3.4", "Norm, ReLU, convolution, three times, and the input added untouched.")
-@torch.no_grad()
-def pre_activation(answer: Callable[[Tensor, Sequence[nn.Module], Sequence[nn.Module]], Tensor]) -> None:
-    """Takes a bottleneck unit with an identity shortcut, whose norms have random parameters."""
-    sizes = ((8, 4, 1), (4, 4, 3), (4, 8, 1))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        norms = [nn.BatchNorm2d(channels).double().eval() for channels, _, _ in sizes]
-        convs = [nn.Conv2d(*size, padding="same", bias=False).double() for size in sizes]
-        for norm in norms:
-            nn.init.uniform_(norm.weight, 0.5, 1.5)
-            nn.init.normal_(norm.bias, std=0.5)
-        x = torch.randn(2, 8, 6, 5, dtype=torch.float64)
-
-    def residual(y: Tensor, relu: Callable[[Tensor], Tensor] = F.relu) -> Tensor:
-        for norm, conv in zip(norms, convs, strict=True):
-            y = conv(relu(norm(y)))
-        return y
-
-    usual = {
-        "it is F(x) only. The shortcut adds x.": residual(x),
-        "there is no ReLU after the sum: the shortcut stays untouched.": F.relu(x + residual(x)),
-        "the shortcut starts at x itself, before the first norm and ReLU.": F.relu(norms[0](x)) + residual(x),
-        "a ReLU belongs between each norm and its convolution.": x + residual(x, relu=nn.Identity()),
-    }
-    found = call(answer, x.clone(), norms, convs)
-    diagnose("The result", found, x + residual(x), usual, "in each of the three steps: norm, ReLU, convolution.")

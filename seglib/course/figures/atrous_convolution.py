@@ -1,9 +1,8 @@
-"""The figures and the explorer of notebook 02: maps at three output strides, and what one output pixel sees."""
+"""The figures and the explorer of notebook 02: what a removed stride does, and what one output pixel sees."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
@@ -11,25 +10,25 @@ from torch import Tensor, nn
 from seglib.course.explorer import MULTI_GRIDS, Explorer, slider
 from seglib.course.fields import effective_field, effective_size, settle_batch_norm
 from seglib.course.figures import show_fields
-from seglib.course.figures.pictures import draw_panels
-from seglib.course.figures.style import INK, styled
+from seglib.course.figures.networks import LOGITS, MAP, Box, Page
+from seglib.course.figures.style import PALE, styled
 from seglib.models import ResNet
 from seglib.models.fields import Layer, backbone_layers, theoretical_field
 
 
 @styled
-def show_maps(maps: Mapping[str, np.ndarray]) -> Figure:
-    """Maps (H, W) of one quantity at several resolutions, on one scale; the smallest one's pixels are ringed in all."""
-    arrays = [np.asarray(values) for values in maps.values()]
-    limit = max(np.abs(values).max() for values in arrays)
-    fewest = min(values.shape[0] for values in arrays)
-    figure, axes = draw_panels(list(maps), max_columns=len(maps), width=3.2)
-    for ax, values in zip(axes, arrays, strict=True):
-        ax.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit)
-        step = max(1, (values.shape[0] - 1) // max(1, fewest - 1))
-        rows, columns = np.mgrid[: values.shape[0] : step, : values.shape[1] : step]
-        ax.plot(columns.ravel(), rows.ravel(), "o", color="none", markeredgecolor=INK, markersize=7)
-    return figure
+def show_removed_stride() -> Figure:
+    """The values on one axis, by their pixels, that a 3x3 kernel reads at pixel 8, with a stride and without."""
+    page, rows = Page(9.6, 2.9), {"after a stride of 2": (2, 1), "stride removed": (1, 1), "and rate 2": (1, 2)}
+    for y, (title, (spacing, rate)) in zip((2.2, 1.2, 0.2), rows.items(), strict=True):
+        page.write(0.1, y + 0.2, title, 10, ha="left")
+        for pixel in range(0, 17, spacing):
+            read = abs(pixel - 8) in (0, spacing * rate)
+            colour = PALE if not read else MAP if pixel % 2 == 0 else LOGITS
+            box = page.box(Box(2.4 + 0.42 * pixel, y + 0.1, 0.38, 0.3), colour, str(pixel))
+            if read:
+                page.arrow(box.at(up=1), (2.4 + 0.42 * 8, y + 0.6))
+    return page.figure
 
 
 SIDE = 513  # the papers' crop
@@ -61,7 +60,7 @@ def _probe(rate: int, output_stride: int, multi_grid: tuple[int, ...], side: int
 
 
 def show_receptive_field(
-    down: int = 50, across: int = 50, rate: int = 6, output_stride: int = 16, multi_grid: Sequence[int] = (1, 2, 4)
+    down: int = 50, across: int = 50, rate: int = 6, output_stride: int = 16, multi_grid: Sequence[int] = (1, 1, 1)
 ) -> Figure:
     """The theoretical and the effective field of one output pixel, on a 513 x 513 input.
 
@@ -87,5 +86,5 @@ def receptive_field_explorer() -> Explorer:
         across=slider("across", range(0, 101, 10), 50, "%"),
         rate=slider("rate", range(1, 25), 6),
         output_stride=slider("output stride", (8, 16, 32), 16),
-        multi_grid=slider("multi-grid", MULTI_GRIDS, (1, 2, 4)),
+        multi_grid=slider("multi-grid", MULTI_GRIDS, (1, 1, 1)),
     )

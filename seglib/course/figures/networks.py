@@ -356,9 +356,9 @@ def draw_taps(picture: np.ndarray, rates: Sequence[int] = (6, 12, 18), output_st
     """
     size = np.array(picture.shape[:2])
     taps = {rate: size // 2 + rate * output_stride * TAPS for rate in rates}
-    ends = np.array([(0, 0), size, *np.concatenate([*taps.values()])])
-    (top, left), (bottom, right) = ends.min(axis=0) - 25, ends.max(axis=0) + 25
-    figure, ax = plt.subplots(figsize=(6, 6 * (bottom - top) / (right - left) + 0.7))
+    ends, room = np.array([(0, 0), size, *np.concatenate([*taps.values()])]), 0.03 * max(size)
+    (top, left), (bottom, right) = ends.min(axis=0) - room, ends.max(axis=0) + room
+    figure, ax = plt.subplots(figsize=(5, 5 * (bottom - top) / (right - left) + 0.7))
     ax.imshow(picture, alpha=0.7)
     for (rate, points), marker, colour in zip(taps.items(), "os^D", (VERMILION, BLUE, GREEN, INK), strict=False):
         inside = ((points >= 0) & (points < size)).all(axis=1).sum()
