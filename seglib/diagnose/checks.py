@@ -133,6 +133,7 @@ def _check_data(
 ) -> Iterator[Finding]:
     scans = {part: source.scan(workers) for part, source in parts.items()}
     yield from data_checks.check_labels(scans, names, void, all(source.own for source in parts.values()))
+    yield from data_checks.check_frames(scans)
     if len(scans) == 2:
         yield from data_checks.check_splits(scans)
     if "train" in parts:

@@ -15,7 +15,7 @@ from seglib.files import some
 from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS
 
 RARE = 0.005  # share of the labelled pixels
-COPY, ALIKE = 1.0, 6.0  # differences of thumbnails, in grey levels
+COPY, ALIKE = 1.0, 8.0  # differences of thumbnails, in grey levels
 REACH = 8  # pixels by which image and label are shifted
 SIDE = 512  # of the part of a large sample that is looked at
 MIRRORS = {"mirrored left to right": np.s_[:, ::-1], "upside down": np.s_[::-1], "turned by 180": np.s_[::-1, ::-1]}
@@ -95,8 +95,6 @@ def check_splits(scans: dict[str, Scan]) -> Iterator[Finding]:
     if copies.any():
         kind = f", {(mirrored & copies).sum()} mirrored" if (mirrored & copies).any() else ""
         yield find("copies_across_splits", f"{copies.sum()} of val's {number} pictures have a copy in train{kind}")
-    elif alike := int((distances < ALIKE).sum()):
-        yield find("alike_frames", f"{alike} of val's {number} pictures look nearly like one of train")
 
 
 def _thumbs(scan: Scan) -> np.ndarray:
@@ -111,10 +109,22 @@ def _nearest(these: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndar
         return np.array([]), np.array([], bool)
     best = []
     for turned in (others, others[..., ::-1]):
-        a, b = these.reshape(len(these), -1), turned.reshape(len(others), -1)
-        squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
-        best.append(np.sqrt(np.maximum(squares.min(axis=1), 0) / a.shape[1]))
-    return np.minimum(*best), best[1] < best[0]
+        b = turned.reshape(len(others), -1)
+        for start in range(0, len(these), 1000):
+            a = these[start : start + 1000].reshape(-1, b.shape[1])
+            squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
+            best.append(np.sqrt(np.maximum(squares.min(axis=1), 0) / b.shape[1]))
+    plain, mirrored = np.split(np.concatenate(best), 2)
+    return np.minimum(plain, mirrored), mirrored < plain
+
+
+def check_frames(scans: dict[str, Scan]) -> Iterator[Finding]:
+    """Looks for films: lists in which one picture is much like the next."""
+    for part, scan in scans.items():
+        thumbs = _thumbs(scan)
+        alike = np.sqrt(np.square(np.diff(thumbs, axis=0)).mean(axis=(1, 2))) < ALIKE
+        if len(alike) > 10 and alike.mean() > 0.2:
+            yield find("alike_frames", f"{part}: {alike.sum()} of {len(thumbs)} pictures are much like the one before")
 
 
 def check_lists(source: Source, recipe_split: str) -> Iterator[Finding]:

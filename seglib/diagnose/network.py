@@ -348,7 +348,7 @@ def check_learning(model: nn.Module, batch: Batch, loss: Loss, steps: int) -> It
                 yield find("no_gradient", text)
                 return
         optimizer.step()
-    if not losses[-1] < max(0.6 * losses[0], 0.5):
+    if not losses[-1] < max(0.75 * losses[0], 0.5):
         yield find(
             "batch_not_learnt",
             f"loss {losses[0]:.2f}, after {steps} steps on one batch {losses[-1]:.2f}",
