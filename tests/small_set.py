@@ -1,6 +1,7 @@
 """A data set of sixteen tiny scenes in the toy set's layout, and a recipe that trains on it in a second."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,18 @@ SMALL = Recipe(
 )
 
 
-def write_small_set(root: Path) -> Path:
-    """Writes `VOCdevkit` into root: rectangles of the nine classes on noise, with a void row. Returns root."""
+def write_small_set(root: Path, train: Sequence[str] = TRAIN, val: Sequence[str] = VAL) -> Path:
+    """Writes `VOCdevkit` into root: rectangles of the nine classes on noise, with a void row. Returns root.
+
+    `train` are the names of trainaug; the first half of them is train.
+    """
     folder = root / "VOCdevkit" / "VOC2012"
     for name in ("ImageSets/Segmentation", "JPEGImages", "SegmentationClass", "SegmentationClassAug"):
         (folder / name).mkdir(parents=True)
-    for split, names in {"train": TRAIN[:6], "trainaug": TRAIN, "val": VAL}.items():
+    for split, names in {"train": train[: len(train) // 2], "trainaug": train, "val": val}.items():
         (folder / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
     rng = np.random.default_rng(0)
-    for name in (*TRAIN, *VAL):
+    for name in (*train, *val):
         label = np.zeros(SIZE, dtype=np.uint8)
         for value in rng.integers(1, 9, size=3):
             top, left = rng.integers(0, SIZE[0] - 12), rng.integers(0, SIZE[1] - 12)

@@ -19,6 +19,27 @@ return new_image, new_label
     label="y, x",
 )
 RATES = fill("return [base * (1 - t / {length}) ** {power} for t in {steps}]", length="iterations", power=0.9)
+STEP = fill(
+    """
+valid = sum(int((labels != 255).sum()) for _, labels in parts)
+total = 0.0
+{clear}
+for pixels, labels in parts:
+    {inside}
+    loss = F.cross_entropy(model(pixels), labels, ignore_index=255, reduction="sum") / {divisor}
+    loss.backward()
+    total += loss.item()
+    {step}
+{end}
+return {result}
+""",
+    clear="optimizer.zero_grad()",
+    inside="pass",
+    divisor="valid",
+    step="pass",
+    end="optimizer.step()",
+    result="total",
+)
 COUNT = fill(
     """
 matrix = np.zeros((256, 256))
@@ -53,6 +74,17 @@ return image[window], label[window]
         "for t from `done` to T - 1": RATES(steps="range(done, iterations)", power=0.5),
     },
     "6.3": {
+        "each part's mean has the same weight": STEP(divisor="((labels != 255).sum() * len(parts))"),
+        "the parts' means are added up": STEP(divisor="(labels != 255).sum()"),
+        "void pixels are in the divisor": STEP(divisor="sum(labels.numel() for _, labels in parts)"),
+        "a step after each part": STEP(inside="optimizer.zero_grad()", step="optimizer.step()", end="pass"),
+        "only the last part's gradient is left": STEP(inside="optimizer.zero_grad()"),
+        "the gradient from before": STEP(clear="pass"),
+        "without optimizer.step()": STEP(end="pass"),
+        "a backward pass for each part": STEP(divisor="labels.numel()"),
+        "over all valid pixels": STEP(result="total / len(parts)"),
+    },
+    "6.4": {
         "a mean over the images' mIoUs is another quantity": """
 means = []
 for label, prediction in pairs:

@@ -27,11 +27,14 @@ return {{name for name in names if name.{split}[0] in drawn}}
     count="max(1, round(share * len(walks)))",
     seed="seed",
 )
-PLAN = fill(
-    "side = {side}\nreturn {crop}, {steps}",
-    side="min(min(size) for size in sizes)",
-    crop="(side - 1) // 16 * 16 + 1",
-    steps="images // batch_size * epochs",
+OVERLAY = fill(
+    """
+mixed = {mixed}
+return np.where(({drawn})[..., None], mixed, image){end}
+""",
+    mixed="(image.astype(int) + palette[label]) // 2",
+    drawn="(label > 0) & (label < 255)",
+    end=".astype(np.uint8)",
 )
 PREDICT = fill(
     "logits = session.run(None, {{'images': {pixels}}})[0]\nreturn {label}",
@@ -59,11 +62,13 @@ WRONG = {
         ),
     },
     "13.3": {
-        "16 k + 1": PLAN(crop="side // 16 * 16"),
-        "heights and widths": PLAN(side="min(height for height, _ in sizes)"),
-        "round down": PLAN(crop="-(-(side - 1) // 16) * 16 + 1"),
-        "only full batches": PLAN(steps="-(-images // batch_size) * epochs"),
-        "divide before you multiply": PLAN(steps="images * epochs // batch_size"),
+        "uint8 has no room": OVERLAY(mixed="(image + palette[label]) // 2"),
+        "void is tinted too": OVERLAY(drawn="label > 0"),
+        "background is tinted too": OVERLAY(drawn="label < 255"),
+        "everything is tinted": OVERLAY(drawn="label >= 0"),
+        "that is the colour": OVERLAY(mixed="palette[label]"),
+        "where a pixel has a class of 1 or more": OVERLAY(mixed="image // 2 + palette[label]"),
+        "a picture is uint8": OVERLAY(end=""),
     },
     "13.4": {
         "channels first": PREDICT(pixels="image[None]"),

@@ -1,8 +1,11 @@
-"""Checks of notebook 06: the joint crop, the learning rates of a resumed run, and mIoU over a set of images."""
+"""Checks of notebook 06: the joint crop, rates of a resumed run, a step in parts, and mIoU over a set of images."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from seglib.course.checks.verdict import call, compare, diagnose, exercise, expect
 from seglib.metrics.confusion import ConfusionMatrix, Scores
@@ -54,7 +57,52 @@ def resumed_rates(answer: Callable[[float, int, int], Sequence[float]]) -> None:
     compare(answer, cases, values, hint, read=lambda found: np.asarray(found, dtype=float))
 
 
-@exercise("6.3", "One count over the whole set, void left out, absent classes left out: Pascal VOC's mIoU.")
+@exercise("6.3", "The parts' gradients add up to that of the whole batch, and one step uses them.")
+def accumulated_step(answer: Callable[[nn.Module, torch.optim.Optimizer, list[tuple[Tensor, Tensor]]], float]) -> None:
+    """Takes three parts of unlike size and void, on a network of one layer that holds a gradient from before."""
+    parts, rng = [], torch.Generator().manual_seed(0)
+    for images, void in ((2, 1), (1, 4), (3, 0)):
+        labels = torch.randint(0, 3, (images, 5, 6), generator=rng)
+        labels[:, :, :void] = VOID
+        parts.append((torch.randn(images, 2, 5, 6, generator=rng), labels))
+    first, old = (torch.randn(3, 2, 1, 1, generator=rng) for _ in range(2))
+    valid = [int((labels != VOID).sum()) for _, labels in parts]
+    total = sum(valid)
+
+    def gradient(index: int, weight: Tensor = first) -> Tensor:
+        """Of the summed loss of one part."""
+        return torch.func.grad(lambda w: _summed_loss(F.conv2d(parts[index][0], w), parts[index][1]))(weight)
+
+    each = [gradient(index) for index in range(3)]
+    after_each = first
+    for index in range(3):
+        after_each = after_each - gradient(index, after_each) / total
+    right = first - sum(each) / total
+    means = sum(part / n for part, n in zip(each, valid, strict=True))
+    usual = {
+        "each part's mean has the same weight here; a part with much void should count less.": first - means / 3,
+        "the parts' means are added up: the step is about three times as long as it should be.": first - means,
+        "void pixels are in the divisor.": first - sum(each) / sum(labels.numel() for _, labels in parts),
+        "only the last part's gradient is left: zero_grad once, before the first.": first - each[2] / total,
+        "the gradient from before is still in it: zero_grad, once, at the beginning.": right - old,
+        "a step after each part is three steps; take one, after the last.": after_each,
+        "without optimizer.step() nothing is learned.": first,
+    }
+    model = nn.Conv2d(2, 3, 1, bias=False)
+    model.weight.data, model.weight.grad = first.clone(), old.clone()
+    found = call(answer, model, torch.optim.SGD(model.parameters(), lr=1.0), [(p.clone(), q.clone()) for p, q in parts])
+    diagnose("The new weight", model.weight.detach(), right, usual, "a backward pass for each part, then one step.")
+    loss = sum(float(_summed_loss(F.conv2d(pixels, first), labels)) for pixels, labels in parts) / total
+    diagnose(
+        "The weights are right. The loss", float(found), loss, {}, "the sum over all parts, over all valid pixels."
+    )
+
+
+def _summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits, labels, ignore_index=VOID, reduction="sum")
+
+
+@exercise("6.4", "One count over the whole set, void left out, absent classes left out: Pascal VOC's mIoU.")
 def set_miou(answer: Callable[[Sequence[Pair], int], float]) -> None:
     """Takes three images of unlike content, of which none has class 4."""
     rng = np.random.default_rng(1)

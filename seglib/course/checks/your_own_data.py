@@ -1,11 +1,11 @@
-"""Checks of notebook 13: masks of colours, pictures held out by group, crop and steps, an exported network's labels."""
+"""Checks of notebook 13: masks of colours, pictures held out by group, an overlay, an exported network's labels."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from seglib.course.checks.verdict import call, compare, diagnose, exercise, expect
+from seglib.course.checks.verdict import call, diagnose, exercise, expect
 
 VOID = 255
 Colour = tuple[int, int, int]
@@ -79,27 +79,27 @@ def _walk(name: str) -> str:
     return name.rsplit("_", 1)[0]
 
 
-@exercise("13.3", "The crop fits into every picture, and its map ends on its last pixel.")
-def plan(answer: Callable[[list[tuple[int, int]], int, int, int], tuple[int, int]]) -> None:
-    """Takes pictures of several forms, one whose side is exact, and numbers that do not divide."""
-
-    def values(sizes: list[tuple[int, int]], images: int, batch: int, epochs: int) -> tuple[Any, dict[str, Any]]:
-        side, steps = min(map(min, sizes)), images // batch * epochs
-        crop = (side - 1) // 16 * 16 + 1
-        return (crop, steps), {
-            "a multiple of 16 puts the map's last value short of the edge: 16 k + 1.": (side // 16 * 16, steps),
-            "the shortest side of all pictures counts, heights and widths.": (
-                (min(height for height, _ in sizes) - 1) // 16 * 16 + 1,
-                steps,
-            ),
-            "the crop should not be larger than a picture: round down.": (-(-(side - 1) // 16) * 16 + 1, steps),
-            "what is left of an epoch is dropped: only full batches.": (crop, -(-images // batch) * epochs),
-            "every epoch drops what is left, so divide before you multiply.": (crop, images * epochs // batch),
-        }
-
-    cases = [([(150, 200), (200, 150)], 30, 8, 50), ([(300, 161), (240, 320)], 45, 8, 9), ([(500, 333)], 7, 2, 3)]
-    hint = "16 k + 1 that is at most the shortest side; full batches of an epoch times epochs."
-    compare(answer, cases, values, hint, read=lambda found: tuple(map(int, found)))
+@exercise("13.3", "Classes are tinted; what is background or void shows the picture.")
+def overlay(answer: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> None:
+    """Takes bright pixels and colours, whose sum does not fit into a byte, and every kind of label."""
+    rng = np.random.default_rng(0)
+    image, palette = (rng.integers(100, 256, (*size, 3), dtype=np.uint8) for size in ((6, 7), (256,)))
+    label = rng.choice([0, 1, 2, 9, VOID], (6, 7)).astype(np.uint8)
+    mixed = (image.astype(int) + palette[label]) // 2
+    classes, void = ((label > 0) & (label < VOID))[..., None], (label == VOID)[..., None]
+    right = np.where(classes, mixed, image).astype(np.uint8)
+    found = np.asarray(call(answer, image.copy(), label.copy(), palette.copy()))
+    usual = {
+        "uint8 has no room for the sum: add in int, then divide.": np.where(
+            classes, (image + palette[label]) // 2, image
+        ),
+        "void is tinted too: leave 255 as it is.": np.where(classes | void, mixed, image),
+        "background is tinted too: leave 0 as it is.": np.where(void, image, mixed),
+        "everything is tinted: only classes of 1 or more are.": mixed,
+        "that is the colour; mix it with the picture.": np.where(classes, palette[label], image),
+    }
+    diagnose("The overlay", found, right, usual, "(picture + colour) // 2 where a pixel has a class of 1 or more.")
+    expect(found.dtype == np.uint8, f"The values are right, but of type {found.dtype}.", "a picture is uint8.")
 
 
 class _Session:

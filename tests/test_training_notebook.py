@@ -1,0 +1,72 @@
+"""Notebook 06 with every recipe for photographs of its table: shrunk, on a made Pascal VOC of thirty pictures."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import nbformat
+import pytest
+from small_set import write_small_set
+from test_recipe import network, saved_for_backward
+
+from seglib.course import figures
+from seglib.recipe import Recipe
+from seglib.studies.cost import mult_adds
+
+NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "06_training_voc_aug.ipynb"
+CELLS = nbformat.read(NOTEBOOK, as_version=4).cells
+TABLE = re.findall(r"^\| `\"(\w+)\"` \|.* \| (.*) \| (.*) \| (.*) \|$", CELLS[3].source, re.MULTILINE)
+NAMES = [f"2007_{number:06d}" for number in range(1, 31)]
+PEAK = {"Colab's T4": 65e12, "an A100": 312e12}  # operations per second, in half precision
+
+
+def shrink(recipe: Recipe) -> Recipe:
+    """Returns what a CPU trains in a second: the same recipe on a small network, small crops and without weights."""
+    width = {"width": 8} if recipe.backbone.startswith("resnet") else {}
+    size = {"iterations": 8, "crop_size": 33, "batch_size": 2, "channels": 8, "decoder_channels": 4}
+    return recipe.replace(weights="", partial=True, **width, **size)
+
+
+def test_the_table_offers_the_recipes_for_one_gpu_and_for_a_laptop() -> None:
+    assert {"toy_voc", "voc_laptop", "voc_laptop_tf", "voc_gpu", "voc_colab", "voc_paper"} < {row[0] for row in TABLE}
+    for name, steps, *_ in TABLE:
+        recipe = Recipe.load(name)
+        assert steps == f"{recipe.iterations:,} x {recipe.batch_size}, {recipe.crop_size}"
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if any(gpu in row[2] for gpu in PEAK)], ids=lambda row: row[0])
+def test_time_and_memory_on_a_gpu_are_computed_as_the_text_says(row: tuple[str, ...]) -> None:
+    name, _, time, memory = row
+    recipe = Recipe.load(name)
+    number, unit, gpu = re.fullmatch(r"([\d.]+) (minutes|hours) on (.*)", time).groups()
+    seconds = float(number) * {"minutes": 60, "hours": 3600}[unit]
+    crop = mult_adds(network(name, 21), recipe.crop_size, recipe.crop_size, space_to_batch=False)
+    expected = 3 * 2 * crop * recipe.batch_size * recipe.iterations / (PEAK[gpu] / 4)
+    assert seconds == pytest.approx(expected, rel=0.1)
+    assert float(memory.removesuffix(" GB")) == pytest.approx(saved_for_backward(recipe) / 2 / 1e9, rel=0.1)
+
+
+@pytest.mark.parametrize("name", [row[0] for row in TABLE if row[0].startswith("voc")])
+def test_the_cells_run_with_every_recipe(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    write_small_set(tmp_path / "voc", NAMES[:20], NAMES[20:])
+    monkeypatch.setenv("SEGLIB_DATA", str(tmp_path))
+    monkeypatch.setenv("SEGLIB_RUNS", str(tmp_path / "runs"))
+    monkeypatch.chdir(NOTEBOOK.parent)
+    monkeypatch.setattr(figures, "png", lambda figure, alt: plt.close(figure))
+    load, asked = Recipe.load, []
+
+    def load_shrunk(wanted: str) -> Recipe:  # the first is the run's, the others are looked up
+        asked.append(wanted)
+        return shrink(load(wanted)) if len(asked) == 1 else load(wanted)
+
+    monkeypatch.setattr(Recipe, "load", load_shrunk)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for cell in CELLS:
+        if cell.cell_type == "code":
+            exec(compile(cell.source.replace('RECIPE = "toy_quick"', f'RECIPE = "{name}"'), "cell", "exec"), names)
+    assert asked[0] == name and names["val"].num_classes == 21
+    assert names["trainer"].finished and len(list((tmp_path / "runs").glob("*/result.json"))) == 1
+    assert "resumes at step 2 of 8" in capsys.readouterr().out
