@@ -29,7 +29,7 @@ v2, 2016|ResNet-101, stride 8:/rates 2 and 4|ASPP: rates 6, 12, 18, 24;/three im
 v3, 2017|ResNet-101, stride 16 or 8,/multi-grid 1, 2, 4|ASPP: 1x1, rates 6, 12, 18,/image pooling|bilinear x 16 or x 8
 v3+, 2018|Xception or ResNet-101,/stride 16 or 8|ASPP: separable/convolutions|decoder with the/map of stride 4, x 4"""
 RESULTS = (
-    *(("deeplabv1", "Test set", "DeepLab-MSc-CRF-LargeFOV"), ("deeplabv2", "Test set", "DeepLab-CRF (ResNet-101)")),
+    *(("deeplabv1", "Test set", "DeepLab-CRF-LargeFOV"), ("deeplabv2", "Test set", "DeepLab-CRF (ResNet-101)")),
     *(("deeplabv3", 7, "DeepLabv3"), ("deeplabv3plus", 6, "DeepLabv3+ (Xception)")),
 )
 
