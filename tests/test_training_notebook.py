@@ -1,5 +1,6 @@
 """Notebook 06 with every recipe for photographs of its table: shrunk, on a made Pascal VOC of thirty pictures."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from small_set import write_small_set
 from test_recipe import network, saved_for_backward
 
 from seglib.course import figures
+from seglib.data import download
 from seglib.recipe import Recipe
 from seglib.studies.cost import mult_adds
 
@@ -45,6 +47,18 @@ def test_time_and_memory_on_a_gpu_are_computed_as_the_text_says(row: tuple[str, 
     expected = 3 * 2 * crop * recipe.batch_size * recipe.iterations / (PEAK[gpu] / 4)
     assert seconds == pytest.approx(expected, rel=0.1)
     assert float(memory.removesuffix(" GB")) == pytest.approx(saved_for_backward(recipe) / 2 / 1e9, rel=0.1)
+
+
+def test_the_cell_that_fetches_voc_names_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+    monkeypatch.setattr(download, "download", lambda *arguments: called.append(arguments))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SEGLIB_DATA", "")  # recorded, so that it is set back afterwards
+    monkeypatch.delenv("SEGLIB_DATA")
+    cell = next(cell.source for cell in CELLS if "FETCH_VOC" in cell.source)
+    exec(cell.replace("FETCH_VOC = False", "FETCH_VOC = True"), {"os": os, "Path": Path})
+    assert os.environ["SEGLIB_DATA"] == str(tmp_path / "seglib_data")
+    assert called == [("all", tmp_path / "seglib_data" / "voc" / "VOCdevkit")]
 
 
 @pytest.mark.parametrize("name", [row[0] for row in TABLE if row[0].startswith("voc")])
