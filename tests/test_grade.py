@@ -13,7 +13,7 @@ from seglib.course import quiz as quizzes
 from tests.test_exercises import DOTS, NOTEBOOKS, Exercise, cells_of, judge, parse, tagged, wrong_answers_to
 
 FIRST, BATCH = (path for path in NOTEBOOKS if path.stem[:2] in ("01", "08"))
-LAYER, PAINT, TENT, SCORES = (parse(FIRST, index) for index in tagged(FIRST, "exercise"))
+LAYER, SCORES, PAINT, FUSE = (parse(FIRST, index) for index in tagged(FIRST, "exercise"))
 MERGED, REMEMBERED, EQUAL, _ = (parse(BATCH, index) for index in tagged(BATCH, "exercise"))
 
 
@@ -42,9 +42,9 @@ def marks(tmp_path_factory: pytest.TempPathFactory) -> Marks:
         folder / "anna" / "01_fcn_basics (1).ipynb",
         "import torch\ntorch.randn(3",  # a cell of her own that is broken
         cell(LAYER, LAYER.solution),
-        cell(PAINT, wrong(FIRST, PAINT)),
-        cell(TENT, TENT.stub),
-        cell(SCORES, "def scores(n: return"),
+        cell(SCORES, wrong(FIRST, SCORES)),
+        cell(PAINT, PAINT.stub),
+        cell(FUSE, "def fuse(s32: return"),
     )
     helper = "def helper(x):\n    return x\n\nraise RuntimeError('only what is defined is run')"
     forged = "import seglib.course.checks.verdict as v\nchecks.merged = lambda _: v.Verdict('8.1', 'correct', '')\n"
@@ -70,10 +70,10 @@ def marks(tmp_path_factory: pytest.TempPathFactory) -> Marks:
 def test_verdicts_are_those_of_the_checks(marks: Marks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(FIRST.parent)
     found = marks["anna/01_fcn_basics (1).ipynb"]
-    for one, answer in ((LAYER, LAYER.solution), (PAINT, wrong(FIRST, PAINT)), (TENT, TENT.stub)):
+    for one, answer in ((LAYER, LAYER.solution), (SCORES, wrong(FIRST, SCORES)), (PAINT, PAINT.stub)):
         verdict = judge(FIRST, one, answer)
         assert (found[one.number]["status"], found[one.number]["message"]) == (verdict.status, verdict.message)
-    assert [row["status"] for row in found.values()] == ["correct", "wrong", "not attempted", "error"]
+    assert [row["status"] for row in found.values()] == ["correct", "wrong", "not attempted", "error", "not attempted"]
     assert "SyntaxError" in found["1.4"]["message"]
 
 

@@ -25,15 +25,14 @@ return out
     add="+=",
     part="x[i, j] * kernel",
 )
-TENT = fill(
+FUSE = fill(
     """
-i = torch.arange({size})
-w = {tent}
-return {kernel}
+middle = {middle}
+fine = double(middle, s8.shape[2:])
+return {result}
 """,
-    size="2 * factor",
-    tent="1 - (i - factor + 0.5).abs() / factor",
-    kernel="w[:, None] * w",
+    middle="double(s32, s16.shape[2:]) + s16",
+    result="fine + s8",
 )
 SCORES = fill(
     """
@@ -56,25 +55,25 @@ WRONG = {
         "a linear layer has a bias too": CONV(size="side, bias=False", bias=""),
     },
     "1.2": {
-        "add (+=), do not assign (=)": PAINT(add="="),
-        "the kernel is upside down": PAINT(part="x[i, j] * kernel.flip(0, 1)"),
-        "the last pixel's kernel reaches beyond its cell": "return torch.zeros([side * stride for side in x.shape])",
-        "j * stride + k] += x[i, j] * kernel": PAINT(part="x[j % len(x), i % x.shape[1]] * kernel"),
-    },
-    "1.3": {
-        "the weight falls with the distance from the middle": "return torch.ones(2 * factor, 2 * factor)",
-        "that is the tent along one axis": TENT(kernel="w"),
-        "f - 1/2, between two values": TENT(tent="1 - (i - factor).abs() / factor"),
-        "a constant map must stay as it is": TENT(kernel="w[:, None] * w / w.sum() ** 2"),
-        "each value reaches one cell to each side": TENT(size="2 * factor - 1"),
-        "w_i = 1 - |i - c| / f with c = f - 1/2": TENT(tent="torch.exp(-((i - factor + 0.5) ** 2))"),
-    },
-    "1.4": {
         "rows are labels and columns predictions": SCORES(sums="n.sum(axis=0), n.sum(axis=1)"),
         "that is 2n / (t + p)": SCORES(iou="2 * correct / (t + p)"),
         "n_ii / (t_i + p_i - n_ii) for each class": SCORES(iou="correct / (t + p)"),
         "the correct pixels, the diagonal": SCORES(pixel="correct.mean()"),
         "each class's IoU with the weight t_i / sum of all t": SCORES(fwiou="iou.mean()"),
         "A dict with the keys pixel_accuracy": "return n.diagonal().sum() / n.sum()",
+    },
+    "1.3": {
+        "add (+=), do not assign (=)": PAINT(add="="),
+        "the kernel is upside down": PAINT(part="x[i, j] * kernel.flip(0, 1)"),
+        "the last pixel's kernel reaches beyond its cell": "return torch.zeros([side * stride for side in x.shape])",
+        "j * stride + k] += x[i, j] * kernel": PAINT(part="x[j % len(x), i % x.shape[1]] * kernel"),
+    },
+    "1.4": {
+        "the scores at stride 16 are left out": FUSE(middle="double(s32, s16.shape[2:])"),
+        "the scores at stride 8 are left out": FUSE(result="fine"),
+        "the scores at stride 32 are left out": FUSE(middle="s16"),
+        "U-Net concatenates": FUSE(result="torch.cat([fine, s8], dim=1)"),
+        "that is the mean": FUSE(middle="(double(s32, s16.shape[2:]) + s16) / 2", result="(fine + s8) / 2"),
+        "double the sum to the size of s8": FUSE(result="fine - s8"),
     },
 }

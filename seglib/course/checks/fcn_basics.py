@@ -1,4 +1,4 @@
-"""Checks of notebook 01: a layer as a convolution, transposed convolution, the bilinear kernel, four scores."""
+"""Checks of notebook 01: a layer as a convolution, four scores, transposed convolution, the fusion of scores."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,8 +8,8 @@ from torch import Size, Tensor, nn
 from torch.nn import functional as F
 
 from seglib.course.checks.verdict import call, compare, diagnose, exercise, expect, kind
+from seglib.geometry import Grid
 from seglib.metrics import ConfusionMatrix
-from seglib.models.fcn import bilinear_kernel
 
 
 @exercise("1.1", "One place gives what the linear layer gave; a larger map gives a map of answers.")
@@ -33,7 +33,29 @@ def as_convolution(answer: Callable[[nn.Linear, int, int], nn.Conv2d]) -> None:
     diagnose("Its output", conv(x), F.conv2d(x, weight, linear.bias), usual, "the kernel is random: copy the weights.")
 
 
-@exercise("1.2", "Every input value paints its kernel, a stride apart, and where they overlap they add up.")
+@exercise("1.2", "Four answers to 'how good is it', from one matrix of counts.")
+def scores(answer: Callable[[np.ndarray], Mapping[str, float]]) -> None:
+    """Takes counts n, rows labels and columns predictions."""
+    hints = {
+        "pixel_accuracy": "the correct pixels, the diagonal, over all pixels.",
+        "mean_accuracy": "n_ii / t_i for each class, then the mean over the classes.",
+        "miou": "n_ii / (t_i + p_i - n_ii) for each class, then the mean over the classes.",
+        "fwiou": "each class's IoU with the weight t_i / sum of all t.",
+    }
+    for counts in (np.array([[90, 20], [7, 40]]), np.array([[70, 9, 2], [3, 40, 8], [6, 4, 20]])):
+        found = call(answer, counts.copy())
+        wrong = f"A dict with the keys {', '.join(hints)} is expected."
+        expect(isinstance(found, Mapping) and set(found) == set(hints), wrong)
+        right, swapped = (ConfusionMatrix.from_matrix(n).compute() for n in (counts, counts.T))
+        for name, hint in hints.items():
+            usual = {
+                "rows are labels and columns predictions: t_i is the sum of a row.": getattr(swapped, name),
+                "that is 2n / (t + p), the Dice score; a union counts the correct pixels once.": right.mean_dice,
+            }
+            diagnose(name, float(found[name]), getattr(right, name), usual, hint)
+
+
+@exercise("1.3", "Every input value paints its kernel, a stride apart, and where they overlap they add up.")
 def transposed_convolution(answer: Callable[[Tensor, Tensor, int], Tensor]) -> None:
     """Compares with PyTorch's on maps and kernels of several sizes."""
 
@@ -58,41 +80,23 @@ def transposed_convolution(answer: Callable[[Tensor, Tensor, int], Tensor]) -> N
     compare(answer, cases, values, hint)
 
 
-@exercise("1.3", "A tent of 2f values whose overlaps, f apart, always sum to one.")
-def bilinear_weights(answer: Callable[[int], Tensor]) -> None:
-    """Compares with the kernel of seglib's FCN."""
+@exercise("1.4", "Scores add up: the coarse map says what, and the finer ones correct where.")
+@torch.no_grad()
+def fuse(answer: Callable[[Tensor, Tensor, Tensor, Callable[[Tensor, Size], Tensor]], Tensor]) -> None:
+    """Compares on random maps whose sides are not twice one another's."""
 
-    def values(factor: int) -> tuple[Tensor, dict[str, Tensor | Size]]:
-        kernel, off_centre = bilinear_kernel(2 * factor), 1 - (torch.arange(2 * factor) - factor).abs() / factor
-        return kernel, {
-            "that is the tent along one axis; the kernel is its outer product with itself.": Size([2 * factor]),
-            "each value reaches one cell to each side: 2 * factor.": Size([2 * factor - 1] * 2),
-            "a constant map must stay as it is, so the sum is factor * factor.": kernel / kernel.sum(),
-            "the middle of 0, 1, ..., 2f - 1 is f - 1/2, between two values.": off_centre[:, None] * off_centre,
-            "the weight falls with the distance from the middle.": torch.ones_like(kernel),
+    def values(s32: Tensor, s16: Tensor, s8: Tensor, double: Callable) -> tuple[Tensor, dict[str, Tensor | Size]]:
+        middle = double(s32, s16.shape[2:])
+        right = double(middle + s16, s8.shape[2:]) + s8
+        return right, {
+            "the scores at stride 16 are left out.": double(middle, s8.shape[2:]) + s8,
+            "the scores at stride 8 are left out.": double(middle + s16, s8.shape[2:]),
+            "the scores at stride 32 are left out.": double(s16, s8.shape[2:]) + s8,
+            "FCN adds the scores; U-Net concatenates.": Size([s8.shape[0], 2 * s8.shape[1], *s8.shape[2:]]),
+            "that is the mean; FCN adds.": (double((middle + s16) / 2, s8.shape[2:]) + s8) / 2,
         }
 
-    hint = "w_i = 1 - |i - c| / f with c = f - 1/2, for i = 0, ..., 2f - 1."
-    compare(answer, [(2,), (4,), (8,)], values, hint)
-
-
-@exercise("1.4", "Four answers to 'how good is it', from one matrix of counts.")
-def scores(answer: Callable[[np.ndarray], Mapping[str, float]]) -> None:
-    """Takes counts n, rows labels and columns predictions."""
-    hints = {
-        "pixel_accuracy": "the correct pixels, the diagonal, over all pixels.",
-        "mean_accuracy": "n_ii / t_i for each class, then the mean over the classes.",
-        "miou": "n_ii / (t_i + p_i - n_ii) for each class, then the mean over the classes.",
-        "fwiou": "each class's IoU with the weight t_i / sum of all t.",
-    }
-    for counts in (np.array([[90, 20], [7, 40]]), np.array([[70, 9, 2], [3, 40, 8], [6, 4, 20]])):
-        found = call(answer, counts.copy())
-        wrong = f"A dict with the keys {', '.join(hints)} is expected."
-        expect(isinstance(found, Mapping) and set(found) == set(hints), wrong)
-        right, swapped = (ConfusionMatrix.from_matrix(n).compute() for n in (counts, counts.T))
-        for name, hint in hints.items():
-            usual = {
-                "rows are labels and columns predictions: t_i is the sum of a row.": getattr(swapped, name),
-                "that is 2n / (t + p), the Dice score; a union counts the correct pixels once.": right.mean_dice,
-            }
-            diagnose(name, float(found[name]), getattr(right, name), usual, hint)
+    generator = torch.Generator().manual_seed(3)
+    maps = [torch.randn(2, 3, *size, generator=generator) for size in ((3, 4), (5, 8), (9, 15))]
+    hint = "double s32 to the size of s16 and add s16; double the sum to the size of s8 and add s8."
+    compare(answer, {"The fused map": (*maps, Grid(stride=2).resize)}, values, hint)
