@@ -10,7 +10,7 @@ from small_set import SMALL
 from test_study import store
 
 from seglib.__main__ import main
-from seglib.studies.evidence import load_published, map_evidence, tell_outcomes, write_evidence
+from seglib.studies.evidence import load_published, map_evidence, tell_outcomes
 from seglib.studies.report import prediction_interval
 from seglib.studies.study import Study
 from tools import evidence as tool
@@ -58,7 +58,7 @@ def test_the_map_counts_each_training_once(study: Study) -> None:
     line = map_evidence([study]).loc["Nobody, Table 1"]
     assert (line.rows, line.run, line["what came out"]) == (3, 2, "1 confirmed, 1 not run")
     assert 60 < int(line.minutes) < 90, "three seeds of ten minutes, and the wider ones in proportion"
-    written = write_evidence([study])
+    written = tool.write_evidence([study])
     assert "| Nobody, Table 1 | `python -m seglib study width --scale toy` | 3 | 2 |" in written
     assert "\n1 distinct confirmation: " in written and "not run: the test labels are not public" in written
 
@@ -71,7 +71,7 @@ def test_the_map_has_every_published_table_and_readme_shows_it() -> None:
     assert shown and "distinct confirmation" in shown.group()
     tables = [
         [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
-        for text in (shown.group(), write_evidence(studies))
+        for text in (shown.group(), tool.write_evidence(studies))
     ]
     of_readme, of_now = ([cells[:3] + cells[5:6] for cells in table] for table in tables)
     assert of_readme == of_now, "run make results"

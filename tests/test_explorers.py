@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from seglib.course import figures
 from seglib.course.explorer import Explorer, slider
 from seglib.course.figures import (
-    ablation_architecture,
     ablation_batch_size,
+    ablation_context,
     aspp,
     atrous_convolution,
     cityscapes_evaluation,
@@ -87,7 +87,6 @@ EXPLORERS: dict[Callable[[], Explorer], dict[str, Any]] = {
     build_decoder_explorer: {"image": 1, "band": 8} | PIXEL,
     build_street_explorer: {"frame": 1, "zoom": 2, "column": 39, "row": 0, "opacity": 100},
     ablation_batch_size.running_mean_explorer: {"batch_size": 16, "momentum": 0.0003, "shift": 0.0},
-    ablation_architecture.cascade_explorer: {"multi_grid": (1, 1, 1), "last_block": 5, "crop": 97, "image": 161},
     losses_and_imbalance.loss_explorer: {"gamma": 5.0, "smoothing": 0.4, "num_classes": 2, "percent": 99},
     what_others_build.peer_explorer: {"peer": "jfzhang95/pytorch-deeplab-xception", "output_stride": 16},
 }
@@ -163,7 +162,7 @@ def test_rates_of_the_cascade_are_the_network_s(multi_grid: tuple[int, ...]) -> 
     """A bottleneck has one 3x3 per unit; strides in the last unit, as in the papers."""
     backbone = ResNet(50, 16, multi_grid, width=4, cascade_blocks=2, stride_unit="last")
     built = [rate for name, _, rate in backbone.dilations() if int(name[5]) >= 4]
-    assert [rate for _, rate in ablation_architecture.cascade_rates(multi_grid, 6)] == built
+    assert [rate for _, rate in ablation_context.cascade_rates(multi_grid, 6)] == built
 
 
 @pytest.mark.parametrize(

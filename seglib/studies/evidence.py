@@ -10,9 +10,9 @@ import pandas as pd
 
 from seglib.studies.files import STUDIES, ScaleName, StudyFile
 from seglib.studies.listing import by_number, list_out_of_reach, plan_runs, read_times, tell_seconds
-from seglib.studies.report import LEVEL, VERDICTS
+from seglib.studies.report import VERDICTS
 from seglib.studies.results import RESULTS
-from seglib.studies.study import Study, count_verdicts
+from seglib.studies.study import Study
 
 
 def tell_outcomes(study: Study, rows: Sequence[str] = (), base: str = "") -> list[str]:
@@ -75,16 +75,3 @@ def map_evidence(studies: Sequence[Study]) -> pd.DataFrame:
         })  # fmt: skip
     lines += [{"published table": table, "what came out": f"not run: {why}"} for table, why in list_out_of_reach()]
     return pd.DataFrame(lines, dtype=object).fillna("").set_index("published table")
-
-
-def write_evidence(studies: Sequence[Study]) -> str:
-    """Writes `map_evidence` as Markdown, and below it how many distinct confirmations there are."""
-    table = map_evidence(studies).reset_index()
-    table["command"] = table["command"].map(lambda command: command and f"`{command}`")
-    lines = [[*table], ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
-    counts = count_verdicts(studies)["all"]
-    count, intervals = int(counts["confirmed"]), int(counts["intervals"])
-    rows = [f"| {' | '.join(cells)} |" for cells in lines]
-    distinct = f"{count} distinct confirmation{'s' * (count != 1)}: a network that stands in several tables beside one "
-    distinct += f"base row counts once. Of all {intervals} intervals that count, {1 - LEVEL:.0%} are expected to miss "
-    return "\n".join([*rows, "", distinct + "the true difference."])

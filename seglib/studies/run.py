@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-from seglib.studies.evidence import load_published, write_evidence
 from seglib.studies.listing import format_minutes, list_studies, plan_runs, read_times
 from seglib.studies.results import RESULTS
 from seglib.studies.study import Study
@@ -15,7 +14,6 @@ def run_study(
     /,
     *,
     list: bool = False,
-    evidence: bool = False,
     dry_run: bool = False,
     scale: str = "",
     seeds: tuple[int, ...] = (),
@@ -29,7 +27,6 @@ def run_study(
         study: a TOML file, or the name of one in seglib/studies.
         rows: only these.
         list: run nothing; list all studies, what is stored of them and what is left.
-        evidence: run nothing; map the papers' tables to what came out, as Markdown; at the scale mini, or another one.
         dry_run: run nothing; list the study's rows, and how long what is left of them takes.
         scale: one of the study's scales; default: its first.
         seeds: these, in place of the study's own.
@@ -42,9 +39,6 @@ def run_study(
     """
     if list:
         print(list_studies(folder, runs).to_string(index=False))
-        return 0
-    if evidence:
-        print(write_evidence(load_published(scale or "mini", folder)))
         return 0
     if not study:
         raise ValueError("expected the name of a study; --list lists them")
