@@ -10,7 +10,7 @@ import pandas as pd
 
 from seglib.studies.files import STUDIES, ScaleName, StudyFile
 from seglib.studies.listing import by_number, list_out_of_reach, plan_runs, read_times, tell_seconds
-from seglib.studies.report import VERDICTS
+from seglib.studies.report import NOTABLE, VERDICTS
 from seglib.studies.results import RESULTS
 from seglib.studies.study import Study
 
@@ -39,7 +39,7 @@ def _tell(study: Study, row: str, line: pd.Series, plan: pd.Series) -> str:
     verdict = f"{line['effect'].capitalize()}."
     if row in study.cannot_show:
         verdict = f"Cannot show the paper's effect: {study.cannot_show[row]}."
-    elif line["effect"] == "within noise" and not math.isnan(line["seeds needed"]):
+    elif line["effect"] == "within noise" and abs(theirs) >= 100 * NOTABLE:
         verdict += f" To show the paper's difference would take {line['seeds needed']:.0f} seeds."
     if math.isnan(difference):
         return f"{row}: {100 * line['mean']:.1f} % in {line['n']} run{'' if line['n'] == 1 else 's'}{paper}. {verdict}"

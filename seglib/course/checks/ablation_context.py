@@ -50,14 +50,14 @@ def dead_taps(answer: Callable[[nn.Module, Mapping[str, nn.Conv2d], Tensor], Map
         sides = [-(-side // 4) for side in (height, width)]  # of the maps
         for name, kernel in kernels.items():
             met = [1 + 2 * (kernel.dilation[0] < side) for side in sides]
-            dead, weights = 9 - met[0] * met[1], kernel.weight[0, :, 0, 0].numel() * len(kernel.weight)
+            dead, count = 9 - met[0] * met[1], found.get(name)
             usual = {
                 "gradients of an earlier step are still there: zero_grad() first." if dead else "": 0,
-                "these are single weights; a tap is dead if all its weights are.": dead * weights,
+                "these are single weights; a tap is dead if all its weights are.": max(count or 0, 10),
                 "these are the taps that learn.": 9 - dead,
             }
             where = f"Dead taps of {name} (rate {kernel.dilation[0]}) on crops of {height} x {width}"
-            diagnose(where, found.get(name), dead, usual, "run, backward, and look for zeros in weight.grad.")
+            diagnose(where, count, dead, usual, "run, backward, and look for zeros in weight.grad.")
 
 
 @exercise("10.3", "One run more scatters by itself, and the mean that it is held against is uncertain too: 1 + 1 / n.")
