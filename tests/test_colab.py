@@ -1,4 +1,4 @@
-"""The set-up cell as Colab runs it: in a fresh environment, from an empty folder, with stand-ins for all packages.
+"""The set-up cell as Colab and Kaggle run it: in a fresh environment, from an empty folder, with stand-in packages.
 
 Without a network. And where a run's folder is, so that a new runtime finds it again.
 """
@@ -47,8 +47,10 @@ RUNTIME = """
 import json, os, sys, types
 from importlib import metadata
 cell, times = sys.stdin.read(), int(sys.argv[1])
-for name in ("google", "google.colab"):
-    sys.modules[name] = types.ModuleType(name)
+if sys.argv[2] == "Kaggle":
+    os.environ["KAGGLE_KERNEL_RUN_TYPE"] = "Interactive"
+else:
+    sys.modules |= {name: types.ModuleType(name) for name in ("google", "google.colab")}
 for _ in range(times):
     names = {}
     exec(compile(cell, "cell", "exec"), names)
@@ -142,9 +144,9 @@ class Runtime:
             "GIT_CONFIG_VALUE_1": "never",
         }
 
-    def start(self, times: int) -> dict[str, str]:
-        """Runs the cell `times` times in one new process, begun in the folder `content`."""
-        command = [self.python, "-c", RUNTIME, str(times)]
+    def start(self, times: int, host: str) -> dict[str, str]:
+        """Runs the cell `times` times in one new process on Colab or Kaggle, begun in the folder `content`."""
+        command = [self.python, "-c", RUNTIME, str(times), host]
         places = {"cwd": self.content, "env": self.environment()}
         done = subprocess.run(command, input=CELL, capture_output=True, text=True, **places)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -169,8 +171,9 @@ def test_set_up_cell_from_an_empty_folder_keeps_what_the_runtime_ships(tmp_path:
     assert MISSING not in shipped and "seglib" not in shipped
 
     course = runtime.content / NAME
-    for times in (2, 1):  # run twice in one runtime, then once more after a restart, which begins outside the course
-        left = runtime.start(times)
+    # Twice in one runtime, then once more after a restart, which begins outside the course.
+    for times, host in ((2, "Colab"), (1, "Kaggle")):
+        left = runtime.start(times, host)
         assert Path(left["cwd"]) == course / "notebooks"
         assert Path(left["seglib"]) == course / "seglib" / "__init__.py"
         assert Path(left["pandas"]).is_relative_to(runtime.site)
@@ -185,7 +188,8 @@ def test_set_up_cell_from_an_empty_folder_keeps_what_the_runtime_ships(tmp_path:
     assert [path.name for path in runtime.content.iterdir()] == [NAME]
 
 
-def test_outside_colab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(subprocess, "Popen", lambda *args, **kwargs: pytest.fail(f"ran {args}"))
     path = list(sys.path)

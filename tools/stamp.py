@@ -22,12 +22,12 @@ TAG = "nbval-ignore-output"  # it prints versions and the device
 
 SETUP = (
     MARK
-    + """ On Colab it fetches the course; elsewhere it only imports.
+    + """ On Colab and Kaggle it fetches the course; elsewhere it only imports.
 import os
 import sys
 from subprocess import check_call
 
-if "google.colab" in sys.modules and not os.path.isdir("../seglib"):
+if ("google.colab" in sys.modules or "KAGGLE_KERNEL_RUN_TYPE" in os.environ) and not os.path.isdir("../seglib"):
     if not os.path.isdir("{folder}"):
         check_call(["git", "clone", "-q", "--depth=1", "{address}"])
     check_call([sys.executable, "-m", "pip", "install", "-q", "-e", "{folder}"])
