@@ -145,18 +145,6 @@ def test_the_bilinear_kernel_leaves_ones_as_they_are(factor: int) -> None:
     assert uneven[0, 0, factor + 1 : -factor - 1].unique().numel() > 1
 
 
-@pytest.mark.parametrize("window", [fcn_basics.Window(2, 0), fcn_basics.Window(3, 1)])
-def test_a_value_is_drawn_in_the_middle_of_what_reaches_it(window: fcn_basics.Window) -> None:
-    pixels = torch.ones(1, 1, 33, requires_grad=True)
-    x, kernel = pixels, torch.ones(1, 1, window.size)
-    for drawn in fcn_basics.value_places(window, 33, 3)[1:]:
-        x = F.conv1d(x, kernel, stride=2, padding=window.padding)
-        assert x.shape[2] == len(drawn)
-        (reach,) = torch.autograd.grad(x[0, 0, 2], pixels, retain_graph=True)  # clear of both edges
-        reached = reach[0, 0].nonzero().float()
-        assert (reached[0] + reached[-1]) / 2 == drawn[2]
-
-
 @pytest.mark.parametrize("multi_grid", [(1, 1, 1), (1, 2, 4)])
 def test_rates_of_the_cascade_are_the_network_s(multi_grid: tuple[int, ...]) -> None:
     """A bottleneck has one 3x3 per unit; strides in the last unit, as in the papers."""

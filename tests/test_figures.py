@@ -128,7 +128,6 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "scatter_named in panels": lambda: figures.scatter_named({"a": {"x": POINTS, "y": ENDS}, "b": {"x": ENDS[:0]}}),
     "scatter_named without a run": lambda: figures.scatter_named({"": {"ours": POINTS * NAN}}),
     "01 show_numbers": lambda: fcn_basics.show_numbers({"a": np.eye(3) - 0.5, "large": np.zeros((13, 13))}, digits=1),
-    "01 show_places": lambda: fcn_basics.show_places({"a": fcn_basics.Window(3, 1), "b": fcn_basics.Window(2, 0)}),
     "01 show_label_pixels": lambda: fcn_basics.show_label_pixels({"a": LABEL[8:11, 59:62]}, *LOOK.values()),
     "02 show_removed_stride": lambda: atrous_convolution.show_removed_stride(),
     "draw_fcn": lambda: networks.draw_fcn("resnet18", 9, 129),

@@ -1,8 +1,6 @@
-"""Figures and explorer of notebook 01: small maps, the places of their values, and the transposed convolution."""
+"""Figures and explorer of notebook 01: small maps, and the transposed convolution."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +13,7 @@ from torch.nn import functional as F
 from seglib.course.explorer import Explorer, slider
 from seglib.course.figures.charts import draw_cells
 from seglib.course.figures.pictures import FIGURE_WIDTH, draw_panels
-from seglib.course.figures.style import BLUE, GREY, INK, PALE, VERMILION, halo, styled
+from seglib.course.figures.style import halo, styled
 from seglib.data import VOID
 from seglib.models import bilinear_kernel
 
@@ -57,55 +55,6 @@ def show_label_pixels(grids: Mapping[str, np.ndarray], classes: Sequence[str], p
             if index != first[row, column] != VOID:
                 frame = {"fill": False, "color": "white", "linewidth": 2.5, "path_effects": halo("black", 4.5)}
                 ax.add_patch(Rectangle((column - 0.42, row - 0.42), 0.84, 0.84, **frame))
-    return figure
-
-
-class Window(NamedTuple):
-    """One axis of a layer that halves: the pixels that a value reads, and the padding before the first pixel."""
-
-    size: int
-    padding: int
-
-
-def value_places(window: Window, side: int, layers: int) -> list[list[float]]:
-    """Returns where the values of each map lie, in pixels of the image: the middle of what each of them reads.
-
-    The first list is the image's own pixels, 0 to side - 1; every layer after it has stride 2.
-    """
-    maps = [[float(pixel) for pixel in range(side)]]
-    for layer in range(layers):
-        step = 2.0**layer
-        count = (len(maps[-1]) + 2 * window.padding - window.size) // 2 + 1
-        first = maps[-1][0] + step * ((window.size - 1) / 2 - window.padding)
-        maps.append([first + 2 * step * value for value in range(count)])
-    return maps
-
-
-@styled
-def show_places(windows: Mapping[str, Window], side: int = 8, layers: int = 2) -> Figure:
-    """A row of pixels, and under it the maps of layers of stride 2: each value where it lies, with what it reads."""
-    figure, axes = plt.subplots(1, len(windows), figsize=(4.6 * len(windows), 2.6), squeeze=False)
-    for ax, (title, window) in zip(axes[0], windows.items(), strict=True):
-        maps = value_places(window, side, layers)
-        for pixel in range(side):
-            ax.add_patch(Rectangle((pixel - 0.5, -0.5), 1, 0.72, facecolor=PALE, edgecolor=GREY))
-            ax.text(pixel, -0.14, str(pixel), ha="center", va="center", fontsize=9, color=GREY)
-        for layer, (read, places) in enumerate(pairwise(maps)):
-            top, bottom = (0.22 if layer == 0 else layer + 0.13), layer + 0.87
-            for value, place in enumerate(places):
-                taps = [2 * value - window.padding + tap for tap in range(window.size)]
-                for seen in (read[tap] for tap in taps if 0 <= tap < len(read)):
-                    ax.plot([seen, place], [top, bottom], color=GREY, linewidth=0.8, zorder=1)
-                colour = BLUE if place == round(place) else VERMILION
-                ax.plot(place, layer + 1, "o", color=colour, markersize=17, zorder=2)
-                ax.text(place, layer + 1, str(value), ha="center", va="center", color="white", fontsize=10)
-                box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-                style = {"ha": "center", "va": "top", "color": INK, "fontsize": 8, "bbox": box}
-                ax.text(place, layer + 1.27, f"at {place:g}", **style)
-        ax.set(xlim=(-0.7, side - 0.3), ylim=(layers + 0.75, -0.7), title=title, xticks=[])
-        ax.set_yticks(range(layers + 1), ["pixels", *(f"stride {2**layer}" for layer in range(1, layers + 1))])
-        ax.spines[:].set_visible(False)
-        ax.tick_params(length=0)
     return figure
 
 
