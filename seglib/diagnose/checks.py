@@ -1,6 +1,7 @@
 """All checks in one call, and the command `python -m seglib diagnose DATA_ROOT`."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from seglib.diagnose import data as data_checks
 from seglib.diagnose.folder import open_parts
 from seglib.diagnose.report import Finding, Report, find, find_by_messages
 from seglib.diagnose.samples import Source
+from seglib.files import some
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,84 +60,65 @@ def check(
         steps: of training on one batch; 0 for none.
         workers: threads that read the labels of a data set of ours.
     """
-    history = run
-    stored: Mapping[str, Any] = {}
-    names: tuple[str, ...] = ()
+    history, stored, names = run, {}, ()
     if isinstance(run, str | Path):
         from seglib.train.checkpoint import load_run
         from seglib.train.start import read_run
 
         loaded, stored = load_run(run), read_run(Path(run))[0]
         model, recipe, history = model or loaded.model, recipe or loaded.recipe, loaded.log
-        normalisation = normalisation or loaded.normalisation
-        names = loaded.classes
+        normalisation, names = normalisation or loaded.normalisation, loaded.classes
     parts = {part: Source(each) for part, each in (("train", dataset), ("val", val_dataset)) if each is not None}
     own = next((source.classes for source in parts.values() if source.classes), ())
     if classes is not None:
         own = tuple(f"class {k}" for k in range(classes)) if isinstance(classes, int) else tuple(classes)
-    findings, checked = [], []
-    if parts:
-        findings += _check_data(parts, own or names, ignore_index, recipe, samples, workers)
-        checked += [f"{part}: {len(source)} samples" for part, source in parts.items()]
     if names and own and names != own:
         differ = [f"{k} is {a} there, {b} here" for k, (a, b) in enumerate(zip(names, own, strict=False)) if a != b]
-        findings.append(
-            find("class_order", f"{run}: {'; '.join(differ[:3]) or f'{len(names)} classes, {len(own)} here'}")
-        )
+        text = some(differ, 3) or f"{len(names)} classes, {len(own)} here"
+        findings = [find("class_order", f"{run}: {text}")]
+    else:
+        findings = []
+    names, checked = own or names, [f"{part}: {len(source)} samples" for part, source in parts.items()]
+    findings += _check_data(parts, names, ignore_index, recipe, samples, workers)
     if stored and "train" in parts and parts["train"].own:
         findings += _check_identity(stored, parts["train"])
+    if recipe is not None or history is not None:
+        from seglib.diagnose.training import check_history, check_recipe
     if recipe is not None:
-        from seglib.diagnose.training import check_recipe
-
         findings += check_recipe(recipe, len(parts["train"]) if "train" in parts else 0)
         checked.append("recipe")
-    if history is not None:
-        from seglib.diagnose.training import check_history
+    if history is not None and len(rows := history.to_dict("records") if hasattr(history, "to_dict") else history):
+        findings += check_history(rows, len(names))
+        checked.append(f"history of {len(rows)} rows")
+    if normalisation is None and recipe is not None and recipe.normalisation != "measured":
+        from seglib.data.transforms import Normalisation
 
-        rows = history.to_dict("records") if hasattr(history, "to_dict") else list(history)
-        findings += check_history(rows, len(own or names))
-        checked += [f"history of {len(rows)} rows"] if rows else []
-    if model is not None or loss is not None:
-        findings += _check_network(
-            model,
-            loss,
-            parts,
-            recipe,
-            own or names,
-            ignore_index,
-            normalisation,
-            run is not None or predictions is not None,
-            steps,
-        )
-        checked.append("network and loss on one batch")
-    elif parts and (normalisation is not None or not next(iter(parts.values())).own):
-        findings += _check_network(None, None, parts, recipe, own or names, ignore_index, normalisation, False, 0)
+        normalisation = Normalisation.named(recipe.normalisation, recipe.in_channels)
+    if parts and (model or loss or normalisation or not next(iter(parts.values())).own):
+        from seglib.diagnose.network import check_network
+
+        trained, source = run is not None or predictions is not None, next(iter(parts.values()))
+        findings += check_network(model, loss, source, recipe, names, ignore_index, normalisation, trained, steps)
+        checked += ["network and loss on one batch"] if model or loss else []
     if predictions is not None:
         from seglib.diagnose.scores import Counts, check_predictions
 
-        source = parts.get("val") or parts["train"]
-        predictions = list(predictions)
-        found = Counts(source, predictions, ignore_index, len(own or names), samples)
-        findings += check_predictions(found, own or names, score)
+        source, predictions = parts.get("val") or parts["train"], list(predictions)
+        findings += check_predictions(Counts(source, predictions, ignore_index, len(names), samples), names, score)
         if model is not None:
-            findings += _check_mode(model, source, predictions, recipe, normalisation)
+            from seglib.diagnose.network import check_mode
+
+            findings += check_mode(model, source, predictions, recipe, normalisation)
         checked.append(f"{len(predictions)} predictions")
     return Report.of(findings, checked)
 
 
 def _check_data(
-    parts: dict[str, Source],
-    names: Sequence[str],
-    void: int | None,
-    recipe: "Recipe | None",
-    samples: int,
-    workers: int,
+    parts: dict[str, Source], names: Sequence[str], void: int | None, recipe: Any, samples: int, workers: int
 ) -> Iterator[Finding]:
     scans = {part: source.scan(workers) for part, source in parts.items()}
     yield from data_checks.check_labels(scans, names, void, all(source.own for source in parts.values()))
-    yield from data_checks.check_frames(scans)
-    if len(scans) == 2:
-        yield from data_checks.check_splits(scans)
+    yield from data_checks.check_splits(scans)
     if "train" in parts:
         yield from data_checks.check_lists(parts["train"], recipe.train_split if recipe is not None else "")
     stride = recipe.output_stride * recipe.stem_stride // 4 if recipe is not None else 16
@@ -147,81 +130,10 @@ def _check_identity(stored: Mapping[str, Any], source: Source) -> Iterator[Findi
     from seglib.data.fingerprint import count_labels, describe_difference, fingerprint
 
     before = stored.get("data", {}).get("train")
-    try:
+    with suppress(OSError, ValueError):  # told of elsewhere
         now = fingerprint(source.dataset, count_labels(source.dataset, {}))
-    except (OSError, ValueError):
-        return  # told of elsewhere
-    if before and (difference := describe_difference(before, now)):
-        yield find("other_data", f"the run began on other labels than are there now: {difference}")
-
-
-def _check_network(
-    model: "nn.Module | None",
-    loss: "Loss | None",
-    parts: dict[str, Source],
-    recipe: "Recipe | None",
-    names: Sequence[str],
-    void: int | None,
-    normalisation: Any,
-    trained: bool,
-    steps: int,
-) -> Iterator[Finding]:
-    from torch.nn.functional import cross_entropy
-
-    from seglib.data.transforms import Normalisation
-    from seglib.diagnose import network
-
-    if model is not None:
-        yield from network.check_weights(model, recipe, trained)
-    if not parts:
-        return
-    source = next(iter(parts.values()))
-    yield from network.check_loader(source, model)
-    if normalisation is None and recipe is not None and recipe.normalisation != "measured":
-        normalisation = Normalisation.named(recipe.normalisation, recipe.in_channels)
-    try:
-        batch = network.Batch(source, 8, normalisation)
-    except ValueError:  # told of elsewhere
-        return
-    if normalisation is not None or not batch.raw:
-        yield from network.check_inputs(batch)
-    classes = len(names) or (model.num_classes if hasattr(model, "num_classes") else 0)
-    if loss is not None and classes:
-        yield from network.check_loss(loss, batch, classes, void)
-    if model is None:
-        return
-    batch.move_to(model)
-    yield from network.check_structure(model, recipe, names, batch)
-    yield from network.check_convention(model, batch)
-    yield from network.check_outputs(model, batch, classes, void, trained)
-    if steps and classes:
-        ignored = -100 if void is None else void
-        own = loss or (lambda logits, labels: cross_entropy(logits, labels, ignore_index=ignored))
-        yield from network.check_learning(model, batch, own, steps)
-
-
-def _check_mode(
-    model: "nn.Module", source: Source, predictions: list, recipe: "Recipe | None", normalisation: Any
-) -> Iterator[Finding]:
-    """Predicts a few pictures again, in evaluation mode."""
-    from seglib.data.transforms import IMAGENET, Normalisation
-    from seglib.diagnose.network import predict_again
-
-    if normalisation is None:
-        named = recipe is not None and recipe.normalisation != "measured"
-        normalisation = Normalisation.named(recipe.normalisation, recipe.in_channels) if named else IMAGENET
-    differ = []
-    for index in np.linspace(0, len(predictions) - 1, min(8, len(predictions))).astype(int).tolist():
-        found = predictions[index]
-        found = np.asarray(found.cpu() if hasattr(found, "cpu") else found)
-        found = found.argmax(axis=0) if found.ndim == 3 else found
-        again = predict_again(model, source.given(index)[0], normalisation, recipe)
-        if again.shape == found.shape:
-            differ.append(float((again != found).mean()))
-    if differ and np.mean(differ) > 0.05:
-        mode = "; it was given in training mode" if model.training else ""
-        text = f"{np.mean(differ):.0%} of the pixels are predicted otherwise when the model is in evaluation mode{mode}"
-        yield find("train_mode", text)
+        if before and (difference := describe_difference(before, now)):
+            yield find("other_data", f"the run began on other labels than are there now: {difference}")
 
 
 def diagnose(
@@ -253,30 +165,23 @@ def check_root(
     """Checks a data set by its folder, and a run on it; the arguments are those of the command `diagnose`."""
     from seglib.recipe import Recipe
 
-    run, recipe, faults = None, Recipe(data=data), []
+    run, recipe, faults, predictions = None, Recipe(data=data, partial=True), [], None
     if checkpoint is not None:
+        from seglib.diagnose.network import predict_again
         from seglib.train.checkpoint import load_run
 
         run = load_run(checkpoint)
-        recipe = run.recipe.replace(data=data)
+        recipe = run.recipe.replace(data=data, partial=True)
     if data == "folder":
         parts, faults = open_parts(data_root)
     else:
         from seglib.data.open import build_dataset
 
-        recipe = recipe.replace(partial=True) if data == "voc" else recipe
         splits = {"train": recipe.train_split, "val": recipe.val_split}
         parts = {part: build_dataset(recipe, split, data_root) for part, split in splits.items()}
     train, val = parts.get("train"), parts.get("val")
-    predictions = None
     if run is not None and val is not None:
-        from seglib.diagnose.network import predict_again
-
         val = val.subset(Source(val).spread(samples))
-        predictions = [predict_again(run.model, val.read(i)[0], run.normalisation, recipe) for i in range(len(val))]
-    report = check(
-        train, val, run=checkpoint, predictions=predictions, samples=samples, workers=workers,
-        recipe=None if run is None else run.recipe,
-    )  # fmt: skip
-    found = [*find_by_messages(faults, sum(map(len, parts.values()))), *report.findings]
-    return Report.of(found, report.checked)
+        predictions = [predict_again(run.model, val.read(k)[0], run.normalisation, run.recipe) for k in range(len(val))]
+    report = check(train, val, run=checkpoint, predictions=predictions, samples=samples, workers=workers)
+    return Report.of([*find_by_messages(faults, sum(map(len, parts.values()))), *report.findings], report.checked)

@@ -10,7 +10,7 @@ from scipy import fft, ndimage
 from seglib.data.base import VOID
 from seglib.data.make_table import describe_binary
 from seglib.diagnose.report import Finding, find, find_by_messages
-from seglib.diagnose.samples import THUMB, Scan, Source, draw_edges, find_edges, take
+from seglib.diagnose.samples import MIRRORS, THUMB, Scan, Source, draw_edges, find_edges, take
 from seglib.files import some
 from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS
 
@@ -18,7 +18,6 @@ RARE = 0.005  # share of the labelled pixels
 COPY, ALIKE = 1.0, 8.0  # differences of thumbnails, in grey levels
 REACH = 8  # pixels by which image and label are shifted
 SIDE = 512  # of the part of a large sample that is looked at
-MIRRORS = {"mirrored left to right": np.s_[:, ::-1], "upside down": np.s_[::-1], "turned by 180": np.s_[::-1, ::-1]}
 
 
 def check_labels(scans: dict[str, Scan], names: Sequence[str], void: int | None, own: bool) -> Iterator[Finding]:
@@ -85,14 +84,20 @@ def find_shared(scans: dict[str, Scan]) -> list[str]:
 
 
 def check_splits(scans: dict[str, Scan]) -> Iterator[Finding]:
-    """Looks for pictures that are in both splits: as files, as copies, or as neighbouring frames."""
+    """Looks for lists in which one picture is much like the next, and for pictures that are in both splits."""
+    for part, scan in scans.items():
+        thumbs = _thumbs(scan)
+        alike = np.sqrt(np.square(np.diff(thumbs, axis=0)).mean(axis=(1, 2))) < ALIKE
+        if len(alike) > 10 and alike.mean() > 0.2:
+            yield find("alike_frames", f"{part}: {alike.sum()} of {len(thumbs)} pictures are much like the one before")
+    if len(scans) < 2:
+        return
     number = len(scans["val"].rows)
     if shared := find_shared(scans):
         yield find("train_in_val", f"{len(shared)} of val's {number} pictures are in train too; {shared[0]}")
         return
     distances, mirrored = _nearest(*(_thumbs(scans[part]) for part in ("val", "train")))
-    copies = distances < COPY
-    if copies.any():
+    if (copies := distances < COPY).any():
         kind = f", {(mirrored & copies).sum()} mirrored" if (mirrored & copies).any() else ""
         yield find("copies_across_splits", f"{copies.sum()} of val's {number} pictures have a copy in train{kind}")
 
@@ -116,15 +121,6 @@ def _nearest(these: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndar
             best.append(np.sqrt(np.maximum(squares.min(axis=1), 0) / b.shape[1]))
     plain, mirrored = np.split(np.concatenate(best), 2)
     return np.minimum(plain, mirrored), mirrored < plain
-
-
-def check_frames(scans: dict[str, Scan]) -> Iterator[Finding]:
-    """Looks for films: lists in which one picture is much like the next."""
-    for part, scan in scans.items():
-        thumbs = _thumbs(scan)
-        alike = np.sqrt(np.square(np.diff(thumbs, axis=0)).mean(axis=(1, 2))) < ALIKE
-        if len(alike) > 10 and alike.mean() > 0.2:
-            yield find("alike_frames", f"{part}: {alike.sum()} of {len(thumbs)} pictures are much like the one before")
 
 
 def check_lists(source: Source, recipe_split: str) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,15 +47,13 @@ class Setup:
         """Checks all of it."""
         from seglib.diagnose.checks import check
 
-        return check(**{field.name: getattr(self, field.name) for field in fields(self)}, **options)
+        return check(**vars(self), **options)
 
 
 def healthy(recipe: Recipe, data_root: Path | None = None) -> Setup:
     """Makes the set-up of a recipe: its data sets, a new network, cross-entropy over the labelled pixels."""
-    train, val = (
-        build_dataset(recipe, split, data_root, train=split == recipe.train_split)
-        for split in (recipe.train_split, recipe.val_split)
-    )
+    train = build_dataset(recipe, recipe.train_split, data_root, train=True)
+    val = build_dataset(recipe, recipe.val_split, data_root)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = build_network(recipe, train.classes)
@@ -179,10 +177,6 @@ def _thin_out(common: int) -> Change:
     return change
 
 
-def _stripes(common: int) -> Change:
-    return lambda y: np.where((y == common) & (np.arange(len(y)) % 8 > 1)[:, None], VOID, y).astype(np.uint8)
-
-
 def _join(train: SegmentationDataset, val: SegmentationDataset) -> SegmentationDataset:
     joined = copy.copy(train)
     joined.files, joined.names = [*train.files, *val.files[::2]], [*train.names, *val.names[::2]]
@@ -256,12 +250,6 @@ def _cut(array: np.ndarray) -> np.ndarray:
     return array[height // 6 : height - height // 6, width // 6 : width - width // 6]
 
 
-def _scale_labels(setup: Setup) -> Setup:
-    height, width = (side // 2 for side in setup.val_dataset.read(0)[1].shape)
-    val = Altered(setup.val_dataset, transform=Squash((height, width)))
-    return replace(_predict(setup, lambda y: y[::2, ::2][:height, :width]), val_dataset=val)
-
-
 def _averaged(setup: Setup, batch: int) -> Setup:
     classes = len(setup.val_dataset.classes)
     singly = Counts(Source(setup.val_dataset), setup.predictions, VOID, classes, 1).singly
@@ -310,8 +298,6 @@ FAULTS = {
         lambda s: _relabel(s, _swap(_common(s.dataset), VOID), both=False)),
     "imbalanced": Fault("data", "classes_rare", "a thousandth of the commonest object is labelled, the rest background",
         lambda s: _relabel(s, _thin_out(_common(s.dataset)), both=False)),
-    "thin_objects": Fault("data", "thin_structures", "of the commonest object two rows of eight are left",
-        lambda s: _relabel(s, _stripes(_common(s.dataset)))),
     "squashed": Fault("data", "squashed", "pictures are resized to a square, whatever their proportions", _squash),
     "blue_first": Fault("data", "channels_reversed", "images are read blue first, as OpenCV does",
         lambda s: _both(s, lambda part: Altered(part, image=lambda x: x[..., ::-1]))),
@@ -367,7 +353,6 @@ FAULTS = {
     "train_mode": Fault("scores", "train_mode", "predictions are made in training mode", _in_train_mode),
     "half_size": Fault("scores", "wrong_resolution", "predictions have half the labels' size",
         lambda s: _predict(s, lambda y: y[::2, ::2])),
-    "labels_resized": Fault("scores", "wrong_resolution", "labels are halved for scoring", _scale_labels),
     "centre_crop": Fault("scores", "scored_on_crop", "only the middle of each picture is scored",
         lambda s: replace(_predict(s, _cut),
             val_dataset=Altered(s.val_dataset, transform=lambda x, y, rng: (_cut(x), _cut(y))))),

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from seglib.data.transforms import IMAGENET, UNIT, Normalisation
 from seglib.diagnose.report import Finding, find
-from seglib.diagnose.samples import Source, draw_edges, take
+from seglib.diagnose.samples import Source, draw_edges, take, to_classes
 from seglib.files import some
 from seglib.models.deeplab import PAPER_RATES
 from seglib.models.layers import conv3x3_dilations
@@ -24,6 +25,7 @@ from seglib.zoo.audit import IN_ASPP
 SIDE = 193  # largest side of the batch
 BLUE_FIRST = ", blue first"
 Loss = Callable[[Tensor, Tensor], Tensor]
+Normalise = Callable[[Tensor], Tensor]
 CONVENTIONS = {  # (RGB / 255 - mean) / std; of the last one red and blue are always exchanged
     "ImageNet's mean and deviation": IMAGENET,
     "-1 to 1": UNIT,
@@ -34,59 +36,43 @@ CONVENTIONS = {  # (RGB / 255 - mean) / std; of the last one red and blue are al
 
 
 class Batch:
-    """A batch as the network gets it.
+    """Samples cut to one size from their middle, as the network gets them.
 
     Attributes:
         images: (B, C, H, W) float32.
         labels: (B, H, W) int64.
-        pixels: (B, 3, H, W) uint8 RGB, if `images` were made of such, or are in one of CONVENTIONS.
-        convention: the name of that convention; "" if it is none of them.
+        raw: the data set gave uint8.
+        pixels: (B, 3, H, W) uint8 RGB, if `images` were made of such, or are in one of CONVENTIONS; else None.
     """
 
-    def __init__(self, source: Source, count: int, normalise: Callable[[Tensor], Tensor] | None) -> None:
+    def __init__(self, source: Source, count: int, normalise: Normalise | None, device: torch.device) -> None:
         samples = [(x, y) for _, x, y in take(source, count) if y.ndim == 2 and y.dtype.kind != "f"]
         if not samples:
             raise ValueError("no sample has an image, and a label of integers (H, W)")
         side = [min(SIDE, *(label.shape[axis] for _, label in samples)) for axis in (0, 1)]
-        arrays = []
-        for image, label in samples:
-            top, left = ((whole - part) // 2 for whole, part in zip(label.shape, side, strict=True))
-            window = np.s_[top : top + side[0], left : left + side[1]]
-            arrays.append((image[window], label[window]))
-        images, labels = (torch.from_numpy(np.stack(each)) for each in zip(*arrays, strict=True))
-        images, self.labels = images.permute(0, 3, 1, 2), labels.long()
-        self.raw = images.dtype == torch.uint8
+        cut = []
+        for pair in samples:
+            top, left = ((whole - part) // 2 for whole, part in zip(pair[1].shape, side, strict=True))
+            cut.append([array[top : top + side[0], left : left + side[1]] for array in pair])
+        images, labels = (torch.from_numpy(np.stack(each)).to(device) for each in zip(*cut, strict=True))
+        images, self.labels, self.raw = images.permute(0, 3, 1, 2), labels.long(), images.dtype == torch.uint8
         self.images = (normalise or IMAGENET)(images) if self.raw else images.float()
-        self.pixels, self.convention = images if self.raw else None, ""
-        if self.images.shape[1] == 3:
-            self.convention = guess_convention(self.images)
-            if not self.raw and self.convention:
-                known = CONVENTIONS[self.convention]
-                mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (known.mean, known.std))
-                self.pixels = ((self.images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
-
-    def move_to(self, model: nn.Module) -> None:
-        """Moves the batch to the model's device."""
-        device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        self.images, self.labels = self.images.to(device), self.labels.to(device)
-        self.pixels = self.pixels if self.pixels is None else self.pixels.to(device)
-
-    def picture(self) -> np.ndarray:
-        """Draws the first label over its image."""
-        return draw_edges(self.images[0].permute(1, 2, 0).cpu().numpy(), self.labels[0].cpu().numpy())
+        self.pixels = images if self.raw and images.shape[1] == 3 else None
+        if not self.raw and images.shape[1] == 3 and (known := guess_convention(self.images)):
+            mean, std = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (known.mean, known.std))
+            self.pixels = ((self.images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
 
 
-def guess_convention(images: Tensor) -> str:
-    """Names the pixel convention whose range the values fill; "" if none."""
-    low, high = images.amin((0, 2, 3)), images.amax((0, 2, 3))
-    best, name = math.inf, ""
-    for key, known in CONVENTIONS.items():
-        bottom, top = ((torch.tensor([v]) - torch.tensor(known.mean)) / torch.tensor(known.std) for v in (0.0, 1.0))
-        span = top - bottom
-        inside = (low >= bottom - 0.02 * span).all() and (high <= top + 0.02 * span).all()
-        if inside and (filled := float(((high - low) / span).mean())) > 0.5 and 1 / filled < best:
-            best, name = 1 / filled, key
-    return name
+def guess_convention(images: Tensor) -> Normalisation | None:
+    """Finds the pixel convention whose range the values fill, at least by half; None if there is none."""
+    low, high = images.amin((0, 2, 3)).cpu(), images.amax((0, 2, 3)).cpu()
+    filled = {}
+    for name, known in CONVENTIONS.items():
+        bottom, top = ((v - torch.tensor(known.mean)) / torch.tensor(known.std) for v in (0.0, 1.0))
+        if (low >= bottom - 0.02 * (top - bottom)).all() and (high <= top + 0.02 * (top - bottom)).all():
+            filled[name] = float(((high - low) / (top - bottom)).mean())
+    best = max(filled, key=filled.get, default="")
+    return CONVENTIONS[best] if best and filled[best] > 0.5 else None
 
 
 def check_inputs(batch: Batch) -> Iterator[Finding]:
@@ -154,15 +140,11 @@ def check_structure(model: nn.Module, recipe: Recipe | None, classes: Sequence[s
         if hasattr(expected, "set_output_stride") and expected.output_stride != model.output_stride:
             expected.set_output_stride(model.output_stride)
         pairs = zip(found, conv3x3_dilations(expected), strict=False)
-        wrong = [(mine, theirs) for mine, theirs in pairs if mine != theirs]
-        in_aspp = [pair for pair in wrong if "aspp" in pair[0][0]]
-        for name, differ in (("rates_not_scaled", in_aspp), ("dilations", [p for p in wrong if p not in in_aspp])):
-            if differ:
-                mine, theirs = ([row[2] for row in rows] for rows in zip(*differ, strict=True))
-                text = (
-                    f"at output stride {model.output_stride} dilations {some([*map(str, mine)])} of {differ[0][0][0]}"
-                )
-                yield find(name, f"{text} and so on; the recipe's are {some([*map(str, theirs)])}")
+        wrong = [(mine[0], mine[2], theirs[2]) for mine, theirs in pairs if mine != theirs]
+        for name, inside in (("rates_not_scaled", True), ("dilations", False)):
+            if differ := [row for row in wrong if ("aspp" in row[0]) == inside]:
+                shown = some([f"{mine} for {theirs} in {layer}" for layer, mine, theirs in differ], 3)
+                yield find(name, f"at output stride {model.output_stride}, beside the recipe's: {shown}")
     elif rates:
         paper = tuple(rate * 16 // stride for rate in PAPER_RATES)
         if rates != paper and rates in {tuple(rate * 16 // s for rate in PAPER_RATES) for s in (8, 16, 32)}:
@@ -188,19 +170,15 @@ def check_weights(model: nn.Module, recipe: Recipe | None, trained: bool) -> Ite
         if (recipe is not None and recipe.freeze_bn) or (model.training and all(frozen)):
             yield find("batch_norm_frozen", f"{len(norms)} batch norms are frozen with mean 0 and variance 1")
         text = f"all {len(norms)} batch norms are as they were drawn"
-        if wanted:
-            yield find("weights_missing", f"{text}; the recipe names {wanted}")
-        elif trained:
-            yield find("weights_missing", f"{text}, in a network that is said to be trained")
+        if wanted or trained:
+            yield find("weights_missing", f"{text}; {f'the recipe names {wanted}' if wanted else 'yet it is trained'}")
         else:
             yield find("random_weights", text)
     elif True in fresh and False in fresh[fresh.index(True) :]:
-        names = [name for name, new in zip(norms, fresh, strict=True) if new]
         later = len(fresh) - 1 - fresh[::-1].index(False)
-        names = [name for name in names if [*norms].index(name) < later]
-        yield find(
-            "weights_half_loaded", f"{len(names)} batch norms, {some(names, 2)}, are as drawn, later ones are not"
-        )
+        names = [name for name, new in list(zip(norms, fresh, strict=True))[:later] if new]
+        text = f"{len(names)} batch norms, {some(names, 2)}, are as drawn, later ones are not"
+        yield find("weights_half_loaded", text)
 
 
 class _StopError(Exception):
@@ -250,9 +228,8 @@ def check_convention(model: nn.Module, batch: Batch) -> Iterator[Finding]:
         images = images.flip(1) if best.endswith(BLUE_FIRST) else images
         before, after = mismatch(model, batch.images), mismatch(model, images)
         if after < min(2.0, 0.95 * before):
-            yield find(
-                "pixel_convention", f"batch norm's statistics are {before:.2f} off, with pixels as {best} {after:.2f}"
-            )
+            text = f"batch norm's statistics are {before:.2f} off, with pixels as {best} {after:.2f}"
+            yield find("pixel_convention", text)
 
 
 def check_outputs(model: nn.Module, batch: Batch, classes: int, void: int | None, trained: bool) -> Iterator[Finding]:
@@ -263,7 +240,7 @@ def check_outputs(model: nn.Module, batch: Batch, classes: int, void: int | None
     if classes and found != classes:
         yield find("classes_of_the_network", f"the network has {found} outputs, the data set {classes} classes")
         return
-    if found > 1 and (logits >= 0).all() and torch.allclose(logits.sum(1), torch.ones(()), atol=1e-3):
+    if found > 1 and (logits >= 0).all() and (logits.sum(1) - 1).abs().max() < 1e-3:
         yield find("probabilities_for_logits", "outputs are between 0 and 1 and sum to 1 over the classes")
     labels = _masked(batch.labels, void, found)
     valid = labels != -100
@@ -285,23 +262,19 @@ def check_outputs(model: nn.Module, batch: Batch, classes: int, void: int | None
         text = f"{here:.0%} of a training batch's pixels are right in evaluation mode"
         yield find("batch_norm_statistics", f"{text}, {there:.0%} with the batch's own statistics")
     if trained and (off := mismatch(model, batch.images)) > 1.0:
-        yield find(
-            "statistics_do_not_fit", f"in the mean, batch norm's statistics are {off:.2f} off a training batch's"
-        )
+        text = f"in the mean, batch norm's statistics are {off:.2f} off a training batch's"
+        yield find("statistics_do_not_fit", text)
 
 
 def _masked(labels: Tensor, void: int | None, classes: int) -> Tensor:
     return labels.masked_fill((labels < 0) | (labels >= classes) | (labels == (-1 if void is None else void)), -100)
 
 
-def check_loss(loss: Loss, batch: Batch, classes: int, void: int | None) -> Iterator[Finding]:
+def check_loss(loss: Loss, batch: Batch, classes: int, void: int) -> Iterator[Finding]:
     """Checks what a loss does with void: a batch with twice the pixels, the second half void, has the same loss."""
-    torch_state = torch.Generator().manual_seed(0)
-    labels = batch.labels.clone()
-    labels[(labels < 0) | (labels >= classes)] = void if void is not None else 0
-    logits = torch.randn(len(labels), classes, *labels.shape[1:], generator=torch_state)
-    if void is None:
-        return
+    labels = batch.labels.masked_fill((batch.labels < 0) | (batch.labels >= classes), void)
+    shape = len(labels), classes, *labels.shape[1:]
+    logits = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(labels.device)
     nothing = torch.full_like(labels, void)
     try:
         plain = float(loss(logits, labels))
@@ -326,34 +299,27 @@ def check_learning(model: nn.Module, batch: Batch, loss: Loss, steps: int) -> It
     for module in twin.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.eval()
-    trainable = [p for p in twin.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(trainable, lr=2e-3) if trainable else None
+    trainable = {name: p for name, p in twin.named_parameters() if p.requires_grad}
     losses: list[float] = []
-    for _ in range(steps):
+    for step in range(steps):
         value = loss(logits_of(twin, images), labels)
         losses.append(float(value.detach()))
-        if optimizer is None or not value.requires_grad:
+        if not trainable or not value.requires_grad:
             yield find("no_gradient", "no parameter gets a gradient from the loss")
             return
+        if step == 0:
+            optimizer = torch.optim.Adam(trainable.values(), lr=2e-3)
         optimizer.zero_grad()
         value.backward()
-        if len(losses) == 1:
-            dead = [
-                name
-                for name, p in twin.named_parameters()
-                if p.requires_grad and p.ndim > 1 and (p.grad is None or not p.grad.any())
-            ]
-            if dead:
-                text = f"{len(dead)} of {sum(p.ndim > 1 for p in trainable)} kernels get no gradient, such as {dead[0]}"
-                yield find("no_gradient", text)
-                return
+        kernels = {name: p for name, p in trainable.items() if p.ndim > 1}
+        if step == 0 and (dead := [n for n, p in kernels.items() if p.grad is None or not p.grad.any()]):
+            yield find("no_gradient", f"{len(dead)} of {len(kernels)} kernels get no gradient, such as {dead[0]}")
+            return
         optimizer.step()
     if not losses[-1] < max(0.75 * losses[0], 0.5):
-        yield find(
-            "batch_not_learnt",
-            f"loss {losses[0]:.2f}, after {steps} steps on one batch {losses[-1]:.2f}",
-            batch.picture(),
-        )
+        text = f"loss {losses[0]:.2f}, after {steps} steps on one batch {losses[-1]:.2f}"
+        picture = draw_edges(images[0].permute(1, 2, 0).cpu().numpy(), labels[0].cpu().numpy())
+        yield find("batch_not_learnt", text, picture)
 
 
 def check_loader(source: Source, model: nn.Module | None) -> Iterator[Finding]:
@@ -370,12 +336,62 @@ def check_loader(source: Source, model: nn.Module | None) -> Iterator[Finding]:
             yield find("batch_norm_few_images", f"its statistics are taken over {size} images at a time")
 
 
+def check_network(
+    model: nn.Module | None,
+    loss: Loss | None,
+    source: Source,
+    recipe: Recipe | None,
+    names: Sequence[str],
+    void: int | None,
+    normalise: Normalise | None,
+    trained: bool,
+    steps: int,
+) -> Iterator[Finding]:
+    """Checks all of the above; the arguments are those of `seglib.diagnose.check`."""
+    if model is not None:
+        yield from check_weights(model, recipe, trained)
+    yield from check_loader(source, model)
+    try:
+        device = next(model.parameters()).device if model is not None else torch.device("cpu")
+        batch = Batch(source, 8, normalise, device)
+    except ValueError:  # told of elsewhere
+        return
+    if normalise is not None or not batch.raw:
+        yield from check_inputs(batch)
+    classes = len(names) or getattr(model, "num_classes", 0)
+    if loss is not None and classes and void is not None:
+        yield from check_loss(loss, batch, classes, void)
+    if model is None:
+        return
+    yield from check_structure(model, recipe, names, batch)
+    yield from check_convention(model, batch)
+    yield from check_outputs(model, batch, classes, void, trained)
+    if steps and classes:
+        plain = partial(F.cross_entropy, ignore_index=-100 if void is None else void)
+        yield from check_learning(model, batch, loss or plain, steps)
+
+
 def predict_again(
-    model: nn.Module, image: np.ndarray, normalise: Callable[[Tensor], Tensor], recipe: Recipe | None
+    model: nn.Module, image: np.ndarray, normalise: Normalise | None, recipe: Recipe | None
 ) -> np.ndarray:
     """Predicts an image (H, W, C), of uint8 or as the network takes it, in evaluation mode. -> (H, W) uint8."""
     if image.dtype == np.uint8:
-        return predict_image(model, image, normalise, Scoring() if recipe is None else Scoring.of(recipe))
+        return predict_image(model, image, normalise or IMAGENET, Scoring() if recipe is None else Scoring.of(recipe))
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
     with as_evaluated(model):
         return logits_of(model, pixels.to(next(model.parameters()).device)).argmax(1)[0].cpu().numpy().astype(np.uint8)
+
+
+def check_mode(
+    model: nn.Module, source: Source, predictions: list, recipe: Recipe | None, normalise: Normalise | None
+) -> Iterator[Finding]:
+    """Predicts a few pictures again, in evaluation mode."""
+    differ = []
+    for index in np.linspace(0, len(predictions) - 1, min(8, len(predictions))).astype(int).tolist():
+        found = to_classes(predictions[index])[0]
+        again = predict_again(model, source.given(index)[0], normalise, recipe)
+        differ += [float((again != found).mean())] if again.shape == found.shape else []
+    if differ and np.mean(differ) > 0.05:
+        mode = "; it was given in training mode" if model.training else ""
+        text = f"{np.mean(differ):.0%} of the pixels are predicted otherwise when the model is in evaluation mode{mode}"
+        yield find("train_mode", text)

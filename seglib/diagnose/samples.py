@@ -18,6 +18,8 @@ LABELS = ("label", "labels", "mask", "masks", "target", "seg", "semantic")
 THUMB = 16  # side of the grey thumbnails by which copies are found
 ORIENTATION = 0x0112  # EXIF's tag
 
+MIRRORS = {"mirrored left to right": np.s_[:, ::-1], "upside down": np.s_[::-1], "turned by 180": np.s_[::-1, ::-1]}
+
 Arrays = tuple[np.ndarray, np.ndarray]  # image (H, W, C) of any range, label (H, W)
 
 
@@ -186,6 +188,12 @@ def _read_file(path: Path, dataset: Any) -> _File:
         return _File(digest=digest, turned=turned, deep=deep)
     pixels = dataset.read_image(path)
     return _File(pixels.shape[:2], _shrink(Image.fromarray(pixels[..., 0])), digest, turned)
+
+
+def to_classes(prediction: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns classes (H, W), and probabilities (K, H, W) if it holds such."""
+    found = _to_array(prediction)
+    return (found.argmax(axis=0), found) if found.ndim == 3 else (found, None)
 
 
 def find_files(dataset: Any) -> list[tuple[Path, Path]] | None:

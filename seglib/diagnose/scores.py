@@ -8,14 +8,13 @@ from scipy.optimize import linear_sum_assignment
 from seglib.data.base import VOID
 from seglib.data.cityscapes import CITYSCAPES_CLASSES
 from seglib.diagnose.report import Finding, find
-from seglib.diagnose.samples import Source
+from seglib.diagnose.samples import MIRRORS, Source, to_classes
 from seglib.files import some
 from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS
 from seglib.metrics.ratios import divide, mean_present
 
 REACH = 9  # pixels by which a prediction is shifted
 CLOSE = 0.002  # scores that are the same
-TURNS = {"mirrored": np.s_[:, ::-1], "upside down": np.s_[::-1], "turned by 180": np.s_[::-1, ::-1]}
 
 
 class Counts:
@@ -36,13 +35,12 @@ class Counts:
         self.joint, self.singly = np.zeros((256, 256), np.int64), []
         self.sizes: list[str] = []
         self.shifts: dict[tuple[int, int], int] = {}
-        self.turns: dict[str, int] = dict.fromkeys(TURNS, 0)
+        self.turns: dict[str, int] = dict.fromkeys(MIRRORS, 0)
         self.seen = self.right = self.inner = 0  # pixels of the pictures that are looked at closely
         self.noise: list[tuple[str, np.ndarray, np.ndarray]] = []
         chosen = {*source.spread(close)}
         for index, found in enumerate(predictions):
-            label, found = source.given(index)[1], np.asarray(found.cpu() if hasattr(found, "cpu") else found)
-            probabilities, found = (found, found.argmax(axis=0)) if found.ndim == 3 else (None, found)
+            label, (found, probabilities) = source.given(index)[1], to_classes(found)
             if found.shape != label.shape:
                 (a, b), (c, d) = label.shape, found.shape
                 self.sizes.append(f"labels of {b} x {a}, predictions of {d} x {c}")
@@ -61,7 +59,7 @@ class Counts:
     def _look(self, label: np.ndarray, found: np.ndarray, valid: np.ndarray) -> None:
         self.seen += int(valid.sum())
         self.right += int((valid & (label == found)).sum())
-        for name, turn in TURNS.items():
+        for name, turn in MIRRORS.items():
             self.turns[name] += int((valid & (label == found[turn])).sum())
         if min(label.shape) <= 4 * REACH:
             return
