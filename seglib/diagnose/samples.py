@@ -176,12 +176,12 @@ def _read_file(path: Path, dataset: Any) -> _File:
     """Looks at an image file; what `dataset` reads of it, where a thumbnail made by Pillow would not do."""
     digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
     turned = deep = False
-    if path.suffix.lower() != ".npy":
+    if path.suffix.lower() != ".npy" and getattr(dataset, "in_channels", 3) == 3:
         with Image.open(path) as image:
             turned = image.getexif().get(ORIENTATION, 1) != 1
             deep = image.mode[0] in "IF" or any(";16" in str(tile[3]) for tile in image.tile)
             shape = image.size if image.getexif().get(ORIENTATION, 1) > 4 else image.size[::-1]
-            if not deep and getattr(dataset, "in_channels", 3) == 3:
+            if not deep:
                 image.draft("L", (2 * THUMB, 2 * THUMB))  # a JPEG is decoded at an eighth of its side
                 return _File(shape, _shrink(image), digest, turned)
     if dataset is None:
