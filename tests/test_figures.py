@@ -31,6 +31,7 @@ from seglib.course.figures import (
     pictures,
     start_here,
     what_others_build,
+    why_is_my_miou_low,
 )
 from seglib.course.figures.losses_and_imbalance import one_pixel
 from seglib.course.figures.style import MAX_PNG_BYTES
@@ -149,6 +150,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "08 running_mean_figure": lambda: ablation_batch_size.running_mean_figure(4, 0.1, 2),
     "10 tap_chart": lambda: ablation_context.tap_chart([("a", 2), ("b", 8)], 7),
     "12 loss_curves": lambda: losses_and_imbalance.loss_curves(P, {"a": (P, -P), "b": (P**2, -P)}),
+    "14 decision_tree": lambda: why_is_my_miou_low.decision_tree([("Is it?", "look", "a cause " * 12)] * 2, "sound"),
+    "14 price_chart": lambda: why_is_my_miou_low.price_chart({"a": 0.3, "b": 0.5}, {"a": 0.05, "b": 0.502}, "IoU in %"),
     "15 dilation_table": lambda: what_others_build.dilation_table(PROFILES, "paper"),
 }
 
@@ -325,3 +328,16 @@ def test_the_running_mean_is_batch_norms(momentum: float) -> None:
         layer(torch.tensor([[mean - 1], [mean + 1]], dtype=torch.float64))
         assert float(layer.running_mean) == pytest.approx(running[step], rel=1e-9, abs=1e-12)
     assert (means - truth).std() == pytest.approx(2**-0.5, rel=0.1)
+
+
+def test_what_a_fault_costs() -> None:
+    """Scores of the healthy weights are paired by seed, other trainings are not; one run has no interval."""
+    rows = {"healthy": (0.5, 0.6), "paired": (0.4, 0.5), "trained": (0.4, 0.5), "once": (0.7,)}
+    runs = {name: {str(seed): {"miou": miou} for seed, miou in enumerate(mious)} for name, mious in rows.items()}
+    kinds = {"paired": "scoring", "trained": "training", "once": "training"}
+    table = why_is_my_miou_low.cost_table(runs, kinds)
+    assert list(table.index) == ["healthy", "once", "paired", "trained"]
+    np.testing.assert_allclose(table.difference, [NAN, 0.15, -0.1, -0.1])
+    assert table.effect.to_dict() == {
+        "healthy": "base", "once": "one run", "paired": "lower", "trained": "within noise"
+    }  # fmt: skip

@@ -50,7 +50,7 @@ def tracked_texts() -> Iterator[tuple[str, str]]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
     for name in listed.split("\0"):
         path = ROOT / name
-        if name and path.is_file() and path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".pth", ".pt"):
+        if name and path.is_file() and path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".pth", ".pt", ".npz"):
             yield name, path.read_text(encoding="utf-8")
 
 

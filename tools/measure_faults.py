@@ -1,15 +1,17 @@
 """Trains the recipe toy_short, healthy and with a fault planted, three seeds each, and stores what the faults cost.
 
-python -m tools.measure_faults
+python -m tools.measure_faults [seal FAULT FAULT FAULT]
 
-Faults of scoring take the healthy runs' weights. Takes about 25 minutes on one core. Runs that
-data/results/measured/faults.json holds are kept: after a change, delete the file first.
+"seal" keeps what three runs of another seed show, and not what their faults are, for an exercise. Faults of scoring
+take the healthy runs' weights. Takes about 25 minutes on one core. Runs in data/results/measured/faults.json are kept:
+after a change, delete the file first.
 """
 
 import copy
+import itertools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -33,6 +35,7 @@ from seglib.train.results import describe_machine, seal
 STORE = PROJECT / "data" / "results" / "measured" / "faults.json"
 COSTS = PROJECT / "data" / "fault_costs.json"  # finding -> points of mIoU, which `seglib.diagnose` tells
 PICTURES = STORE.with_suffix(".npz")  # "ROW|NUMBER" -> the first seed's prediction of that val picture
+SEALED = STORE.with_name("sealed.npz")
 RECIPE, SEEDS, SIDE, SHOWN = Recipe.load("toy_short"), (0, 1, 2), 97, range(0, 120, 10)
 BATCH = 3  # pictures that a network in training mode predicts together
 CROP, FLIP = RandomScaleCrop(RECIPE.crop_size, RECIPE.scale_range), RandomFlip(RECIPE.flip)
@@ -116,6 +119,7 @@ TITLES = {  # the names of findings are those of `seglib.diagnose`
     "healthy": "healthy",
 }
 BASES = {"squashed": "letterboxed", "padding_is_a_class": "letterboxed"}  # beside which a fault costs; else "healthy"
+MIXED = {"squashed": "squashed_but_scored_in_proportion"}  # where the fault is one of training and scoring together
 NO_FINDINGS = {
     "healthy", "letterboxed", "half_size", "void_counted", "squashed_when_scored", "letterboxed_when_scored",
     "squashed_but_scored_in_proportion",
@@ -126,19 +130,20 @@ TRAININGS: dict[str, tuple[dict[str, Any], Transform | None, Callable[[Trainer],
     "healthy": ({}, None, None),
     "misaligned": ({}, Compose((CROP, OnImage(FLIP))), None),
     "batch_norm_statistics": ({"bn_momentum": 0.0003}, None, None),
-    "zero_never_used": ({}, Compose((CROP, FLIP, FROM_ONE)), None),
-    "label_interpolated": ({}, Compose((CropBlended(), FLIP)), None),
-    "learning_rate": ({"lr": RECIPE.lr / 100}, None, None),
-    "probabilities_for_logits": ({}, None, soften),
-    "batch_norm_few_images": ({"bn_batch": 2}, None, None),
     "letterboxed": ({}, Compose((LETTERBOX, FLIP)), None),
     "squashed": ({}, Compose((SQUASH, FLIP)), None),
-    "list_incomplete": ({"train_split": "train"}, None, None),
+    "probabilities_for_logits": ({}, None, soften),
+    "learning_rate": ({"lr": RECIPE.lr / 100}, None, None),
+    "label_interpolated": ({}, Compose((CropBlended(), FLIP)), None),
+    "zero_never_used": ({}, Compose((CROP, FLIP, FROM_ONE)), None),
     "schedule_ends_early": ({"decay_steps": 40}, None, None),
+    "batch_norm_few_images": ({"bn_batch": 2}, None, None),
+    "list_incomplete": ({"train_split": "train"}, None, None),
     "inputs_not_normalised": ({}, None, leave_pixels),
     "void_is_background": ({}, Compose((CROP, FLIP, VOID_TO_0)), None),
     "padding_is_a_class": ({}, Compose((LETTERBOX, FLIP, VOID_TO_0)), None),
 }
+FIRST = 8  # of these get all their seeds before the rest begins
 
 
 def train(name: str, seed: int) -> Trainer:
@@ -260,9 +265,9 @@ def main() -> None:
     torch.set_num_threads(1)
     stored = json.loads(STORE.read_text(encoding="utf-8")) if STORE.is_file() else {"rows": {}}
     rows, pictures = stored["rows"], dict(np.load(PICTURES)) if PICTURES.is_file() else {}
-    data = ToyVOC("val")
-    for seed in SEEDS:
-        for name in TRAININGS:
+    names = [*TRAININGS]
+    for part in (names[:FIRST], names[FIRST:]):
+        for seed, name in itertools.product(SEEDS, part):
             if str(seed) in rows.get(name, {}):
                 continue
             counted, found, losses = measure(name, seed)
@@ -274,16 +279,39 @@ def main() -> None:
             if seed == SEEDS[0]:
                 pictures |= {f"{row}|{i}": maps[i] for row, maps in found.items() for i in SHOWN}
                 write_atomic(PICTURES, partial(np.savez_compressed, **pictures))
-            identity = fingerprint(data, count_labels(data, {}))
-            costs = {
-                row: round(100 * (mean(rows[BASES.get(row, "healthy")]) - mean(seeds)), 1)
-                for row, seeds in rows.items()
-                if row not in NO_FINDINGS
-            }
-            write_json(COSTS, costs)
-            result = {"command": "python -m tools.measure_faults", "recipe": RECIPE.changes(), "val": identity}
-            write_json(STORE, seal(result | {"titles": TITLES, "rows": rows, **describe_machine(torch.device("cpu"))}))
+            write_rows(rows)
+
+
+def write_rows(rows: dict[str, Any]) -> None:
+    """Stores all rows, and of findings with all seeds what they cost."""
+    costs = {
+        row: round(100 * (mean(rows[BASES.get(row, "healthy")]) - mean(rows[MIXED.get(row, row)])), 1)
+        for row, seeds in rows.items()
+        if row not in NO_FINDINGS and len(seeds) == len(SEEDS)
+    }
+    write_json(COSTS, costs)
+    data = ToyVOC("val")
+    identity = fingerprint(data, count_labels(data, {}))
+    result = {"command": "python -m tools.measure_faults", "recipe": RECIPE.changes(), "val": identity}
+    write_json(STORE, seal(result | {"titles": TITLES, "rows": rows, **describe_machine(torch.device("cpu"))}))
+
+
+def seal_runs(names: Sequence[str]) -> None:
+    """Stores, for each run A, B, C: four training samples, losses, and predictions of val and of training pictures."""
+    kept: dict[str, Any] = {}
+    for run, name in zip("ABC", names, strict=True):
+        trainer = train(name if name in TRAININGS else "healthy", seed=1)
+        for part in ("train", "val"):
+            data = ToyVOC(part).subset(SHOWN)
+            maps = see(trainer, data) if name in TRAININGS else plant_in_scoring(trainer, data)[name]
+            kept |= {f"{run}|{part}|{i}": each for i, each in zip(SHOWN, maps, strict=True)}
+        images, labels = zip(*(trainer.train_set[0, index] for index in SHOWN[:4]), strict=True)
+        kept |= {f"{run}|images": images, f"{run}|labels": labels, f"{run}|losses": trainer.history.loss.dropna()}
+    write_atomic(SEALED, partial(np.savez_compressed, **kept))
 
 
 if __name__ == "__main__":
-    main() if len(sys.argv) == 1 else sys.exit(__doc__)
+    if len(sys.argv) == 5 and sys.argv[1] == "seal":
+        seal_runs(sys.argv[2:])
+    else:
+        main() if len(sys.argv) == 1 else sys.exit(__doc__)
