@@ -85,6 +85,9 @@ def test_glossary(site: Path) -> None:
     for name in NAMES:
         found = re.findall(r'glossary\.html#(term-[\w-]+)"', text(site, f"notebooks/{name}"))
         assert len(found) == len(set(found)), f"{name}: one link to a word"
+        assert not re.search(r"<a [^>]*>(?:(?!</a>).)*<a ", text(site, f"notebooks/{name}"), re.DOTALL), (
+            "a link in a link"
+        )
         linked |= set(found)
     anchors = dict(map(reversed, re.findall(r'id="(term-[\w-]+)">([^<]+)<', text(site, "glossary"))))
     assert [names[0] for names, _ in pages.glossary() if anchors[names[0]] not in linked] == []

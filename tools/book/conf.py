@@ -29,7 +29,8 @@ html_show_sourcelink = html_copy_source = False
 suppress_warnings = ["myst.header"]  # notebooks go from a title to exercises two levels below
 
 # Where a word is not text to read, and so gets no link.
-NO_LINKS = (nodes.reference, nodes.title, nodes.literal, nodes.literal_block, nodes.math, nodes.raw, pending_xref)
+NO_LINKS = (nodes.reference, pending_xref, nodes.title, nodes.literal, nodes.literal_block, nodes.raw)
+NO_LINKS += (nodes.math, nodes.math_block)
 
 
 def link_terms(app: Sphinx, doctree: nodes.document) -> None:
