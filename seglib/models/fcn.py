@@ -25,7 +25,7 @@ def bilinear_kernel(size: int) -> Tensor:
 
 
 class BilinearUpsampling(nn.Module):
-    """Transposed convolution that starts as bilinear interpolation (FCN, section 3.3).
+    """Transposed convolution that starts as bilinear interpolation (FCN, sections 4.2 and 4.3).
 
     Args:
         channels: of input and output.
