@@ -36,7 +36,7 @@ def test_kept_weights_score_as_their_run(path: Path) -> None:
         result = load_result(PROJECT / "data" / "results" / f"{recipe.name}.json")
         assert scores.miou == pytest.approx(result["scores"]["miou"], abs=1e-3)
         assert list(scores.iou) == pytest.approx(result["scores"]["iou"], abs=0.01)
-    assert path.stat().st_size < 3_500_000
+    assert path.stat().st_size < (3_500_000 if path.stem.startswith("toy_fcn") else 2_000_000)
 
 
 def test_the_published_network_finds_what_we_drew() -> None:

@@ -29,11 +29,12 @@ from seglib.files import PROJECT, run_folder, write_atomic, write_json
 from seglib.metrics import ConfusionMatrix
 from seglib.predict import ONE_VIEW, Scoring, group_equal_sizes, predict, predict_labels
 from seglib.recipe import Recipe
+from seglib.studies.report import paired_effect, welch_effect
 from seglib.train import Trainer
 from seglib.train.results import describe_machine, seal
 
 STORE = PROJECT / "data" / "results" / "measured" / "faults.json"
-COSTS = PROJECT / "data" / "fault_costs.json"  # finding -> points of mIoU, which `seglib.diagnose` tells
+COSTS = PROJECT / "data" / "fault_costs.json"  # finding -> points of mIoU that it surely costs; `seglib.diagnose` tells
 PICTURES = STORE.with_suffix(".npz")  # "ROW|NUMBER" -> the first seed's prediction of that val picture
 SEALED = STORE.with_name("sealed.npz")
 RECIPE, SEEDS, SIDE, SHOWN = Recipe.load("toy_short"), (0, 1, 2), 97, range(0, 120, 10)
@@ -256,8 +257,8 @@ def measure(name: str, seed: int) -> tuple[dict[str, ConfusionMatrix | float], d
     return counted, found, losses
 
 
-def mean(seeds: dict[str, Any]) -> float:
-    return float(np.mean([run["miou"] for run in seeds.values()]))
+def scores_of(seeds: dict[str, Any]) -> dict[int, float]:
+    return {int(seed): run["miou"] for seed, run in seeds.items()}
 
 
 def main() -> None:
@@ -283,12 +284,15 @@ def main() -> None:
 
 
 def write_rows(rows: dict[str, Any]) -> None:
-    """Stores all rows, and of findings with all seeds what they cost."""
-    costs = {
-        row: round(100 * (mean(rows[BASES.get(row, "healthy")]) - mean(rows[MIXED.get(row, row)])), 1)
-        for row, seeds in rows.items()
-        if row not in NO_FINDINGS and len(seeds) == len(SEEDS)
-    }
+    """Stores all rows, and of findings with all seeds what they cost, where the 95 % interval leaves zero out."""
+    costs = {}
+    for row, seeds in rows.items():
+        if row in NO_FINDINGS or len(seeds) < len(SEEDS):
+            continue
+        faulty, sound = scores_of(rows[MIXED.get(row, row)]), scores_of(rows[BASES.get(row, "healthy")])
+        effect = (welch_effect if row in TRAININGS else paired_effect)(faulty, sound)
+        if not effect.low <= 0 <= effect.high:
+            costs[row] = round(-100 * effect.mean, 1)
     write_json(COSTS, costs)
     data = ToyVOC("val")
     identity = fingerprint(data, count_labels(data, {}))

@@ -87,7 +87,7 @@ def read_rows(studies: Path = STUDIES, results: Path = RESULTS) -> pd.DataFrame:
                     "code": line["sources"],
                     "processor": ", ".join(sorted({result.get("device", "") for result in found})),
                     "minutes": float(np.median(minutes)) if minutes else np.nan,
-                    "command": f'python -m seglib study {path.stem} "{row}" --scale {scale}',
+                    "command": study.command(row),
                     "results": " ".join(result["name"] for result in found),
                 })  # fmt: skip
     return pd.DataFrame(lines, columns=list(SCHEMA))

@@ -98,7 +98,8 @@ class Report:
     def __str__(self) -> str:
         lines = []
         for each in self.findings:
-            cost = "" if each.cost is None else f"; cost {each.cost:.1f} points of mIoU where measured"
+            word = "costs" if (each.cost or 0) > 0 else "raises the score by"
+            cost = "" if each.cost is None else f"; {word} {abs(each.cost):.1f} points of mIoU where measured"
             lines.append(f"{each.severity:8}{each.name}: {each.evidence}{cost}")
             lines.append(f"{'':8}fix: {each.fix} (notebook 14, section {each.section})")
         return "\n".join([*(lines or ["nothing found"]), f"checked: {', '.join(self.checked) or 'nothing'}"])
