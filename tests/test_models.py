@@ -160,7 +160,7 @@ def test_a_batch_of_one_cannot_train_image_pooling(head: type[DeepLabV3]) -> Non
         (lambda: HeadVariant(decoder_dropout=(0.5,)), r"decoder_dropout = \(0.5,\); expected \(\) or 2 values"),
         (
             lambda: DeepLabV3Plus(4, MobileNetV2(16, 0.25), variant=HeadVariant(decoder_conv3=True)),
-            "decoder_conv3 = True takes a map at stride 8; MobileNetV2 offers none",
+            r"the decoder takes maps at strides \[8\]; MobileNetV2 lacks them",
         ),
         (lambda: UNet(2, width=4, depth=2).set_output_stride(16), r"output_stride = 16; expected one of \(4,\)"),
         (lambda: Xception(50), r"depth = 50; expected one of \(41, 65, 71\)"),

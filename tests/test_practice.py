@@ -20,7 +20,7 @@ from seglib.data.adapters import AlbumentationsTransform, TorchvisionTransform
 from seglib.data.transforms import Normalisation
 from seglib.geometry import Grid
 from seglib.models import ResNet
-from seglib.models.inputs import adapt_kernel, set_in_channels
+from seglib.models.weights import adapt_kernel, set_in_channels
 from seglib.predict import Scoring, predict_image
 from seglib.recipe import Recipe
 from seglib.train import Trainer

@@ -1,6 +1,6 @@
 """Backbones by name."""
 
-from collections.abc import Sequence
+from typing import Any
 
 from seglib.models.layers import Backbone, check_choice
 from seglib.models.mobilenet import MobileNetV2
@@ -12,45 +12,24 @@ RESNETS = {f"resnet{depth}": depth for depth in UNITS}
 XCEPTIONS = {f"xception{depth}": depth for depth in MIDDLE_UNITS}
 
 
-def build_backbone(
-    name: str,
-    output_stride: int = 16,
-    *,
-    width: int = 64,
-    multi_grid: Sequence[int] | None = None,
-    stem: str = "7x7",
-    stride_unit: str = "last",
-    cascade_blocks: int = 0,
-    pre_activation: bool = False,
-    stem_stride: int = 4,
-) -> Backbone:
+def build_backbone(name: str, output_stride: int = 16, width: int = 64, **resnet: Any) -> Backbone:
     """Makes a backbone.
 
     Args:
         name: "resnet18" to "resnet152", "mobilenet_v2", "xception41", "xception65", "xception71" or "vgg16".
         output_stride: 8, 16 or 32; VGG16 has only 32.
         width: channels of the first block of a ResNet or VGG16.
-        The others are those of `ResNet`.
+        resnet: further arguments of `ResNet`, which others leave aside: they have no multi-grid, stem or stride unit.
 
     Raises:
         ValueError: if there is no such backbone, or it does not have the output stride or cascaded blocks.
     """
     if name in RESNETS:
-        return ResNet(
-            RESNETS[name],
-            output_stride,
-            multi_grid,
-            width,
-            stem,
-            stride_unit,
-            cascade_blocks,
-            pre_activation,
-            stem_stride=stem_stride,
-        )
-    if cascade_blocks:
-        raise ValueError(f"cascade_blocks = {cascade_blocks}; only a ResNet has a block 4 to copy, not {name!r}")
-    if stem_stride != 4:
-        raise ValueError(f"stem_stride = {stem_stride}; only a ResNet has a choice, not {name!r}")
+        return ResNet(RESNETS[name], output_stride, width=width, **resnet)
+    if resnet.get("cascade_blocks"):
+        raise ValueError(f"cascade_blocks: only a ResNet has a block 4 to copy, not {name!r}")
+    if resnet.get("stem_stride", 4) != 4:
+        raise ValueError(f"stem_stride: only a ResNet has a choice, not {name!r}")
     if name == "mobilenet_v2":
         return MobileNetV2(output_stride)
     if name in XCEPTIONS:

@@ -8,11 +8,10 @@ from torch import nn
 from seglib.models.backbones import RESNETS, build_backbone
 from seglib.models.deeplab import DeepLabV3, DeepLabV3Plus, HeadVariant
 from seglib.models.fcn import FCN
-from seglib.models.inputs import set_in_channels  # another first convolution
 from seglib.models.norms import GhostBatchNorm2d, group_norm_like, replace_batch_norm  # in batch norm's place
 from seglib.models.resnet import UNITS
 from seglib.models.unet import UNet
-from seglib.models.weights import load_imagenet_weights, read_weights  # files of initial weights, checked key by key
+from seglib.models.weights import load_imagenet_weights, read_weights, set_in_channels  # files of initial weights
 from seglib.recipe import Recipe
 
 FCN_STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8}
@@ -54,37 +53,18 @@ def _build_network(recipe: Recipe, num_classes: int, weights_root: Path | None) 
     multi_grid = recipe.multi_grid
     if multi_grid is None and recipe.model in FCN_STRIDES and recipe.backbone in RESNETS:
         multi_grid = (1,) * UNITS[RESNETS[recipe.backbone]][1][-1]
-    backbone = build_backbone(
-        recipe.backbone,
-        recipe.output_stride,
-        width=recipe.width,
-        multi_grid=multi_grid,
-        stem=recipe.stem,
-        stride_unit=recipe.stride_unit,
-        cascade_blocks=recipe.cascade_blocks,
-        pre_activation=recipe.pre_activation,
-        stem_stride=recipe.stem_stride,
-    )
+    fields = ("stem", "stride_unit", "cascade_blocks", "pre_activation", "stem_stride")
+    resnet = {name: getattr(recipe, name) for name in fields}
+    backbone = build_backbone(recipe.backbone, recipe.output_stride, recipe.width, multi_grid=multi_grid, **resnet)
     if recipe.weights:
         load_imagenet_weights(backbone, *read_weights(recipe, weights_root))
     if recipe.cascade_blocks:
         backbone.copy_block4()
     if recipe.model in FCN_STRIDES:
         return FCN(num_classes, backbone, FCN_STRIDES[recipe.model])
-    head = {
-        "atrous_rates": recipe.atrous_rates,
-        "image_pooling": recipe.image_pooling,
-        "channels": recipe.channels,
-        "variant": HeadVariant(
-            aspp_dropout=recipe.dropout,
-            separable=recipe.separable,
-            decoder_depth=recipe.decoder_depth,
-            decoder_kernel=recipe.decoder_kernel,
-            decoder_width=recipe.decoder_width,
-            decoder_conv3=recipe.decoder_conv3,
-            resize=recipe.resize,
-        ),
-    }
+    fields = ("separable", "decoder_depth", "decoder_kernel", "decoder_width", "decoder_conv3", "resize")
+    variant = HeadVariant(recipe.dropout, **{name: getattr(recipe, name) for name in fields})
+    head = (num_classes, backbone, None, recipe.atrous_rates, recipe.image_pooling, recipe.channels, variant)
     if recipe.model == "deeplabv3plus":
-        return DeepLabV3Plus(num_classes, backbone, decoder_channels=recipe.decoder_channels, **head)
-    return DeepLabV3(num_classes, backbone, aspp=recipe.aspp, **head)
+        return DeepLabV3Plus(*head, recipe.decoder_channels)
+    return DeepLabV3(*head, aspp=recipe.aspp)

@@ -1,18 +1,60 @@
 """ASPP, DeepLabv3 (arXiv 1706.05587) and DeepLabv3+ (arXiv 1802.02611)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from seglib.geometry import Grid  # where the values of a map lie
 from seglib.models.backbones import build_backbone  # makes a Backbone by its name
-from seglib.models.layers import Backbone, Features, conv3x3_bn_relu, conv_bn_relu, init_convolutions, set_atrous
-from seglib.models.variants import PAPER_HEAD, HeadVariant  # the ways in which public heads differ from the papers'
+from seglib.models.layers import (
+    Backbone,
+    Features,
+    check_choice,
+    conv3x3_bn_relu,
+    conv_bn_relu,
+    init_convolutions,
+    set_atrous,
+)
 
 PAPER_RATES = (6, 12, 18)
 PAPER_OUTPUT_STRIDE = 16
+
+
+@dataclass(frozen=True)
+class HeadVariant:
+    """The ways in which heads differ between implementations. The defaults are the papers'."""
+
+    aspp_dropout: float = 0.1  # probability after ASPP's projection; torchvision has 0.5
+    separable: str = "none"  # or "paper": depthwise, BN, ReLU, pointwise, BN, ReLU; "plain": without the first BN, ReLU
+    post_aspp: str = "none"  # a 3x3 convolution, BN, ReLU after ASPP: "full" (torchvision) or "separable" (plain)
+    decoder_depth: int = 2  # number of convolutions in the decoder (v3+ Table 2)
+    decoder_kernel: int = 3  # side of their kernels, 3 or 1
+    decoder_width: int | None = None  # their output channels; None is the head's
+    decoder_conv3: bool = False  # ASPP's output meets block 2's map at stride 8 first (Table 2, Conv2 and Conv3)
+    decoder_dropout: tuple[float, ...] = ()  # probability after each of them; () is none
+    aspp_order: str = "pool_last"  # or "pool_first", as in the papers' code: image pooling in the concatenation
+    decoder_order: str = "aspp_first"  # as in the papers' code, or "low_first", in the concatenation
+    # Of every map: sampled where its values lie; or "centred", `align_corners=False` whatever the backbone, as many
+    # public implementations have it; or "stretched", `align_corners=True`, as the papers' code, on sizes 16 k + 1.
+    resize: str = "aligned"
+
+    def __post_init__(self) -> None:
+        check_choice("separable", self.separable, ("none", "paper", "plain"))
+        check_choice("post_aspp", self.post_aspp, ("none", "full", "separable"))
+        check_choice("aspp_order", self.aspp_order, ("pool_last", "pool_first"))
+        check_choice("decoder_order", self.decoder_order, ("aspp_first", "low_first"))
+        check_choice("decoder_kernel", self.decoder_kernel, (1, 3))
+        check_choice("resize", self.resize, ("aligned", "centred", "stretched"))
+        if self.decoder_depth < 1:
+            raise ValueError(f"decoder_depth = {self.decoder_depth}; expected at least 1")
+        if len(self.decoder_dropout) not in (0, self.decoder_depth):
+            raise ValueError(f"decoder_dropout = {self.decoder_dropout!r}; expected () or {self.decoder_depth} values")
+
+
+PAPER_HEAD = HeadVariant()
 
 
 class ASPP(nn.Module):
@@ -21,16 +63,13 @@ class ASPP(nn.Module):
     (B, in_channels, H, W) -> (B, channels, H, W) (v3, section 3.3).
 
     Args:
-        in_channels: channels of the input.
         atrous_rates: rate of each 3x3 branch, any number of them; the papers' (6, 12, 18) belong to output stride 16.
         channels: of every branch and of the output.
         image_pooling: with the image-level branch (global mean, 1x1, BN, ReLU, spread over the map).
         variant: dropout, separable convolutions, concatenation order.
 
     Raises:
-        ValueError: if a rate is below 1; in `forward`, if the image-level branch leaves its norm one value to
-            normalise: in training a batch of one image, or such a group of a ghost batch norm (a recipe's bn_batch);
-            a group of one channel of a group norm.
+        ValueError: if a rate is below 1; in `forward`, if the image-level branch leaves its norm a single value.
     """
 
     def __init__(
@@ -46,8 +85,7 @@ class ASPP(nn.Module):
         self.atrous = nn.ModuleList(conv3x3_bn_relu(in_channels, channels, variant.separable) for _ in atrous_rates)
         self.pool = conv_bn_relu(in_channels, channels) if image_pooling else None
         self.pool_first = variant.aspp_order == "pool_first"
-        branches = 1 + len(self.atrous) + image_pooling
-        self.project = conv_bn_relu(branches * channels, channels)
+        self.project = conv_bn_relu((1 + len(self.atrous) + image_pooling) * channels, channels)
         self.dropout = nn.Dropout(variant.aspp_dropout)
         self.set_rates(atrous_rates)
 
@@ -73,18 +111,16 @@ class ASPP(nn.Module):
     def _check_norm(self, batch_size: int) -> None:
         norm, single = self.pool[1], "ASPP's image pooling leaves one value per channel"
         if isinstance(norm, nn.GroupNorm) and norm.num_groups == norm.num_channels:
-            raise ValueError(
-                f"group norm with {norm.num_groups} groups of one channel: {single}, and a group of one value becomes "
-                "zero. Use fewer groups than channels (a recipe's norm_groups), or image_pooling=False"
-            )
+            cure = "Use fewer groups than channels (a recipe's norm_groups), or image_pooling=False"
+            found = f"group norm with {norm.num_groups} groups of one channel"
+            raise ValueError(f"{found}: {single}, and a group of one value becomes zero. {cure}")
         # A synchronised norm is no BatchNorm2d: it sees the other processes' images, so one image each is enough.
         ghost = getattr(norm, "group_size", None) == 1
         if isinstance(norm, nn.BatchNorm2d) and norm.training and (ghost or batch_size == 1):
-            what = "groups of one image (a recipe's bn_batch)" if ghost else "a batch of one image"
-            raise ValueError(
-                f"training on {what}: {single}, of which batch norm has no variance. Use batches of two or more "
-                "(drop_last=True in the loader), model.eval(), freeze_bn=True in a recipe, or image_pooling=False"
-            )
+            found = "groups of one image (a recipe's bn_batch)" if ghost else "a batch of one image"
+            cure = "(drop_last=True in the loader), model.eval(), freeze_bn=True in a recipe, or image_pooling=False"
+            why = "of which batch norm has no variance. Use batches of two or more"
+            raise ValueError(f"training on {found}: {single}, {why} {cure}")
 
 
 class DeepLabV3(nn.Module):
@@ -95,17 +131,15 @@ class DeepLabV3(nn.Module):
 
     Args:
         num_classes: number of classes K, background included.
-        backbone: the name of one in `build_backbone`, such as "resnet101" (the papers' network: multi-grid, stride in
-            the last unit), or a `Backbone`.
+        backbone: a `Backbone`, or the name of one in `build_backbone`, such as "resnet101", the papers' network.
         output_stride: 8, 16 or 32; None is 16 for a backbone given by name, and a module's own.
         atrous_rates: of ASPP at this output stride, any number of them; None is (6, 12, 18) at 16, doubled at 8 and
             halved at 32.
         image_pooling: with ASPP's image-level branch.
         channels: of ASPP's branches and output, and of the decoder.
         variant: what a public head does otherwise than the papers.
-        cascade_blocks: 1 to 3: a ResNet given by name gets that many copies of block 4 after it (section 3.2). The
-            paper's cascade has no ASPP: the classifier comes after the last block, and atrous_rates, image_pooling
-            and channels mean nothing. A ResNet given as a module brings its own.
+        cascade_blocks: 1 to 3: a ResNet given by name gets that many copies of block 4 (section 3.2), and no ASPP: the
+            classifier comes after the last block. A ResNet given as a module brings its own.
         aspp: False leaves ASPP out without a cascade: the "block4" column of v3 Tables 2 and 3.
 
     Raises:
@@ -131,13 +165,9 @@ class DeepLabV3(nn.Module):
             stride = PAPER_OUTPUT_STRIDE if output_stride is None else output_stride
             backbone = build_backbone(backbone, stride, cascade_blocks=cascade_blocks)
         elif output_stride not in (None, backbone.output_stride) or cascade_blocks:
-            raise ValueError(
-                f"output_stride = {output_stride}, cascade_blocks = {cascade_blocks}; the backbone was built with "
-                f"{backbone.output_stride} and its own blocks: leave both out"
-            )
-        self.backbone = backbone
-        self.num_classes = num_classes
-        self.variant = variant
+            given, own = f"output_stride = {output_stride}, cascade_blocks = {cascade_blocks}", backbone.output_stride
+            raise ValueError(f"{given}; the backbone was built with {own} and its own blocks: leave both out")
+        self.backbone, self.num_classes, self.variant = backbone, num_classes, variant
         self.aspp: ASPP | None = None
         if aspp and not getattr(backbone, "cascade_blocks", 0):
             self._rates_at = (PAPER_RATES, PAPER_OUTPUT_STRIDE)  # rates, and the output stride that they are for
@@ -206,10 +236,7 @@ class DeepLabV3Plus(DeepLabV3):
     Args:
         variant: as DeepLabV3's; it also says what the decoder is made of (v3+ Table 2).
         decoder_channels: of the 1x1 convolution on the low-level features (v3+ Table 1: 48).
-        The others are DeepLabV3's. There is no cascade with a decoder.
-
-    Raises:
-        ValueError: as DeepLabV3; also for cascaded blocks, or a backbone without the maps that the decoder takes.
+        The others are DeepLabV3's. There is no cascade with a decoder: ValueError.
     """
 
     def __init__(
@@ -228,10 +255,8 @@ class DeepLabV3Plus(DeepLabV3):
             raise ValueError("the backbone has cascaded blocks; expected none: the decoder refines ASPP's output")
         self.taps = (4, 8) if variant.decoder_conv3 else (4,)
         offered = self.backbone.tap_channels
-        if variant.decoder_conv3 and 8 not in offered:
-            raise ValueError(
-                f"decoder_conv3 = True takes a map at stride 8; {type(self.backbone).__name__} offers none"
-            )
+        if missing := [tap for tap in self.taps if tap not in offered]:
+            raise ValueError(f"the decoder takes maps at strides {missing}; {type(self.backbone).__name__} lacks them")
         width, meets = self._classifier_inputs(channels), channels  # meets: of what the map at stride 4 is joined to
         if variant.decoder_conv3:
             self.conv3_projection = conv_bn_relu(offered[8], decoder_channels)
@@ -246,15 +271,12 @@ class DeepLabV3Plus(DeepLabV3):
         return self.variant.decoder_width or channels
 
     def _convolutions(self, in_channels: int, channels: int) -> nn.Sequential:
-        variant, stack = self.variant, nn.Sequential()
-        for inputs in [in_channels] + [channels] * (variant.decoder_depth - 1):
-            if variant.decoder_kernel == 1:
-                stack.append(conv_bn_relu(inputs, channels))
-            else:
-                stack.append(conv3x3_bn_relu(inputs, channels, variant.separable))
+        variant = self.variant
+        make = conv_bn_relu if variant.decoder_kernel == 1 else partial(conv3x3_bn_relu, separable=variant.separable)
+        stack = [make(inputs, channels) for inputs in [in_channels] + [channels] * (variant.decoder_depth - 1)]
         for convolution, probability in zip(stack, variant.decoder_dropout, strict=False):
             convolution.append(nn.Dropout(probability))
-        return stack
+        return nn.Sequential(*stack)
 
     def head(self, features: Features) -> Tensor:
         """Computes logits at stride 4 from the backbone's maps. -> (B, K, H/4, W/4)."""

@@ -27,15 +27,14 @@ def bilinear_kernel(size: int) -> Tensor:
 class BilinearUpsampling(nn.Module):
     """Transposed convolution that starts as bilinear interpolation (FCN, sections 4.2 and 4.3).
 
+    (B, C, h, w) -> (B, C, *size) for any size up to (h * factor, w * factor). The map is continued beyond its edges, so
+    that the outermost half cell is not faded with zeros.
+
     Args:
-        channels: of input and output.
         factor: of the upsampling, an even number.
         learned: full and trained; False is interpolation for good, channel by channel.
         cell_centred: as `Backbone`'s. True: a kernel of 2 * factor, `F.interpolate(..., align_corners=False)`; False: a
             kernel of 2 * factor - 1, `align_corners=True`. With the other one every map would be moved by half a cell.
-
-    (B, C, h, w) -> (B, C, *size) for any size up to (h * factor, w * factor). The map is continued beyond its edges, so
-    that the outermost half cell is not faded with zeros.
     """
 
     def __init__(self, channels: int, factor: int, learned: bool = True, cell_centred: bool = True):
@@ -67,20 +66,17 @@ class FCN(nn.Module):
     convolutions that start at zero. The upsamplings by two are learned from bilinear interpolation on, the last one
     stays bilinear (section 4.3 of the paper).
 
-    Args:
-        num_classes: number of classes K, background included.
-        backbone: "vgg16" or "resnet18" to "resnet152" (without dilation), or a `Backbone` with output stride 32 and
-            taps at strides 16 and 8.
-        stride: 32, 16 or 8, of the finest scores.
-
     `model(images)` takes (B, 3, H, W) float32 of any size and returns (B, K, H, W) logits;
     `model(images, upsample=False)` returns them at `stride`.
 
     The paper says: the nets are trained one after the other, each from the last one's weights. Here they can be: the
     state dict of a coarser net has the same names; by itself a net is trained at once.
 
-    Raises:
-        ValueError: if stride or backbone is unknown, or the backbone has another output stride or lacks a tap.
+    Args:
+        num_classes: number of classes K, background included.
+        backbone: "vgg16" or "resnet18" to "resnet152" (without dilation), or a `Backbone` with output stride 32 and
+            taps at strides 16 and 8.
+        stride: 32, 16 or 8, of the finest scores.
     """
 
     output_stride = BACKBONE_STRIDE
@@ -96,18 +92,13 @@ class FCN(nn.Module):
         self.backbone = backbone
         self.taps = STRIDES[1 : STRIDES.index(stride) + 1]  # of the shallower maps that are scored too
         if missing := [tap for tap in self.taps if tap not in backbone.tap_channels]:
-            raise ValueError(
-                f"backbone {type(backbone).__name__} offers no map at strides {missing}; expected a VGG16 or a ResNet"
-            )
-        self.num_classes = num_classes
-        self.stride = stride
-        cell_centred = backbone.cell_centred
-        channels = [backbone.high_channels, *(backbone.tap_channels[tap] for tap in self.taps)]
+            found = f"backbone {type(backbone).__name__} offers no map at strides {missing}"
+            raise ValueError(f"{found}; expected a VGG16 or a ResNet")
+        self.num_classes, self.stride = num_classes, stride
+        channels, centred = [backbone.high_channels, *map(backbone.tap_channels.get, self.taps)], backbone.cell_centred
         self.scores = nn.ModuleList(nn.Conv2d(c, num_classes, 1) for c in channels)
-        self.upsamplings = nn.ModuleList(
-            BilinearUpsampling(num_classes, 2, cell_centred=cell_centred) for _ in self.taps
-        )
-        self.last_upsampling = BilinearUpsampling(num_classes, stride, learned=False, cell_centred=cell_centred)
+        self.upsamplings = nn.ModuleList(BilinearUpsampling(num_classes, 2, cell_centred=centred) for _ in self.taps)
+        self.last_upsampling = BilinearUpsampling(num_classes, stride, learned=False, cell_centred=centred)
         for parameter in self.scores.parameters():
             nn.init.zeros_(parameter)
 

@@ -41,10 +41,7 @@ def theoretical_field(layers: Iterable[Layer]) -> Field:
 def backbone_layers(backbone: nn.Module) -> list[Layer]:
     """The convolutions and poolings of a backbone (ResNet, MobileNetV2) in order, without shortcuts, which see less.
 
-    Append `Layer(3, 1, rate, rate)` for an ASPP branch after it.
-
-    Raises:
-        ValueError: if a layer's kernel, stride, dilation or padding differs between the axes.
+    Append `Layer(3, 1, rate, rate)` for an ASPP branch after it. Raises ValueError for a layer that is not square.
     """
     layers = []
     for name, module in backbone.named_modules():

@@ -12,43 +12,27 @@ OUTPUT_STRIDES = (8, 16, 32, 64, 128, 256)  # a cascade has those above 32
 
 
 class Features(NamedTuple):
-    """The maps of a backbone; OS is its output stride.
+    """The maps of a backbone; OS is its output stride."""
 
-    Attributes:
-        taps: (B, tap_channels[s], H/s, W/s) for each stride s that was asked for, in that order.
-        high: (B, high_channels, H/OS, W/OS), the last map.
-    """
-
-    taps: list[Tensor]
-    high: Tensor
+    taps: list[Tensor]  # (B, tap_channels[s], H/s, W/s) for each stride s that was asked for, in that order
+    high: Tensor  # (B, high_channels, H/OS, W/OS), the last map
 
 
 class Backbone(nn.Module):
-    """A network that turns images (B, 3, H, W) of any size into `Features`: `backbone(images, taps=(4,))`.
+    """A network that turns images (B, 3, H, W) of any size into `Features`: `backbone(images, taps=(4,))`."""
 
-    Attributes:
-        tap_channels: stride -> channels, of the maps that it offers as taps. The map of tap s is at stride
-            min(s, output_stride): beyond the output stride nothing strides any more.
-        high_channels: channels of the last map.
-        output_stride: input size over size of the last map; `set_output_stride` changes it, weights stay.
-        stem_stride: stride of everything before the first block. The papers' networks have 4, and strides are named
-            after them: with a stem of stride 1 every map is at a quarter of the stride that it is called by.
-        cell_centred: a map's value stands for the middle of its cell; False, as strided convolutions with padding
-            leave it, for the cell's first pixel.
-    """
-
+    # stride -> channels, of the maps that it offers as taps. Beyond the output stride nothing strides any more: the
+    # map of tap s is at stride min(s, output_stride).
     tap_channels: dict[int, int]
-    high_channels: int
-    output_stride: int
+    high_channels: int  # of the last map
+    output_stride: int  # input size over size of the last map; `set_output_stride` changes it, weights stay
+    # Of everything before the first block. The papers' networks have 4, and strides are named after them: with a stem
+    # of stride 1 every map is at a quarter of the stride that it is called by.
     stem_stride: int = 4
-    cell_centred: bool = False
+    cell_centred: bool = False  # a value stands for the middle of its cell; False: for its first pixel
 
     def grid(self, stride: int | None = None) -> Grid:
-        """Tells where the values of a map lie on the image.
-
-        Args:
-            stride: by which the map is called: a tap's, or the output stride, which None means.
-        """
+        """Tells where the values of the map lie that is called by a stride: a tap's, or None, the output stride."""
         real = (self.output_stride if stride is None else stride) * self.stem_stride // 4
         return Grid(real, "cell_centre" if self.cell_centred else "first_pixel")
 
@@ -86,9 +70,6 @@ def atrous_plan(
         stem_stride: stride of everything before the first unit.
         dilate_first_unit: multiply the rate before the unit that loses its stride. Pretrained weights then compute
             something else; some public networks are built and trained that way.
-
-    Raises:
-        ValueError: if the output stride is none of these.
     """
     whole = stem_stride * prod(unit_strides)
     check_choice("output_stride", output_stride, [stride for stride in OUTPUT_STRIDES if stride <= whole])

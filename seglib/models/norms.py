@@ -8,16 +8,12 @@ from torch import Tensor, nn
 
 def replace_batch_norm(model: nn.Module, make: Callable[[nn.BatchNorm2d], nn.Module]) -> None:
     """Puts `make(norm)` in the place of every `nn.BatchNorm2d` of a model. Raises ValueError if it has none."""
-    places = [
-        (parent, name, child)
-        for parent in model.modules()
-        for name, child in parent.named_children()
-        if isinstance(child, nn.BatchNorm2d)
-    ]
-    if not places:
+    norms = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
         raise ValueError(f"{type(model).__name__}: expected batch norm to replace, found none")
-    for parent, name, norm in places:
-        setattr(parent, name, make(norm))
+    for name, norm in norms:
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, make(norm))
 
 
 def adopt_batch_norm(new: nn.Module, norm: nn.BatchNorm2d) -> nn.Module:
@@ -31,8 +27,7 @@ def adopt_batch_norm(new: nn.Module, norm: nn.BatchNorm2d) -> nn.Module:
 def group_norm_like(norm: nn.BatchNorm2d, max_groups: int = 32) -> nn.GroupNorm:
     """Makes a group norm (arXiv 1803.08494) with the channels and epsilon of a batch norm, scale 1 and shift 0.
 
-    It has as many groups as the largest divisor of the channels that is at most `max_groups` (at least 1); the paper
-    has 32. With a channel per group it is instance norm.
+    It has as many groups as the largest divisor of the channels that is at most `max_groups`; the paper has 32.
     """
     channels = norm.num_features
     groups = max(number for number in range(1, min(max_groups, channels) + 1) if channels % number == 0)

@@ -116,8 +116,7 @@ class PreActivationBottleneckUnit(BottleneckUnit):
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__(in_channels, channels, stride)
-        self.bn1 = nn.BatchNorm2d(in_channels)
-        self.bn3 = nn.BatchNorm2d(channels)
+        self.bn1, self.bn3 = nn.BatchNorm2d(in_channels), nn.BatchNorm2d(channels)
         if self.downsample is not None:
             self.downsample = self.downsample[:1]  # sees activated values; without its norm
 
@@ -154,8 +153,7 @@ class ResNet(Backbone):
             them in a basic unit), and the same again in every block after it. None is (1, 2, 4) where block 4 has three
             units, else all 1. torchvision's ImageNet weights were trained with (1, 1, 1).
         width: channels of the first block; 64 is the published network.
-        stem: "7x7", or "3x3": three 3x3 convolutions of width, width, 2 * width channels. The papers' code uses "3x3"
-            (its `beta` networks; v3+ Table 3 counts that one); torchvision's public weights need "7x7".
+        stem: "7x7", as torchvision's weights need it; or "3x3", as in the papers' code: three 3x3 convolutions.
         stride_unit: "last" unit of blocks 1 to 3, as in the papers' code: every unit of a dilated block carries the
             block's rate. "first" unit of blocks 2 to 4, as torchvision's weights need it: the first unit of a dilated
             block keeps the rate before it.
@@ -166,8 +164,7 @@ class ResNet(Backbone):
         dilate_first_unit: with stride_unit "first", give that unit the block's own rate all the same: a different
             function of the same weights, needed only for networks that were trained so.
         stem_stride: 4, or 1 for small images: a "3x3" stem without stride and without pooling. Output stride and taps
-            keep their names, with every map at a quarter of that stride: at 129 x 129 and output stride 16 the last
-            map is 33 x 33, as the papers' is at 513 x 513, and their rates mean the same to it.
+            keep their names, with every map at a quarter of that stride.
     """
 
     def __init__(
@@ -197,16 +194,11 @@ class ResNet(Backbone):
         if multi_grid is None:
             multi_grid = (1, 2, 4) if counts[3] == 3 else (1,) * counts[3]
         if len(multi_grid) != counts[3] or min(multi_grid) < 1:
-            raise ValueError(
-                f"multi_grid = {tuple(multi_grid)}; expected {counts[3]} factors of at least 1, "
-                f"one per unit of ResNet-{depth}'s block 4"
-            )
+            expected = f"{counts[3]} factors of at least 1, one per unit of ResNet-{depth}'s block 4"
+            raise ValueError(f"multi_grid = {tuple(multi_grid)}; expected {expected}")
         counts += counts[3:] * cascade_blocks
-        self.stem_stride = stem_stride
-        self.stride_unit = stride_unit
-        self.cascade_blocks = cascade_blocks
-        self.dilate_first_unit = dilate_first_unit
-        self.multi_grid = tuple(multi_grid)
+        self.stem_stride, self.stride_unit, self.dilate_first_unit = stem_stride, stride_unit, dilate_first_unit
+        self.cascade_blocks, self.multi_grid = cascade_blocks, tuple(multi_grid)
         self.tap_channels = {4 * factor: width * factor * unit.expansion for factor in (1, 2, 4)}
         self.high_channels = 8 * width * unit.expansion
 

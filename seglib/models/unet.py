@@ -31,13 +31,9 @@ class ContractingPath(nn.Module):
 class UNet(nn.Module):
     """Contracting path, expanding path, and a skip that concatenates the equally large maps of both at every level.
 
-    Args:
-        num_classes: number of classes K, background included.
-        width: channels of the first level; the paper's is 64.
-        depth: number of poolings; the paper's is 4.
-
     `model(images)` takes (B, 3, H, W) float32 of any size and returns (B, K, H, W) logits. They are at stride 1, so
-    that `model(images, upsample=False)` returns the same. The contracting path is `model.backbone`.
+    that `model(images, upsample=False)` returns the same. The first level has `width` channels, and `depth` poolings
+    follow.
 
     The paper says: convolutions without padding, on mirrored tiles, so that 572 x 572 give 388 x 388, and maps are
     cropped before they are concatenated. We do: padded convolutions, so that an output has its input's size; batch norm

@@ -17,10 +17,7 @@ class VGG16(Backbone):
     rounded up by its pooling, as Caffe does. The names below `features` are torchvision's.
 
     The paper says: the first convolution pads by 100 and the output is cropped, since fc6 is not padded. We do: fc6 is
-    padded by 3, which keeps the size and the alignment for every image.
-
-    Args:
-        width: channels of the first block; 64 is the published network, with 64 * width channels in fc6 and fc7.
+    padded by 3, which keeps the size and the alignment for every image. `width`, of its first block, is 64 there.
     """
 
     cell_centred = True  # a 2x2 pooling's value stands for the middle of its cell
@@ -68,10 +65,7 @@ def convolutional_vgg16(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Turns a torchvision VGG16's weights into ours, with fc6 and fc7 as convolutions (FCN, section 3.1).
 
     A fully connected layer on a (C, 7, 7) map is a 7x7 convolution that is applied at one place: the numbers stay, only
-    the shape changes. The last layer, the 1000-class one, is left out.
-
-    Raises:
-        ValueError: if a layer of a VGG16 is missing.
+    the shape changes. The last layer is left out. Raises ValueError if one of the others is missing.
     """
     layers = {"classifier.0": ("fc6", WINDOW), "classifier.3": ("fc7", 1)}
     if missing := [f"{key}.weight" for key in layers if f"{key}.weight" not in state_dict]:

@@ -1,4 +1,4 @@
-"""Files of initial weights: found, identified, and loaded only if every key and shape fits."""
+"""Initial weights: files found, identified, and loaded only if every key and shape fits; kernels for other channels."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -35,12 +35,11 @@ def load_exactly(
     counters = {key: torch.zeros_like(own[key]) for key in own if key.endswith("num_batches_tracked")}
     state = {**counters, **state_dict}
     shapes = [key for key in own if key in state and own[key].shape != state[key].shape]
+    others = [f"{name(key)} {tuple(state[key].shape)}, expected {tuple(own[key].shape)}" for key in shapes]
     problems = {
         "missing": sorted(name(key) for key in set(own) - set(state)),
         "unexpected": sorted(name(key) for key in set(state) - set(own)),
-        "of another shape": [
-            f"{name(key)} {tuple(state[key].shape)}, expected {tuple(own[key].shape)}" for key in shapes
-        ],
+        "of another shape": others,
     }
     if any(problems.values()):
         found = "; ".join(f"{len(keys)} {kind}: {some(keys)}" for kind, keys in problems.items() if keys)
@@ -85,18 +84,13 @@ def hash_weights(recipe: Recipe, weights_root: Path | None) -> dict[str, str]:
 
 
 def load_imagenet_weights(backbone: Backbone, state_dict: Mapping[str, Tensor], what: str = "ImageNet weights") -> None:
-    """Loads a torchvision classifier's weights into a ResNet, MobileNetV2 or VGG16, in place.
+    """Loads a torchvision classifier's whole state dict into a ResNet, MobileNetV2 or VGG16, in place.
 
     The last layer (with it MobileNetV2's last 1x1 convolution) is dropped; VGG16's two hidden layers become
     convolutions. torchvision's ResNets stride in the first unit, so the backbone should have stride_unit="first". The
     blocks of a cascade after block 4 (DeepLabv3 sec. 3.2), which no classifier has, keep their weights.
 
-    Args:
-        state_dict: the whole state dict of `torchvision.models.resnet50`, `mobilenet_v2` or the like.
-        what: names the weights in an error.
-
-    Raises:
-        ValueError: if keys are missing, left over or of another shape; lists them.
+    `what` names the weights in an error: ValueError as `load_exactly`.
     """
     if isinstance(backbone, VGG16):
         load_exactly(backbone, convolutional_vgg16(state_dict), what)
@@ -104,3 +98,28 @@ def load_imagenet_weights(backbone: Backbone, state_dict: Mapping[str, Tensor], 
     added = {key: value for key, value in backbone.state_dict().items() if key.startswith(CASCADE_PREFIXES)}
     state = {key: value for key, value in state_dict.items() if not key.startswith(CLASSIFIER_PREFIXES)}
     load_exactly(backbone, added | state, what)
+
+
+def adapt_kernel(kernel: Tensor, channels: int) -> Tensor:
+    """Gives an RGB kernel (N, 3, h, w) other input channels, by the rule of timm's `adapt_input_conv`."""
+    if channels == 1:
+        return kernel.sum(dim=1, keepdim=True)
+    # more take the three in turn, times 3 / channels, which keeps responses as large
+    return kernel.repeat(1, -(-channels // 3), 1, 1)[:, :channels] * (3 / channels)
+
+
+def first_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:
+    """Returns the name and the module of the convolution that sees the pictures."""
+    return next((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
+
+
+def set_in_channels(model: nn.Module, channels: int, trained: bool) -> None:
+    """Gives a network other input channels, in place; a trained kernel by `adapt_kernel`, a random one drawn anew."""
+    _, conv = first_convolution(model)
+    kernel = conv.weight.detach()
+    if trained:
+        adapted = adapt_kernel(kernel, channels)
+    else:  # He's deviation for so many inputs
+        size = (kernel.shape[0], channels, *kernel.shape[2:])
+        adapted = kernel.new_empty(size).normal_() * kernel.std() * (3 / channels) ** 0.5
+    conv.weight, conv.in_channels = nn.Parameter(adapted), channels

@@ -49,22 +49,13 @@ class SeparableConv(nn.Module):
 class XceptionModule(nn.Module):
     """Three separable convolutions and a shortcut; the stride sits in the third, in place of Xception's max pooling.
 
-    Args:
-        channels: of the three convolutions.
-        shortcut: "conv" (1x1 with batch norm), "sum" or "none".
+    The shortcut is "conv" (1x1 with batch norm), "sum" or, in the last module, "none"; that one has ReLU inside.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: Sequence[int],
-        stride: int = 1,
-        shortcut: str = "conv",
-        relu_inside: bool = False,
-    ):
+    def __init__(self, in_channels: int, channels: Sequence[int], stride: int = 1, shortcut: str = "conv"):
         super().__init__()
         self.nominal_stride = stride
-        inputs = (in_channels, *channels[:-1])
+        inputs, relu_inside = (in_channels, *channels[:-1]), shortcut == "none"
         self.convs = nn.ModuleList(SeparableConv(n, m, relu_inside) for n, m in zip(inputs, channels, strict=True))
         self.shortcut: nn.Module | None = nn.Identity() if shortcut == "sum" else None
         if shortcut == "conv":
@@ -123,7 +114,7 @@ class Xception(Backbone):
         modules += [XceptionModule(channels, (channels,) * 3, shortcut="sum") for _ in range(MIDDLE_UNITS[depth])]
         modules.append(XceptionModule(channels, (channels, wide(1024), wide(1024)), 2))
         last = (wide(1536), wide(1536), wide(2048))
-        modules.append(XceptionModule(wide(1024), last, shortcut="none", relu_inside=True))
+        modules.append(XceptionModule(wide(1024), last, shortcut="none"))
         self.blocks = nn.ModuleList(modules)
         self.low_module = 2 if depth == 71 else 1
         self.tap_channels, self.high_channels = {4: wide(256)}, wide(2048)

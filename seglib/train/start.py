@@ -9,8 +9,7 @@ from torch import nn
 from seglib.data.open import CLASSES
 from seglib.files import find_state_dict, read_state_dict, tell
 from seglib.models.build import adapt_network, build_model
-from seglib.models.inputs import adapt_kernel, first_convolution
-from seglib.models.weights import find_weights, load_exactly
+from seglib.models.weights import adapt_kernel, find_weights, first_convolution, load_exactly
 from seglib.recipe import Recipe
 from seglib.train import distributed
 from seglib.zoo.checkpoints import build_layout, translate
