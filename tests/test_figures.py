@@ -29,6 +29,7 @@ from seglib.course.figures import (
     losses_and_imbalance,
     networks,
     pictures,
+    resnet_multigrid,
     start_here,
     what_others_build,
     why_is_my_miou_low,
@@ -38,7 +39,7 @@ from seglib.course.figures.style import MAX_PNG_BYTES
 from seglib.data import VOID
 from seglib.losses import cross_entropy, focal
 from seglib.metrics import ConfusionMatrix
-from seglib.models import ASPP, ResNet
+from seglib.models import DeepLabV3Plus, ResNet
 from seglib.models.fields import Field
 from seglib.models.resnet import PreActivationBasicUnit
 
@@ -130,18 +131,17 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "scatter_named without a run": lambda: figures.scatter_named({"": {"ours": POINTS * NAN}}),
     "01 show_numbers": lambda: fcn_basics.show_numbers({"a": np.eye(3) - 0.5, "large": np.zeros((13, 13))}, digits=1),
     "01 show_label_pixels": lambda: fcn_basics.show_label_pixels({"a": LABEL[8:11, 59:62]}, *LOOK.values()),
-    "02 show_removed_stride": lambda: atrous_convolution.show_removed_stride(),
-    "draw_fcn": lambda: networks.draw_fcn("resnet18", 9, 129),
-    "draw_units": lambda: networks.draw_units(64),
+    "02 show_removed_stride": atrous_convolution.show_removed_stride,
     "draw_resnet": lambda: networks.draw_resnet({"a": ResNet(101, 8, width=4), "b": ResNet(18, 32, (1, 1), width=4)}),
-    "draw_aspp": lambda: networks.draw_aspp(ASPP(64, (2, 4), 8, image_pooling=False), 7),
-    "draw_deeplabv3": lambda: networks.draw_deeplabv3("resnet50", 8, 9, 97),
-    "draw_deeplabv3plus": lambda: networks.draw_deeplabv3plus(),
-    "draw_unet": lambda: networks.draw_unet(8, 3, 9, 97),
-    "draw_separable": lambda: networks.draw_separable(64, 32, 1),
-    "draw_positions": lambda: networks.draw_positions(),
+    "draw_aspp": networks.draw_aspp,
+    "draw_deeplab": lambda: networks.draw_deeplab(DeepLabV3Plus),
     "draw_taps": lambda: networks.draw_taps(IMAGE, (1, 6), 8),
-    "draw_family": lambda: networks.draw_family(),
+    "01 draw_fcn": fcn_basics.draw_fcn,
+    "01 draw_positions": fcn_basics.draw_positions,
+    "02 draw_family": atrous_convolution.draw_family,
+    "03 draw_units": resnet_multigrid.draw_units,
+    "05 draw_unet": decoder.draw_unet,
+    "05 draw_separable": decoder.draw_separable,
     "04 show_taps": lambda: aspp.show_taps((2, 6), 9),
     "05 zoom": lambda: decoder.zoom(IMAGE, LABEL, PREDICTION, LABEL, **LOOK),
     "07 show_regions": lambda: cityscapes_evaluation.show_regions({"a": (IMAGE, IDS)}, {26: "car", 5: "dynamic"}),
@@ -196,11 +196,12 @@ def test_gains_are_blue_and_losses_red() -> None:
 
 
 def test_drawings_say_what_the_modules_are() -> None:
-    said = {text.get_text() for text in networks.draw_deeplabv3plus(output_stride=8).axes[0].texts}
+    said = {text.get_text() for text in networks.draw_deeplab(DeepLabV3Plus, output_stride=8).axes[0].texts}
     assert {"rates 4, 8, 16", "3x3, rate 36", "bilinear\nx 2", "129 x 129\nx 304", "5 x 256\n= 1280"} <= said
     assert {"block 1\n65 x 65\nx 256", "block 4\n65 x 65\nx 2048"} <= said
-    assert networks.steps_of(PreActivationBasicUnit(8, 8, 1), 8) == [*["batch norm", "ReLU", "3x3, 8 to 8"] * 2, "+"]
-    dots = [line.get_xdata()[0] for line in networks.draw_positions().axes[0].lines if line.get_marker() == "o"]
+    steps = resnet_multigrid.steps_of(PreActivationBasicUnit(8, 8, 1), 8)
+    assert steps == [*["batch norm", "ReLU", "3x3, 8 to 8"] * 2, "+"]
+    dots = [line.get_xdata()[0] for line in fcn_basics.draw_positions().axes[0].lines if line.get_marker() == "o"]
     pixels = np.array([*np.arange(0.5, 8, 2), 1.5, 5.5, 3.5]), np.array([0, 2, 4, 6, 0, 4, 0])  # of stride 2, 4, 8
     np.testing.assert_allclose(np.diff(dots), np.diff(np.concatenate([pixels[0] * 0.4 + 1, pixels[1] * 0.4 + 5.9])))
 

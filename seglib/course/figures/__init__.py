@@ -1,3 +1,4 @@
+# ruff: noqa: F401  notebooks import these names from here
 """The course's figures. Those that several notebooks draw are here; those of one notebook have its file.
 
 Label maps are drawn in the palette of their data set. All other colours are Okabe and Ito's, which colour-blind readers
@@ -31,10 +32,3 @@ from seglib.course.figures.pictures import (
     tint_band,
 )
 from seglib.course.figures.style import png
-
-__all__ = [
-    "class_colours", "class_curves", "class_share_bars", "confusion_heatmap", "difference_map",
-    "effects_figure", "error_map", "instance_colours", "line_chart", "overlay", "png", "scatter_named", "score_bars",
-    "seed_dots", "show_fields", "show_influence", "show_labels", "show_overlays", "show_panels", "show_samples",
-    "tint_band", "training_curves",
-]  # fmt: skip

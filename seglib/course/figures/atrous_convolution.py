@@ -1,7 +1,8 @@
-"""The figures and the explorer of notebook 02: what a removed stride does, and what one output pixel sees."""
+"""Figures and explorer of notebook 02: what a removed stride does, the DeepLab family, what one output pixel sees."""
 
 import functools
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from matplotlib.figure import Figure
@@ -10,10 +11,20 @@ from torch import Tensor, nn
 from seglib.course.explorer import MULTI_GRIDS, Explorer, slider
 from seglib.course.fields import effective_field, effective_size, settle_batch_norm
 from seglib.course.figures import show_fields
-from seglib.course.figures.networks import LOGITS, MAP, Box, Page
+from seglib.course.figures.networks import ATROUS, LOGITS, MAP, UP, Box, Page
 from seglib.course.figures.style import PALE, styled
 from seglib.models import ResNet
 from seglib.models.fields import Layer, backbone_layers, theoretical_field
+from seglib.studies.papers import published
+
+FAMILY = """v1, 2014|VGG-16, stride 8:/rates 2 and 4|one 3x3 of rate 12|bilinear x 8,/fully connected CRF
+v2, 2016|ResNet-101, stride 8:/rates 2 and 4|ASPP: rates 6, 12, 18, 24;/three image sizes|bilinear x 8,/the same CRF
+v3, 2017|ResNet-101, stride 16 or 8,/multi-grid 1, 2, 4|ASPP: 1x1, rates 6, 12, 18,/image pooling|bilinear x 16 or x 8
+v3+, 2018|Xception or ResNet-101,/stride 16 or 8|ASPP: separable/convolutions|decoder with the/map of stride 4, x 4"""
+RESULTS = (
+    *(("deeplabv1", "Test set", "DeepLab-CRF-LargeFOV"), ("deeplabv2", "Test set", "DeepLab-CRF (ResNet-101)")),
+    *(("deeplabv3", 7, "DeepLabv3"), ("deeplabv3plus", 6, "DeepLabv3+ (Xception)")),
+)
 
 
 @styled
@@ -28,6 +39,23 @@ def show_removed_stride() -> Figure:
             box = page.box(Box(2.4 + 0.42 * pixel, y + 0.1, 0.38, 0.3), colour, str(pixel))
             if read:
                 page.arrow(box.at(up=1), (2.4 + 0.42 * 8, y + 0.6))
+    return page.figure
+
+
+@styled
+def draw_family() -> Figure:
+    """DeepLab v1, v2, v3 and v3+: what makes features, what gives them context, what finds edges."""
+    page, titles = Page(10.6, 4.3), {"features": 2.2, "context": 5.05, "edges": 7.8, "VOC 2012 test,\nmIoU in %": 9.8}
+    for title, x in titles.items():
+        page.write(x, 4, title, 10)
+    for y, line, (paper, table, model) in zip((3.3, 2.4, 1.5, 0.6), FAMILY.splitlines(), RESULTS, strict=True):
+        name, *texts = line.replace("/", "\n").split("|")
+        page.write(0.1, y, name, 10, ha="left")
+        parts = zip(texts, titles.values(), (2.2, 2.6, 2), (MAP, ATROUS, UP), strict=False)
+        boxes = [page.box(Box(x, y, width, 0.6), colour, text) for text, x, width, colour in parts]
+        for box, other in pairwise(boxes):
+            page.arrow(box.at(1), other.at(-1))
+        page.write(9.8, y, f"{published(paper, table, model=model)}", 10)
     return page.figure
 
 

@@ -1,4 +1,4 @@
-"""Figures and explorer of notebook 01: small maps, and the transposed convolution."""
+"""Figures and explorer of notebook 01: small maps, places, FCN, and the transposed convolution."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,10 +12,12 @@ from torch.nn import functional as F
 
 from seglib.course.explorer import Explorer, slider
 from seglib.course.figures.charts import draw_cells
+from seglib.course.figures.networks import CLASSES, LOGITS, MAP, Box, Page
 from seglib.course.figures.pictures import FIGURE_WIDTH, draw_panels
-from seglib.course.figures.style import halo, styled
+from seglib.course.figures.style import GREY, INK, PALE, halo, styled
 from seglib.data import VOID
-from seglib.models import bilinear_kernel
+from seglib.models import FCN, bilinear_kernel
+from seglib.models.fields import Layer, theoretical_field
 
 CELL = 0.27  # inches
 CELL_PANEL_WIDTH = 2.9
@@ -56,6 +58,51 @@ def show_label_pixels(grids: Mapping[str, np.ndarray], classes: Sequence[str], p
                 frame = {"fill": False, "color": "white", "linewidth": 2.5, "path_effects": halo("black", 4.5)}
                 ax.add_patch(Rectangle((column - 0.42, row - 0.42), 0.84, 0.84, **frame))
     return figure
+
+
+@styled
+def draw_positions() -> Figure:
+    """Where the values of maps of stride 2, 4 and 8 lie on a row of pixels, after poolings and after convolutions."""
+    kinds = {"2x2 pooling, stride 2: the middle of a cell": Layer(2, 2)}
+    kinds["3x3 convolution, stride 2, padded: its first pixel"] = Layer(3, 2, 1, 1)
+    page = Page(9.6, 2.1)
+    for (title, layer), left in zip(kinds.items(), (1, 5.9), strict=True):
+        page.write(left, 1.95, title, 10, ha="left")
+        for pixel in range(8):
+            page.box(Box(left + 0.2 + 0.4 * pixel, 1.6, 0.38, 0.3), PALE, str(pixel))
+        for times in (1, 2, 3):
+            field, y = theoretical_field([layer] * times), 1.6 - 0.45 * times
+            page.write(left - 0.1, y, f"stride {field.stride}", ha="right")
+            for value in range(8 // field.stride):
+                width, place = 0.4 * field.stride, sum(field.span(value)) / 2  # the middle of what the value sees
+                page.box(Box(left + width * (value + 0.5), y, width - 0.04, 0.24), MAP)
+                page.ax.plot(left + 0.2 + 0.4 * place, y, "o", color=INK, markersize=7, zorder=3)
+    return page.figure
+
+
+@styled
+def draw_fcn() -> Figure:
+    """FCN-8s, 16s and 32s on VGG-16: where scores are taken, upsampled and added."""
+    with torch.device("meta"):
+        maps = FCN(CLASSES, "vgg16").backbone.eval()(torch.empty(1, 3, 512, 512), taps=(4, 8, 16))
+    page, ys, xs = Page(10, 4.9), {8: 2.05, 16: 1.2, 32: 0.4}, {4: 2.7, 8: 4.5, 16: 6.5, 32: 8.9}
+    last = page.map(0.8, 4.05, (3, 512), "image")
+    for (stride, x), found in zip(xs.items(), (*maps.taps, maps.high), strict=True):
+        box = page.map(x, 4.05, (found.shape[1], found.shape[3]), f"stride {stride}")
+        page.arrow(last.at(1), box.at(-1))
+        last = box
+        if stride > 4:
+            page.ax.plot([x] * 2, [3.1, ys[stride]], "--", color=GREY, linewidth=1.1, zorder=0)
+            page.write(x + 0.06, 2.8, f"1x1, {CLASSES}", 8, ha="left")
+    for net, y in ys.items():
+        last = page.box(Box(xs[32], y, 0.4, 0.3), LOGITS, str(CLASSES))
+        for stride in (stride for stride in (16, 8) if stride >= net):
+            node = page.node(xs[stride], y)
+            page.arrow(last.at(-1), node.at(1), text="x 2")
+            last = node
+        logits = page.box(Box(0.9, y, 1.4, 0.5), LOGITS, f"FCN-{net}s\n512 x 512 x {CLASSES}")
+        page.arrow(last.at(-1), logits.at(1), text=f"x {net}")
+    return page.figure
 
 
 SIDE = 5

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from itertools import groupby, pairwise, product
+from itertools import groupby, product
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -14,24 +14,13 @@ from matplotlib.patches import FancyBboxPatch
 from torch import Tensor, nn
 
 from seglib.course.figures.style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, SKY, VERMILION, halo, styled
-from seglib.models import ASPP, FCN, DeepLabV3, DeepLabV3Plus, ResNet, UNet
-from seglib.models.fields import Layer, theoretical_field
-from seglib.models.layers import conv3x3_bn_relu
-from seglib.models.resnet import BasicUnit, BottleneckUnit, PreActivationBottleneckUnit
-from seglib.studies.papers import published
+from seglib.models import ASPP, DeepLabV3, DeepLabV3Plus, ResNet
 
 # The colours of a map of the backbone, an atrous convolution, another one, image pooling, upsampling, and logits.
 MAP, ATROUS, CONV, POOL, UP, LOGITS = SKY, ORANGE, "#9A9A9A", PURPLE, GREEN, VERMILION
 TAPS = np.array([*product((-1, 0, 1), repeat=2)])  # of a 3x3 kernel: (9, 2)
+SIDE, CLASSES = 513, 21  # of the papers' crops, and of Pascal VOC
 Shape = tuple[int, int]  # channels and side of a square map
-FAMILY = """v1, 2014|VGG-16, stride 8:/rates 2 and 4|one 3x3 of rate 12|bilinear x 8,/fully connected CRF
-v2, 2016|ResNet-101, stride 8:/rates 2 and 4|ASPP: rates 6, 12, 18, 24;/three image sizes|bilinear x 8,/the same CRF
-v3, 2017|ResNet-101, stride 16 or 8,/multi-grid 1, 2, 4|ASPP: 1x1, rates 6, 12, 18,/image pooling|bilinear x 16 or x 8
-v3+, 2018|Xception or ResNet-101,/stride 16 or 8|ASPP: separable/convolutions|decoder with the/map of stride 4, x 4"""
-RESULTS = (
-    *(("deeplabv1", "Test set", "DeepLab-CRF-LargeFOV"), ("deeplabv2", "Test set", "DeepLab-CRF (ResNet-101)")),
-    *(("deeplabv3", 7, "DeepLabv3"), ("deeplabv3plus", 6, "DeepLabv3+ (Xception)")),
-)
 
 
 class Box(NamedTuple):
@@ -111,21 +100,21 @@ def shapes_in(network: nn.Module, side: int, **options: bool) -> dict[str, Shape
 
 
 @styled
-def draw_resnet(networks: Mapping[str, ResNet] | None = None, side: int = 513) -> Figure:
-    """ResNets, a row each: their maps, and the rate of every 3x3 convolution; a triangle marks a stride of 2.
+def draw_resnet(networks: Mapping[str, ResNet] | None = None) -> Figure:
+    """ResNets, a row each, by title: their maps, and the rate of every 3x3 convolution; a triangle marks a stride of 2.
 
-    networks: title -> network; None is a ResNet-50 at output strides 32, 16 and 8, without multi-grid.
+    Without any, ResNet-50 at output strides 32, 16 and 8, without multi-grid.
     """
     with torch.device("meta"):
         networks = networks or {f"ResNet-50, output stride {s}": ResNet(50, s, (1, 1, 1)) for s in (32, 16, 8)}
     page = Page(10.5, 2.3 * len(networks) + 0.3)
     for y, (title, network) in zip(2.3 * np.arange(len(networks), 0, -1) - 0.8, networks.items(), strict=True):
-        shapes, x = shapes_in(network, side), 1.3
+        shapes, x = shapes_in(network, SIDE), 1.3
         convs = [conv for conv in network.dilations() if conv[0].startswith("layer")]
         blocks = {block: [*own] for block, own in groupby(convs, lambda conv: conv[0].split(".")[0])}
         step = min(0.42, (9.3 - 0.35 * len(blocks)) / len(convs))
         page.write(0.1, y + 0.92, title, 10, ha="left")
-        page.arrow(page.map(0.5, y, (3, side), "image").at(1), (x, y), text="stem")
+        page.arrow(page.map(0.5, y, (3, SIDE), "image").at(1), (x, y), text="stem")
         for block, own in blocks.items():
             middle, bottom = x + step * len(own) / 2, y - 0.06 - height_of(shapes[own[0][0]]) / 2
             page.write(middle, bottom, f"block {block[5:]}\n{words_of(shapes[block])}", va="top")
@@ -135,49 +124,8 @@ def draw_resnet(networks: Mapping[str, ResNet] | None = None, side: int = 513) -
                 page.ax.plot(cell.x, cell.at(up=1)[1] + 0.12, "v", color=INK, markersize=7 * (stride - 1))
                 x += step
             x += 0.35
-    page.write(
-        5.25, 0.15, "a box: a 3x3 convolution with its rate, as high as its map (by the root);   triangle: stride 2", 9
-    )
-    return page.figure
-
-
-def steps_of(unit: nn.Module, channels: int) -> list[str]:
-    """The layers of a residual unit, in the order in which they run; "+" is the sum with the shortcut."""
-    steps, twin = [], copy.deepcopy(unit).to("meta").eval()
-    for module in twin.modules():
-        text = {nn.BatchNorm2d: "batch norm", nn.ReLU: "ReLU"}.get(type(module), "")
-        if isinstance(module, nn.Conv2d):
-            text = f"{module.kernel_size[0]}x{module.kernel_size[0]}, {module.in_channels} to {module.out_channels}"
-        if text:
-            module.register_forward_hook(lambda *_, text=text: steps.append(text))
-    twin(torch.empty(1, channels, 14, 14, device="meta"))
-    steps.insert(len(steps) - (steps[-1] == "ReLU"), "+")  # a last ReLU follows the sum
-    return steps
-
-
-@styled
-def draw_units(channels: int = 256) -> Figure:
-    """The basic, the bottleneck and the pre-activated bottleneck unit, layer by layer, with their shortcuts."""
-    narrow = (channels, channels // 4, 1)
-    units = {"basic": BasicUnit(channels, channels, 1), "bottleneck": BottleneckUnit(*narrow)}
-    units["pre-activated bottleneck"] = PreActivationBottleneckUnit(*narrow)
-    page = Page(9.2, 5.2)
-    for x, (title, unit) in zip((1.2, 4.2, 7.2), units.items(), strict=True):
-        page.write(x, 5, title, 11)
-        page.write(x, 4.55, f"x: {channels} channels", va="bottom")
-        last = Box(x, 4.5)
-        for number, step in enumerate(steps_of(unit, channels)):
-            y = 4.1 - 0.4 * number
-            if step == "+":
-                box = page.node(x, y)
-                page.arrow((x, 4.35), (x + 1.05, 4.35), (x + 1.05, y), box.at(1))
-                page.write(x + 1.1, (4.35 + y) / 2, "shortcut", ha="left")
-            else:
-                colour = MAP if step.startswith("3x3") else CONV if "x" in step else PALE
-                box = page.box(Box(x, y, 1.5, 0.26), colour, step)
-            page.arrow(last.at(up=-1), box.at(up=1))
-            last = box
-        page.arrow(last.at(up=-1), (x, last.at(up=-1)[1] - 0.25))
+    note = "a box: a 3x3 convolution with its rate, as high as its map (by the root);   triangle: stride 2"
+    page.write(5.25, 0.15, note, 9)
     return page.figure
 
 
@@ -197,22 +145,24 @@ def add_aspp(page: Page, aspp: ASPP, start: Box, tall: float) -> Box:
 
 
 @styled
-def draw_aspp(aspp: ASPP | None = None, side: int = 33) -> Figure:
-    """ASPP and the shapes around it; None is the papers', after a ResNet's block 4."""
+def draw_aspp() -> Figure:
+    """The papers' ASPP after a ResNet's block 4 at output stride 16, and the shapes around it."""
     with torch.device("meta"):
-        aspp = aspp or ASPP(2048)
-    page = Page(5.4, 2.6)
+        aspp = ASPP(2048)
+    page, side = Page(5.4, 2.6), 33
     project = add_aspp(page, aspp, page.map(0.5, 1.4, (aspp.point[0].in_channels, side)), 2)
     page.arrow(project.at(1), page.map(4.8, 1.4, (aspp.project[0].out_channels, side)).at(-1))
     return page.figure
 
 
-def _draw_deeplab(kind: type[DeepLabV3], backbone: str, output_stride: int, classes: int, side: int) -> Figure:
+@styled
+def draw_deeplab(kind: type[DeepLabV3], output_stride: int = 16) -> Figure:
+    """DeepLabv3 or v3+ on ResNet-101, with the shapes of its maps; v3+ adds the map of stride 4 in a decoder."""
     with torch.device("meta"):
-        model = kind(classes, backbone, output_stride)
-    shapes, plus = shapes_in(model, side, upsample=False), isinstance(model, DeepLabV3Plus)
+        model = kind(CLASSES, "resnet101", output_stride)
+    shapes, plus = shapes_in(model, SIDE, upsample=False), isinstance(model, DeepLabV3Plus)
     page, y, factor = Page(10.6, 4.4 if plus else 2.6), 3.25 if plus else 1.4, output_stride
-    last = page.map(0.5, y, (3, side), "image")
+    last = page.map(0.5, y, (3, SIDE), "image")
     for x, block in zip((1.4, 2.15, 2.9, 3.65), (1, 2, 3, 4), strict=True):
         units = model.backbone.get_submodule(f"layer{block}")
         rates = [rate for name, _, rate in model.backbone.dilations() if name.startswith(f"layer{block}")]
@@ -226,9 +176,8 @@ def _draw_deeplab(kind: type[DeepLabV3], backbone: str, output_stride: int, clas
         (channels, low), factor, top, y = shapes["low_projection"], 4, y, 1.2
         narrow = page.conv(Box(1.75, y), f"1x1\n{channels}", gap=0.6)
         page.arrow((1.75, top), (1.75, y), narrow.at(-1))
-        page.write(
-            1.65, y, f"block 1\nbefore it strides:\n{words_of((model.backbone.tap_channels[4], low))}", ha="right"
-        )
+        tap = words_of((model.backbone.tap_channels[4], low))
+        page.write(1.65, y, f"block 1\nbefore it strides:\n{tap}", ha="right")
         join = page.node(last.x, y, "c")
         page.arrow(narrow.at(1), join.at(-1))
         page.arrow(last.at(up=-1), join.at(up=1))
@@ -237,114 +186,8 @@ def _draw_deeplab(kind: type[DeepLabV3], backbone: str, output_stride: int, clas
         last = join
         for conv in model.decoder:
             last = page.conv(last, f"3x3\n{conv[0].out_channels}")
-    scores = page.conv(last, f"1x1\n{classes}", LOGITS, words_of(shapes["classifier"]))
-    page.arrow(scores.at(1), page.map(9.9, y, (classes, side), "logits", LOGITS).at(-1), text=f"bilinear, x {factor}")
-    return page.figure
-
-
-@styled
-def draw_deeplabv3(backbone: str = "resnet101", output_stride: int = 16, classes: int = 21, side: int = 513) -> Figure:
-    """DeepLabv3 on a ResNet, with the shapes of its maps for a square image."""
-    return _draw_deeplab(DeepLabV3, backbone, output_stride, classes, side)
-
-
-@styled
-def draw_deeplabv3plus(
-    backbone: str = "resnet101", output_stride: int = 16, classes: int = 21, side: int = 513
-) -> Figure:
-    """DeepLabv3+ on a ResNet: ASPP's map meets the map of stride 4 in the decoder."""
-    return _draw_deeplab(DeepLabV3Plus, backbone, output_stride, classes, side)
-
-
-@styled
-def draw_fcn(backbone: str = "vgg16", classes: int = 21, side: int = 512) -> Figure:
-    """FCN-8s, 16s and 32s on one backbone: where scores are taken, upsampled and added."""
-    with torch.device("meta"):
-        maps = FCN(classes, backbone).backbone.eval()(torch.empty(1, 3, side, side), taps=(4, 8, 16))
-    page, ys, xs = Page(10, 4.9), {8: 2.05, 16: 1.2, 32: 0.4}, {4: 2.7, 8: 4.5, 16: 6.5, 32: 8.9}
-    last = page.map(0.8, 4.05, (3, side), "image")
-    for (stride, x), found in zip(xs.items(), (*maps.taps, maps.high), strict=True):
-        box = page.map(x, 4.05, (found.shape[1], found.shape[3]), f"stride {stride}")
-        page.arrow(last.at(1), box.at(-1))
-        last = box
-        if stride > 4:
-            page.ax.plot([x] * 2, [3.1, ys[stride]], "--", color=GREY, linewidth=1.1, zorder=0)
-            page.write(x + 0.06, 2.8, f"1x1, {classes}", 8, ha="left")
-    for net, y in ys.items():
-        last = page.box(Box(xs[32], y, 0.4, 0.3), LOGITS, str(classes))
-        for stride in (stride for stride in (16, 8) if stride >= net):
-            node = page.node(xs[stride], y)
-            page.arrow(last.at(-1), node.at(1), text="x 2")
-            last = node
-        logits = page.box(Box(0.9, y, 1.4, 0.5), LOGITS, f"FCN-{net}s\n{side} x {side} x {classes}")
-        page.arrow(last.at(-1), logits.at(1), text=f"x {net}")
-    return page.figure
-
-
-@styled
-def draw_unet(width: int = 64, depth: int = 4, classes: int = 21, side: int = 512) -> Figure:
-    """A U-Net: the contracting path above, the expanding path below, and the skips that join them."""
-    with torch.device("meta"):
-        shapes = shapes_in(UNet(classes, width, depth), side)
-    page, xs = Page(10, 4.7), np.linspace(0.8, 9.2, depth + 1)
-    top = [page.map(x, 3.85, shapes[f"backbone.levels.{level}"]) for level, x in enumerate(xs)]
-    for left, right in pairwise(top):
-        page.arrow(left.at(1), right.at(-1), text="pool")
-    path = [top[-1].at(1), (9.7, 3.85), (9.7, 1.3)]
-    for place, level in enumerate(reversed(range(depth))):
-        box = page.map(xs[level], 1.3, shapes[f"expanding.{place}"])
-        page.arrow(*path, box.at(1), text="up x 2")
-        page.ax.plot([box.x] * 2, [top[level].at(up=-1)[1] - 0.4, box.at(up=1)[1]], "--", color=GREY, linewidth=1.1)
-        page.write(box.x + 0.06, 2.3, "c", 10, ha="left")
-        path = [box.at(-1)]
-    page.write(5, 0.15, f"c: the two maps are concatenated, then two 3x3.   At the end a 1x1 to {classes} classes.", 9)
-    return page.figure
-
-
-@styled
-def draw_separable(in_channels: int = 256, out_channels: int = 256, rate: int = 2) -> Figure:
-    """An atrous 3x3 convolution, and beside it the separable one: a depthwise atrous 3x3, then a 1x1."""
-    page, colours = Page(9.6, 2.7), (BLUE, ORANGE, GREEN)
-
-    def planes(x: float, inks: Sequence[str], below: str, kernel: bool = False) -> None:
-        for number, ink in enumerate(inks):
-            box = page.box(Box(x + 0.18 * number, 1.75 - 0.18 * number, 0.8, 0.8), "white" if kernel else ink)
-            if kernel:
-                page.ax.plot(*(0.12 * rate * TAPS + box[:2]).T, "s", color=ink, markersize=3.5, zorder=2)
-        page.write(x + 0.18, 0.9, below, va="top")
-
-    for kind, x, title in (("none", 0.6, "atrous 3x3"), ("paper", 4.6, "separable: depthwise atrous 3x3, then 1x1")):
-        layers = conv3x3_bn_relu(in_channels, out_channels, kind).modules()
-        weights = sum(layer.weight.numel() for layer in layers if isinstance(layer, nn.Conv2d))
-        page.write(x - 0.4, 2.5, title, 10, ha="left")
-        page.write(x - 0.4, 0.2, f"{in_channels} to {out_channels} channels: {weights:,} weights", 9, ha="left")
-        planes(x, [INK] * 3 if kind == "none" else colours, "nine taps\non each channel", kernel=True)
-        page.arrow((x + 0.85, 1.6), (x + 1.4, 1.6))
-        if kind == "paper":
-            planes(x + 1.9, colours, "each output reads\none channel")
-            page.arrow((x + 2.75, 1.6), (x + 3.4, 1.6), text="1x1")
-            x += 2
-        planes(x + 1.9, [GREY] * 3, "each output reads\nall channels")
-    return page.figure
-
-
-@styled
-def draw_positions(pixels: int = 8) -> Figure:
-    """Where the values of maps of stride 2, 4 and 8 lie on a row of pixels, after poolings and after convolutions."""
-    kinds = {"2x2 pooling, stride 2: the middle of a cell": Layer(2, 2)}
-    kinds["3x3 convolution, stride 2, padded: its first pixel"] = Layer(3, 2, 1, 1)
-    page = Page(9.6, 2.1)
-    for (title, layer), left in zip(kinds.items(), (1, 5.9), strict=True):
-        page.write(left, 1.95, title, 10, ha="left")
-        for pixel in range(pixels):
-            page.box(Box(left + 0.2 + 0.4 * pixel, 1.6, 0.38, 0.3), PALE, str(pixel))
-        for times in (1, 2, 3):
-            field, y = theoretical_field([layer] * times), 1.6 - 0.45 * times
-            page.write(left - 0.1, y, f"stride {field.stride}", ha="right")
-            for value in range(pixels // field.stride):
-                width, place = 0.4 * field.stride, sum(field.span(value)) / 2  # the middle of what the value sees
-                page.box(Box(left + width * (value + 0.5), y, width - 0.04, 0.24), MAP)
-                page.ax.plot(left + 0.2 + 0.4 * place, y, "o", color=INK, markersize=7, zorder=3)
+    scores = page.conv(last, f"1x1\n{CLASSES}", LOGITS, words_of(shapes["classifier"]))
+    page.arrow(scores.at(1), page.map(9.9, y, (CLASSES, SIDE), "logits", LOGITS).at(-1), text=f"bilinear, x {factor}")
     return page.figure
 
 
@@ -368,20 +211,3 @@ def draw_taps(picture: np.ndarray, rates: Sequence[int] = (6, 12, 18), output_st
     ax.axis("off")
     figure.legend(loc="outside lower center")
     return figure
-
-
-@styled
-def draw_family() -> Figure:
-    """DeepLab v1, v2, v3 and v3+: what makes features, what gives them context, what finds edges."""
-    page, titles = Page(10.6, 4.3), {"features": 2.2, "context": 5.05, "edges": 7.8, "VOC 2012 test,\nmIoU in %": 9.8}
-    for title, x in titles.items():
-        page.write(x, 4, title, 10)
-    for y, line, (paper, table, model) in zip((3.3, 2.4, 1.5, 0.6), FAMILY.splitlines(), RESULTS, strict=True):
-        name, *texts = line.replace("/", "\n").split("|")
-        page.write(0.1, y, name, 10, ha="left")
-        parts = zip(texts, titles.values(), (2.2, 2.6, 2), (MAP, ATROUS, UP), strict=False)
-        boxes = [page.box(Box(x, y, width, 0.6), colour, text) for text, x, width, colour in parts]
-        for box, other in pairwise(boxes):
-            page.arrow(box.at(1), other.at(-1))
-        page.write(9.8, y, f"{published(paper, table, model=model)}", 10)
-    return page.figure

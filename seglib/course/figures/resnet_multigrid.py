@@ -1,13 +1,57 @@
-"""The explorer of notebook 03: the rate of every 3x3 convolution of a ResNet."""
+"""Figure and explorer of notebook 03: residual units; the rate of every 3x3 convolution of a ResNet."""
 
+import copy
 from collections.abc import Sequence
 
 import torch
 from matplotlib.figure import Figure
+from torch import nn
 
 from seglib.course.explorer import MULTI_GRIDS, Explorer, slider
-from seglib.course.figures.networks import draw_resnet
+from seglib.course.figures.networks import CONV, MAP, Box, Page, draw_resnet
+from seglib.course.figures.style import PALE, styled
 from seglib.models import ResNet
+from seglib.models.resnet import BasicUnit, BottleneckUnit, PreActivationBottleneckUnit
+
+
+def steps_of(unit: nn.Module, channels: int) -> list[str]:
+    """The layers of a residual unit, in the order in which they run; "+" is the sum with the shortcut."""
+    steps, twin = [], copy.deepcopy(unit).to("meta").eval()
+    for module in twin.modules():
+        text = {nn.BatchNorm2d: "batch norm", nn.ReLU: "ReLU"}.get(type(module), "")
+        if isinstance(module, nn.Conv2d):
+            text = f"{module.kernel_size[0]}x{module.kernel_size[0]}, {module.in_channels} to {module.out_channels}"
+        if text:
+            module.register_forward_hook(lambda *_, text=text: steps.append(text))
+    twin(torch.empty(1, channels, 14, 14, device="meta"))
+    steps.insert(len(steps) - (steps[-1] == "ReLU"), "+")  # a last ReLU follows the sum
+    return steps
+
+
+@styled
+def draw_units() -> Figure:
+    """The basic, the bottleneck and the pre-activated bottleneck unit, layer by layer, with their shortcuts."""
+    channels, narrow = 256, (256, 64, 1)
+    units = {"basic": BasicUnit(256, 256, 1), "bottleneck": BottleneckUnit(*narrow)}
+    units["pre-activated bottleneck"] = PreActivationBottleneckUnit(*narrow)
+    page = Page(9.2, 5.2)
+    for x, (title, unit) in zip((1.2, 4.2, 7.2), units.items(), strict=True):
+        page.write(x, 5, title, 11)
+        page.write(x, 4.55, f"x: {channels} channels", va="bottom")
+        last = Box(x, 4.5)
+        for number, step in enumerate(steps_of(unit, channels)):
+            y = 4.1 - 0.4 * number
+            if step == "+":
+                box = page.node(x, y)
+                page.arrow((x, 4.35), (x + 1.05, 4.35), (x + 1.05, y), box.at(1))
+                page.write(x + 1.1, (4.35 + y) / 2, "shortcut", ha="left")
+            else:
+                colour = MAP if step.startswith("3x3") else CONV if "x" in step else PALE
+                box = page.box(Box(x, y, 1.5, 0.26), colour, step)
+            page.arrow(last.at(up=-1), box.at(up=1))
+            last = box
+        page.arrow(last.at(up=-1), (x, last.at(up=-1)[1] - 0.25))
+    return page.figure
 
 
 def show_rates(depth: int, output_stride: int, multi_grid: Sequence[int], stride_unit: str) -> Figure:

@@ -69,16 +69,15 @@ def cost_table(rows: Mapping[str, Mapping[str, Mapping[str, float]]], names: Map
         names: name -> "training", whose runs are compared by Welch's interval, or "scoring", which is of the healthy
             weights and is paired.
     """
-    from seglib.studies.report import paired_effect, welch_effect
+    from seglib.studies.report import paired_effect, verdict, welch_effect
 
     miou = {name: {seed: run["miou"] for seed, run in rows[name].items()} for name in ("healthy", *names)}
-    table = pd.DataFrame(columns=["n", "mIoU", "difference", "low", "high", "paper difference", "effect"])
-    table.loc["healthy"] = [len(miou["healthy"]), np.mean([*miou["healthy"].values()]), *[np.nan] * 4, "base"]
+    means, words = {name: np.mean([*runs.values()]) for name, runs in miou.items()}, {"too few seeds": "one run"}
+    lines = {"healthy": [len(miou["healthy"]), means["healthy"], *[np.nan] * 4, "base"]}
     for name, kind in names.items():
         effect = {"training": welch_effect, "scoring": paired_effect}[kind](miou[name], miou["healthy"])
-        verdict = "lower" if effect.high < 0 else "higher" if effect.low > 0 else "within noise"
-        verdict = verdict if effect.n > 1 else "one run"
-        line = [effect.n, np.mean([*miou[name].values()]), effect.mean, effect.low, effect.high, np.nan, verdict]
-        table.loc[name] = line
-    order = table.difference.fillna(9).sort_values(ascending=False).index
-    return table.loc[order].infer_objects()
+        word = words.get(verdict(effect), verdict(effect))
+        lines[name] = [effect.n, means[name], effect.mean, effect.low, effect.high, np.nan, word]
+    columns = ["n", "mIoU", "difference", "low", "high", "paper difference", "effect"]
+    table = pd.DataFrame.from_dict(lines, orient="index", columns=columns)
+    return table.sort_values("difference", ascending=False, na_position="first")
