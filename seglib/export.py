@@ -60,10 +60,8 @@ def export_network(
         path: NAME.onnx, or NAME.pt2 for torch.export.
         scoring: of it `continued` counts; scales, mirror images, windows and padding are not in the file.
         labels: the file's output is the most probable class.
-        pixel_range: null, or what becomes 0 and 255 before, of pictures of more than 8 bits a channel.
 
-    Returns:
-        The largest difference of logits that was found; with labels, how far the logit of a label is below the largest.
+    Returns the largest difference of logits that was found; with labels, how far a label's is below the largest.
 
     Raises:
         ValueError: for another suffix, if packages are missing, or the file's output differs; nothing is written then.
@@ -78,13 +76,8 @@ def export_network(
     example = torch.zeros(2, len(normalisation.mean), 70, 100, dtype=torch.uint8)
     with torch.no_grad():
         program = torch.export.export(network, (example,), dynamic_shapes=(of_any_size,))
-    metadata = {
-        "classes": list(classes),
-        "palette": palette[: len(classes)].tolist(),
-        "mean": normalisation.mean,
-        "std": normalisation.std,
-        "pixel_range": pixel_range,
-    }
+    metadata = {"classes": list(classes), "palette": palette[: len(classes)].tolist(), "pixel_range": pixel_range}
+    metadata |= {"mean": normalisation.mean, "std": normalisation.std}
     write = _to_onnx if path.suffix == ".onnx" else _to_pt2
     content, run = write(program, {key: json.dumps(value) for key, value in metadata.items()}, labels)
     difference = _compare(Deployed(model, normalisation, scoring, False), run, example.shape[1], labels)
@@ -137,15 +130,9 @@ def _compare(network: nn.Module, run: Runner, channels: int, labels: bool) -> fl
 
 
 def save_weights(run: Run, path: Path) -> None:
-    """Writes a run's weights as a .safetensors file, which other programs read and `load_run` takes for the run.
-
-    Raises:
-        ValueError: if the path does not end with .safetensors.
-    """
+    """Writes a run's weights as a .safetensors file, which other programs read and `load_run` takes for the run."""
     from safetensors.torch import save
 
-    if path.suffix != ".safetensors":
-        raise ValueError(f"{path}: expected a name that ends with .safetensors")
     about = {"recipe": run.recipe.changes(), "classes": run.classes, "palette": run.palette.tolist()}
     about |= {"normalisation": asdict(run.normalisation), "data": {"val": {"pixel_range": run.pixel_range}}}
     tensors = {name: tensor.contiguous() for name, tensor in run.model.state_dict().items()}

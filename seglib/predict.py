@@ -51,13 +51,8 @@ class Scoring:
     @classmethod
     def of(cls, recipe: Recipe) -> "Scoring":
         """Returns the scoring that a recipe names."""
-        return cls(
-            recipe.eval_scales,
-            recipe.eval_flip,
-            recipe.eval_output_stride,
-            recipe.eval_window,
-            continued=recipe.eval_continued,
-        )
+        views = (recipe.eval_scales, recipe.eval_flip, recipe.eval_output_stride, recipe.eval_window)
+        return cls(*views, continued=recipe.eval_continued)
 
 
 ONE_VIEW = Scoring()
@@ -119,7 +114,6 @@ def evaluate(
             where objects meet (v3+ section 4.4; `seglib.metrics.update_trimap`).
         batch_size: images of equal size are predicted together, at most so many, and fewer large ones.
         num_workers: processes that read images.
-        progress: draw a progress bar.
 
     Raises:
         ValueError: if the data set has a transform, or other classes than the model; also as `predict`.
@@ -147,9 +141,8 @@ def _as_scored(model: nn.Module, scoring: Scoring) -> Iterator[None]:
     """Puts the model into evaluation mode and at the output stride of the scoring, and undoes both afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     if scoring.output_stride and not hasattr(model, "set_output_stride"):
-        raise ValueError(
-            f"output_stride = {scoring.output_stride}; {type(model).__name__} has no choice: expected None"
-        )
+        found = f"output_stride = {scoring.output_stride}; {type(model).__name__} has no choice"
+        raise ValueError(f"{found}: expected None")
     stride = model.output_stride if scoring.output_stride else None
     model.eval()
     try:
@@ -219,8 +212,7 @@ def _average_views(model: nn.Module, pixels: Tensor, scoring: Scoring) -> Tensor
 def _bands(grid: Grid, map_side: int, padded: int, scaled: int, height: int) -> Iterator[tuple[slice, Tensor, slice]]:
     """Yields bands of an image's rows: which rows, the weights that mix them, and of which rows of the map.
 
-    A map is sampled at the pixels of a scaled image that was continued to `padded` rows, cut back to `scaled` ones, and
-    resized to `height`.
+    The map is sampled at `padded` rows, cut back to `scaled` ones, and resized to `height`.
     """
     one_each = torch.eye(map_side)[None, ..., None]  # (1, map_side, map_side, 1): each channel marks a row
     matrix = _resize(grid.resize(one_each, (padded, 1))[:, :, :scaled], (height, 1))[0, ..., 0].T  # (height, map_side)
@@ -254,9 +246,8 @@ def _average_strips(
 ) -> Iterator[Tensor]:
     """Averages the class probabilities of all windows that see a pixel; yields finished rows, (B, K, rows, W).
 
-    Besides the network's own memory for one window of every image this takes that of one row of windows. Where a side
-    is shorter than the window, it is padded with the mean colour, and the prediction is cut back. `normalise` takes
-    one window at a time.
+    One row of windows is in memory at a time. Where a side is shorter than the window, it is padded with the mean
+    colour, and the prediction is cut back. `normalise` takes one window at a time.
     """
     (height, width), window = images.shape[-2:], scoring.window
     rows = window_starts(height, window[0], scoring.overlap)

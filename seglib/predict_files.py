@@ -99,9 +99,8 @@ def write_masks(
         csv.writer(text).writerows(rows)
         write_atomic(areas, lambda file: file.write(text.getvalue().encode()))
     if failed:
-        raise ValueError(
-            "; ".join(failed) + (f". The other {done} are done" if (done := len(targets) - len(failed)) else "")
-        )
+        done = len(targets) - len(failed)
+        raise ValueError("; ".join(failed) + (f". The other {done} are done" if done else ""))
 
 
 def write_legend(path: Path, classes: Sequence[str], palette: np.ndarray) -> None:

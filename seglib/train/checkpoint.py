@@ -43,9 +43,7 @@ def previous_path(path: Path) -> Path:
 def load_state(path: Path, recipe: Recipe) -> tuple[dict[str, Any], Path] | None:
     """Reads the newest readable checkpoint of a recipe's run, `path` or its predecessor; None without either.
 
-    Raises:
-        ValueError: if no file can be read (names each), or it is something else's state or that of another recipe
-            (names the fields).
+    Raises ValueError if no file can be read (names each), or it is another recipe's state (names the fields).
     """
     problems = []
     for candidate in (path, previous_path(path)):
@@ -76,17 +74,13 @@ def _check_state(state: Any, recipe: Recipe, path: Path) -> None:
 def check_data(
     stored: Mapping[str, Any], data: Mapping[str, Any], classes: Sequence[str], initial: Mapping[str, str], path: Path
 ) -> None:
-    """Refuses to resume a run on other data, or from other initial weights, than it began with.
+    """Refuses, with a ValueError, to resume a run on other data, or from other initial weights, than it began with.
 
     Args:
-        stored: a checkpoint's state or a result; what it does not know of its data or weights is not compared.
+        stored: a checkpoint's state or a result, from `path`; what it does not know of is not compared.
         data: "train" and "val" -> `seglib.data.fingerprint` of the data that are there now.
         classes: their names now.
         initial: file -> hash, of `seglib.models.weights.hash_weights`.
-        path: the file of `stored`, for the error.
-
-    Raises:
-        ValueError: if they differ; says in what.
     """
     cure = "Choose another run_dir, or delete this one to train again."
     if (before := list(stored.get("classes", classes))) != list(classes):
@@ -112,12 +106,9 @@ class Run(NamedTuple):
 
 
 def load_run(path: str | Path) -> Run:
-    """Loads a run: its network, recipe, classes and colours.
+    """Loads a run from its checkpoint.pt; one with patience ends with its best weights, which best.pt beside it holds.
 
-    `path` is the run's checkpoint.pt. A run with patience ends with its best weights: they are in best.pt beside it.
-
-    Raises:
-        ValueError: if the file is not a run's checkpoint, or its weights do not fit its recipe.
+    Raises ValueError if the file is not a run's checkpoint, or its weights do not fit its recipe.
     """
     content, recipe = read_run(Path(path))
     if recipe is None:
@@ -134,9 +125,8 @@ def load_run(path: str | Path) -> Run:
     load_exactly(model, content["model"], f"{path}: the weights")
     if recipe.eval_output_stride:
         model.set_output_stride(recipe.eval_output_stride)
-    pixel_range = content.get("data", {}).get("val", {}).get("pixel_range")
-    pixel_range = pixel_range and tuple(pixel_range)
-    return Run(model.eval(), recipe, classes, palette, convention, content.get("log", []), pixel_range)
+    deep = content.get("data", {}).get("val", {}).get("pixel_range")
+    return Run(model.eval(), recipe, classes, palette, convention, content.get("log", []), deep and tuple(deep))
 
 
 def generator_states(cuda_devices: Sequence[torch.device]) -> list[Tensor]:

@@ -17,8 +17,7 @@ class Curves:
             from torch.utils.tensorboard import SummaryWriter
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(f"tensorboard = True: {error}; pip install tensorboard") from None
-        self._make, self._folder, self._written = SummaryWriter, run_dir, 0
-        self._writer: Any = None
+        self._make, self._folder, self._written, self._writer = SummaryWriter, run_dir, 0, None
 
     def write(self, log: Sequence[Mapping[str, Any]]) -> None:
         """Writes the rows of `log` that are not there yet."""
@@ -27,8 +26,8 @@ class Curves:
                 earlier.unlink()
             self._writer = self._make(self._folder)
         for row in log[self._written :]:
-            for name in ("loss", "lr", "miou"):
-                if row.get(name) is not None:
+            for name in {"loss", "lr", "miou"} & row.keys():
+                if row[name] is not None:
                     self._writer.add_scalar(name, row[name], row["iteration"])
         self._written = max(self._written, len(log))
         self._writer.flush()

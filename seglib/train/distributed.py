@@ -24,11 +24,8 @@ TIMEOUT = timedelta(minutes=10)  # for a process that waits for one that hangs; 
 def join() -> Iterator[None]:
     """Joins the processes that torchrun started, for the body; does nothing in a process that is the only one.
 
-    Tensors on CUDA go through NCCL, one device per process of a machine; those on the CPU through gloo. After an error
-    the process ends, and torchrun ends the others.
-
-    Raises:
-        ValueError: if there are more processes on this machine than CUDA devices.
+    Tensors on CUDA go through NCCL, one device per process of a machine; those on the CPU through gloo. Raises
+    ValueError if there are more processes on this machine than CUDA devices.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "RANK" not in os.environ or dist.is_initialized():
         yield
@@ -114,13 +111,10 @@ def first_of_machine_first() -> Iterator[None]:
 
 def broadcast_weights(model: nn.Module) -> None:
     """Gives every process the parameters and buffers of process 0."""
-    if world_size() == 1:
-        return
-    with torch.no_grad():
-        for tensor in model.state_dict().values():
-            whole = tensor.contiguous()  # a copy where the layout is channels_last
-            dist.broadcast(whole, src=0)
-            tensor.copy_(whole)
+    for tensor in model.state_dict().values() if world_size() > 1 else ():
+        whole = tensor.contiguous()  # a copy where the layout is channels_last
+        dist.broadcast(whole, src=0)
+        tensor.copy_(whole)
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
@@ -151,8 +145,7 @@ def synchronise_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
 class GlobalBatchNorm2d(nn.modules.batchnorm._BatchNorm):
     """`nn.BatchNorm2d` over the batches of all processes, for the CPU, where torch has none (SyncBatchNorm is CUDA's).
 
-    In training mode (B, C, H, W) is normalised by the mean and variance of every process's pixels; running_var is the
-    unbiased one of their number. The gradients of weight and bias are this process's share: they are to be summed.
+    running_var is the unbiased one. The gradients of weight and bias are this process's share: they are to be summed.
     """
 
     @classmethod

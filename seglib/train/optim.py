@@ -23,12 +23,7 @@ Loss = Callable[..., Tensor]
 def poly(iteration: int, iterations: int, lr: float, power: float = 0.9, end_lr: float = 0.0) -> float:
     """The "poly" schedule, (lr - end_lr) * (1 - iteration / iterations) ** power + end_lr (DeepLabv3 sec. 4.1).
 
-    Args:
-        iteration: 0-based number of the step about to be taken.
-        iterations: length of the schedule in steps; where it is shorter than the run, the rest runs at `end_lr`.
-        lr: learning rate at the start.
-        power: 0.9 in the papers.
-        end_lr: learning rate at the end.
+    `iteration` is 0-based, of the step about to be taken. After `iterations` the rate stays at `end_lr`.
     """
     return (lr - end_lr) * (1.0 - min(iteration / iterations, 1.0)) ** power + end_lr
 
@@ -36,8 +31,7 @@ def poly(iteration: int, iterations: int, lr: float, power: float = 0.9, end_lr:
 def learning_rate(recipe: Recipe, iteration: int) -> float:
     """Computes the learning rate of a 0-based step: a pure function, so that a resumed run cannot restart a schedule.
 
-    "cosine" is half a cosine from lr to end_lr (arXiv 1608.03983, eq. 5, without restarts). Warm-up multiplies
-    the schedule's value; it does not delay the schedule.
+    "cosine" is that of arXiv 1608.03983, eq. 5, without restarts. Warm-up multiplies the schedule, without delaying it.
     """
     steps = recipe.decay_steps or recipe.iterations
     rate = recipe.lr  # of "constant"
@@ -84,16 +78,13 @@ def build_loss(recipe: Recipe, dataset: SegmentationDataset, device: torch.devic
     In one of several processes it is this process's share of the loss over the global batch. A loss that upsamples by
     itself, and with downsample_labels every loss, takes logits at the head's stride, which lie on `grid`.
     """
-    void = dataset.ignore_index
-    weights = None
+    void, upsampled, weights = dataset.ignore_index, losses.upsampled_cross_entropy, None
     if recipe.class_weights:
         weights = losses.class_weights(*count_pixels(dataset), rule=recipe.class_weights).to(device)
     smoothing = {"smoothing": recipe.label_smoothing, "class_weights": weights, "ignore_index": void}
     known: dict[str, Loss] = {
         "cross_entropy": partial(losses.cross_entropy, smoothed=recipe.smoothed, **smoothing),
-        "upsampled_cross_entropy": partial(
-            losses.upsampled_cross_entropy, grid=grid, smoothed=recipe.smoothed, **smoothing
-        ),
+        "upsampled_cross_entropy": partial(upsampled, grid=grid, smoothed=recipe.smoothed, **smoothing),
         "focal": partial(losses.focal, gamma=recipe.focal_gamma, class_weights=weights, ignore_index=void),
         "dice": partial(losses.dice, ignore_index=void),
         "combined": partial(losses.combined, alpha=recipe.alpha, **smoothing),
@@ -101,14 +92,13 @@ def build_loss(recipe: Recipe, dataset: SegmentationDataset, device: torch.devic
         "rmi": partial(losses.region_mutual_information, ignore_index=void),
     }
     loss = known[recipe.loss]
-    if distributed.world_size() > 1 or recipe.accumulate > 1:
-        divisor = None
-        if recipe.loss in SUMS_OVER_PIXELS:
-            weighted = weights if recipe.loss != "focal" else None
-            divisor = partial(valid_total, ignore_index=void, class_weights=weighted)
-        loss = share_loss(loss, divisor)
-    else:
+    if distributed.world_size() == recipe.accumulate == 1:
         loss = whole_loss(loss)
+    elif recipe.loss in SUMS_OVER_PIXELS:
+        weighted = weights if recipe.loss != "focal" else None
+        loss = share_loss(loss, partial(valid_total, ignore_index=void, class_weights=weighted))
+    else:
+        loss = share_loss(loss, None)
     return compare_on_grid(loss, grid) if recipe.downsample_labels else loss
 
 
@@ -129,11 +119,9 @@ def whole_loss(loss: Loss) -> Loss:
 def share_loss(loss: Loss, divisor: Callable[[Tensor], Tensor] | None) -> Loss:
     """Makes a process's share of a loss over the global batch: values and gradients sum to that loss's.
 
-    Its third argument is the labels of this process's whole batch, where `labels` are a part of it.
-
-    Args:
-        divisor: of a sum over pixels, the number that it is divided by, as a function of the labels; only labels are
-            sent then. None for any other loss, for which every process needs the global batch's logits in memory.
+    Its third argument is the labels of this process's whole batch, where `labels` are a part of it. Of a sum over
+    pixels, `divisor` is what it is divided by, as a function of the labels; only labels are sent then. None is for any
+    other loss, for which every process needs the global batch's logits in memory.
     """
 
     def share(logits: Tensor, labels: Tensor, batch_labels: Tensor | None = None) -> Tensor:
@@ -175,10 +163,9 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor], normalisa
     in training, at least one, and of the training's batch size.
     """
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    modes = {module: module.training for module in model.modules()}
-    momenta = {norm: norm.momentum for norm in norms}
-    device = next(model.parameters()).device
-    count = 0
+    modes = [(module, module.training) for module in model.modules()]
+    momenta = [(norm, norm.momentum) for norm in norms]
+    device, count = next(model.parameters()).device, 0
     try:
         model.eval()
         for norm in norms:
@@ -189,9 +176,9 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor], normalisa
             model(normalisation(images.to(device)))
             count += 1
     finally:
-        for module, training in modes.items():
+        for module, training in modes:
             module.training = training
-        for norm, momentum in momenta.items():
+        for norm, momentum in momenta:
             norm.momentum = momentum
     if not count:
         raise ValueError("reestimate_batch_norm: expected at least one batch, found none")

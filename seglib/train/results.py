@@ -23,35 +23,23 @@ PACKAGE = Path(__file__).parents[1]
 # The code that decides on a result. A recipe is not in it, because it is stored with the result.
 MEASURING = ("geometry.py", "models", "data", "losses", "metrics", "zoo", "train", "predict.py")
 NOT_MEASURING = {
-    f"{name}.py"
-    for name in (
-        "models/fields", "zoo/audit", "data/cache", "data/download", "data/convert_camvid", "data/make_table",
-        "data/convert_masks", "metrics/cityscapes", "train/results",
-    )
+    "models/fields.py", "zoo/audit.py", "data/cache.py", "data/download.py", "data/convert_camvid.py",
+    "data/make_table.py", "data/convert_masks.py", "metrics/cityscapes.py", "train/results.py",
 }  # fmt: skip
 
 
 def collect(
-    recipe: Recipe,
-    matrix: ConfusionMatrix,
-    trimap: Mapping[int, ConfusionMatrix],
-    classes: Sequence[str],
-    data: Mapping[str, Any],
+    recipe: Recipe, matrix: ConfusionMatrix, trimap: Mapping[int, ConfusionMatrix], classes: Sequence[str]
 ) -> dict[str, Any]:
-    """Collects a run's settings, scores and data as JSON values.
-
-    `trimap`: width of a band -> its matrix; `data`: "train" and "val" -> `seglib.data.fingerprint`.
-    """
+    """Collects a run's settings and scores as JSON values; `trimap`: width of a band -> its matrix."""
+    bands = [band.compute().to_dict()["miou"] for band in trimap.values()]  # None: no pixel in the band
     return {
         "name": recipe.name,
         "recipe": recipe.changes(),
         "seed": recipe.seed,
         "scores": matrix.compute().to_dict(),
         "confusion": matrix.matrix.tolist(),  # rows are labels
-        "trimap": {
-            "widths": list(trimap),
-            "miou": [band.compute().to_dict()["miou"] for band in trimap.values()],  # None: no pixel in the band
-        },
+        "trimap": {"widths": list(trimap), "miou": bands},
         "classes": list(classes),
         "evaluation": {
             "split": recipe.val_split,
@@ -61,18 +49,14 @@ def collect(
             "flip": recipe.eval_flip,
             "window": recipe.eval_window,
         },
-        "data": dict(data),
     }
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
     """Names the device, its peak memory so far, and the versions that a result was measured with."""
-    versions = {"torch": torch.__version__, "torchvision": metadata.version("torchvision")}
-    return {
-        "peak_memory_mib": peak_memory_mib(device),
-        "device": device_name(device),
-        "versions": versions | {"python": platform.python_version()},
-    }
+    torchvision, python = metadata.version("torchvision"), platform.python_version()
+    versions = {"torch": torch.__version__, "torchvision": torchvision, "python": python}
+    return {"peak_memory_mib": peak_memory_mib(device), "device": device_name(device), "versions": versions}
 
 
 def seal(result: dict[str, Any]) -> dict[str, Any]:
@@ -86,14 +70,14 @@ def load_result(path: str | Path) -> dict[str, Any]:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are
         raise ValueError(f"{path}: not a result of a run; expected JSON ({error})") from None
-    if not isinstance(result, dict) or (missing := {"name", "recipe", "scores"} - set(result)):
-        lacks = f"lacks {sorted(missing)}" if isinstance(result, dict) else f"found {type(result).__name__}"
-        raise ValueError(f"{path}: not a result of a run; expected a JSON object with name, recipe, scores; {lacks}")
+    missing = {"name", "recipe", "scores"} - set(result if isinstance(result, dict) else ())
+    if missing:
+        expected = "expected a JSON object with name, recipe, scores"
+        raise ValueError(f"{path}: not a result of a run; {expected}; it lacks {sorted(missing)}")
     if result.get("digest") != (digest := _digest(result)):
-        raise ValueError(
-            f"{path}: edited after the run wrote it: its content has the hash {digest}, expected "
-            f"{result.get('digest')}. Take the file back from where it came, or delete it and run again."
-        )
+        found = f"its content has the hash {digest}, expected {result.get('digest')}"
+        cure = "Take the file back from where it came, or delete it and run again."
+        raise ValueError(f"{path}: edited after the run wrote it: {found}. {cure}")
     return result
 
 
@@ -154,16 +138,12 @@ def definitions(source: str) -> Iterator[tuple[str, str]]:
 
 def advise_on_memory(where: str, recipe: Recipe, error: Exception) -> str:
     """Says which settings need less of a GPU's memory, after a run has asked for more than there is."""
-    upsampled = (
-        ', or take loss = "upsampled_cross_entropy"'
-        if recipe.loss == "cross_entropy" and not recipe.downsample_labels
-        else ""
-    )
+    upsampled = recipe.loss == "cross_entropy" and not recipe.downsample_labels
+    other = ', or take loss = "upsampled_cross_entropy"' if upsampled else ""
     return (
         f"{where}, with batch_size = {recipe.batch_size} and crop_size = {recipe.crop_size}. Lower one of them, raise "
-        f"accumulate{upsampled}: that is another recipe, in a run_dir of its own. The last checkpoint is kept; on a "
-        "larger GPU, or on several, this run resumes from it. "
-        f"({(str(error) or 'no details').splitlines()[0]})"
+        f"accumulate{other}: that is another recipe, in a run_dir of its own. The last checkpoint is kept; on a larger "
+        f"GPU, or on several, this run resumes from it. ({(str(error) or 'no details').splitlines()[0]})"
     )
 
 

@@ -25,12 +25,8 @@ def build_network(
     """Builds a run's network; what is drawn is drawn from torch's current generator.
 
     Args:
-        weights_root: see `seglib.models.build.build_model`.
+        weights_root: see `seglib.models.build.build_model`, which also says what is raised.
         initial: load what `weights` and `start_from` name; False draws all weights, as for a run that resumes.
-
-    Raises:
-        ValueError: if settings do not go together, or the initial weights are another network's.
-        FileNotFoundError: if they are missing.
     """
     if not initial:
         recipe = recipe.replace(weights="", start_from="")
@@ -44,10 +40,7 @@ def build_network(
 
 
 def read_run(path: Path) -> tuple[Mapping[str, Any], Recipe | None]:
-    """Reads a file of weights; of a run, its recipe too, and as "model" the weights that it ends with.
-
-    A run with patience ends with its best weights: they are in best.pt beside its checkpoint.
-    """
+    """Reads a file of weights; of a run, its recipe too, and as "model" the weights that it ends with."""
     content = read_state_dict(path)
     if not {"recipe", "model"} <= content.keys():
         return content, None
@@ -63,9 +56,8 @@ def _load_start(model: nn.Module, recipe: Recipe, classes: Sequence[str], path: 
     if theirs is not None:
         for field in NEEDED:
             if (before := getattr(theirs, field)) != (now := getattr(recipe, field)):
-                raise ValueError(
-                    f"start_from = {recipe.start_from!r}: trained with {field} = {before!r}, found {now!r}"
-                )
+                found = f"trained with {field} = {before!r}, found {now!r}"
+                raise ValueError(f"start_from = {recipe.start_from!r}: {found}")
         state, known = dict(content["model"]), content.get("classes") or CLASSES.get(theirs.data, ((),))[0]
     else:
         state, what = find_state_dict(content, what)

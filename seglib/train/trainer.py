@@ -38,8 +38,7 @@ class Trainer:
 
     A second call of `fit`, or a new process with the same recipe and folder, resumes from the last checkpoint; on the
     CPU the weights it ends with equal those of an uninterrupted run bit for bit, whatever the number of workers.
-    Several processes (`seglib.train.distributed`) share each batch and the val list, and train the network that one
-    process would. On several machines they must see one run_dir.
+    Several processes (`seglib.train.distributed`) share each batch and the val list, and one run_dir.
 
     Args:
         recipe: everything that the result depends on.
@@ -47,7 +46,6 @@ class Trainer:
         data_root: the data set's folder; None is the bundled toy set, or that folder in SEGLIB_DATA.
         packed_root: folder for decoded copies of the data, which are read in their place; None reads the files.
         train_set, val_set: data sets in the place of the recipe's, both or neither; see `seglib.data.open.open_sets`.
-            A resumed run is told from one on other labels, not from one with another transform.
         weights_root: folder that is searched first for the initial weights; see `build_model`.
         device: None takes CUDA if there is one.
         num_workers: processes that load samples; 0 loads them in this one.
@@ -79,18 +77,16 @@ class Trainer:
         tensorboard: bool = False,
     ) -> None:
         if recipe.patience and eval_every not in (None, recipe.eval_every):
-            raise ValueError(
-                f"eval_every = {eval_every}; the recipe's, {recipe.eval_every}, is what its patience counts"
-            )
-        if recipe.bn_batch is not None and distributed.world_size() > 1:
-            raise ValueError(
-                f"recipe: bn_batch = {recipe.bn_batch} in {distributed.world_size()} processes; expected one: several "
-                "take batch norm's statistics over all of the batch"
-            )
+            counted = f"the recipe's, {recipe.eval_every}, is what its patience counts"
+            raise ValueError(f"eval_every = {eval_every}; {counted}")
+        if recipe.bn_batch is not None and (number := distributed.world_size()) > 1:
+            expected = "expected one: several take batch norm's statistics over all of the batch"
+            raise ValueError(f"recipe: bn_batch = {recipe.bn_batch} in {number} processes; {expected}")
         self.recipe, self.run_dir = recipe, Path(run_dir)
         self.checkpoint = self.run_dir / "checkpoint.pt"  # the file that the run resumes from
         self.best = self.run_dir / "best.pt"  # the weights of the best score so far, if the recipe has patience
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._cuda_devices = [self.device] if self.device.type == "cuda" else []  # whose generators a run has
         self.num_workers, self.eval_every = num_workers, eval_every or recipe.eval_every
         self.checkpoint_seconds = checkpoint_seconds
         self.progress = progress and distributed.is_main()
@@ -103,9 +99,8 @@ class Trainer:
 
         stored = checkpoints.load_state(self.checkpoint, recipe)
         measured = Normalisation(**stored[0]["normalisation"]) if stored else None
-        self.train_set, self.val_set, self.normalisation = open_sets(
-            recipe, data_root, packed_root, train_set, val_set, measured
-        )
+        opened = open_sets(recipe, data_root, packed_root, train_set, val_set, measured)
+        self.train_set, self.val_set, self.normalisation = opened
         # counts of labels; those in the checkpoint save reading every label again
         self._labels: Counts = {} if stored is None else stored[0]["labels"]
         self.initial = hash_weights(recipe, weights_root)  # the files of the initial weights, as they are now
@@ -135,6 +130,7 @@ class Trainer:
         self._forward = torch.compile(self.model) if recipe.compile else self.model  # both have the same weights
         self.optimizer = optim.build_optimizer(self.model, recipe)
         self.loss = optim.build_loss(recipe, self.train_set, self.device, self.model.logits_grid)
+        self._upsample = not (recipe.downsample_labels or recipe.loss.startswith("upsampled"))  # else the loss does
         self.autocast_dtype = _autocast_dtype(self.device) if recipe.mixed_precision else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast_dtype == torch.float16)
         if stored is not None:
@@ -208,9 +204,11 @@ class Trainer:
                 self.iteration += 1
                 bar.update()
                 if self.iteration % LOG_EVERY == 0:
-                    row = self._log_losses()
+                    loss, lr = self._mean_loss(), self.optimizer.param_groups[-1]["lr"]
+                    self.log.append({"iteration": self.iteration, "loss": loss, "lr": lr})
+                    self._losses = []
                     rate = LOG_EVERY * recipe.batch_size / (time.perf_counter() - logged)
-                    bar.set_postfix_str(f"loss {row['loss']:.3f}, lr {row['lr']:.4f}, {rate:.0f} images/s")
+                    bar.set_postfix_str(f"loss {loss:.3f}, lr {lr:.4f}, {rate:.0f} images/s")
                     logged = time.perf_counter()
                 if self.eval_every and self.iteration % self.eval_every == 0:
                     self._log_scores()
@@ -224,15 +222,14 @@ class Trainer:
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
         """Takes one step on (B, C, H, W) uint8 images and (B, H, W) uint8 labels; returns the loss."""
-        images = images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        recipe, images = self.recipe, images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
         labels = labels.to(self.device, non_blocking=True)
-        optim.set_learning_rate(self.optimizer, optim.learning_rate(self.recipe, self.iteration))
+        optim.set_learning_rate(self.optimizer, optim.learning_rate(recipe, self.iteration))
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
-        parts = zip(images.chunk(self.recipe.accumulate), labels.chunk(self.recipe.accumulate), strict=True)
-        for pixels, truth in parts:
+        for pixels, truth in zip(images.chunk(recipe.accumulate), labels.chunk(recipe.accumulate), strict=True):
             with torch.autocast(self.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
-                logits = self._forward(self.normalisation(pixels), upsample=not self._loss_resizes)  # (B, K, H, W)
+                logits = self._forward(self.normalisation(pixels), upsample=self._upsample)  # (B, K, H, W)
             loss = self.loss(logits, truth, labels)
             self.scaler.scale(loss).backward()
             losses.append(loss.detach())
@@ -261,7 +258,8 @@ class Trainer:
         trimap = {width: ConfusionMatrix(val.num_classes, val.ignore_index, self.device) for width in TRIMAP_WIDTHS}
         matrix = self.evaluate(trimap=trimap)
         if distributed.is_main():
-            result = results.collect(self.recipe, matrix, trimap, val.classes, self.data) | {
+            result = results.collect(self.recipe, matrix, trimap, val.classes) | {
+                "data": self.data,
                 "initial": self.initial,
                 "history": json.loads(self.history.to_json(orient="records")),
                 "class_history": json.loads(self.class_history.to_json(orient="split")),
@@ -279,29 +277,15 @@ class Trainer:
 
         `trimap`, of empty matrices, is that of `seglib.predict.evaluate`; `progress` None does as the trainer does.
         """
-        mine = range(distributed.rank(), len(self.val_set), distributed.world_size())
-        matrix = evaluate(
-            self.model,
-            self.val_set.subset(mine),
-            self.normalisation,
-            Scoring.of(self.recipe),
-            trimap=trimap,
-            num_workers=self.num_workers,
-            progress=self.progress if progress is None else progress,
-        )
+        mine = self.val_set.subset(range(distributed.rank(), len(self.val_set), distributed.world_size()))
+        progress, scoring = self.progress if progress is None else progress, Scoring.of(self.recipe)
+        options = {"trimap": trimap, "num_workers": self.num_workers, "progress": progress}
+        matrix = evaluate(self.model, mine, self.normalisation, scoring, **options)
         for counted in (matrix, *(trimap or {}).values()):
             distributed.sum_over_processes(counted.matrix)
         return matrix
 
     # --- parts of the above
-
-    @property
-    def _loss_resizes(self) -> bool:
-        return self.recipe.downsample_labels or self.recipe.loss.startswith("upsampled")
-
-    @property
-    def _cuda_devices(self) -> list[torch.device]:
-        return [self.device] if self.device.type == "cuda" else []
 
     @property
     def _scores(self) -> list[dict[str, Any]]:
@@ -312,19 +296,12 @@ class Trainer:
         mious = [row["miou"] or 0.0 for row in self._scores]  # None: nothing was scored
         return len(mious) - 1 - mious.index(max(mious)) if mious else 0
 
-    def _log_losses(self) -> dict[str, Any]:
-        lr = self.optimizer.param_groups[-1]["lr"]
-        self.log.append({"iteration": self.iteration, "loss": self._mean_loss(), "lr": lr})
-        self._losses = []
-        return self.log[-1]
-
     def _mean_loss(self) -> float:
         loss = float(torch.stack(self._losses).double().mean()) if self._losses else 0.0
         if not np.isfinite(loss):
-            raise FloatingPointError(
-                f"{self.run_dir}: the loss is {loss} at iteration {self.iteration}; expected a finite number. "
-                f"The last checkpoint is from before. A lower lr than {self.recipe.lr} is the usual cure."
-            )
+            cure = f"The last checkpoint is from before. A lower lr than {self.recipe.lr} is the usual cure."
+            found = f"the loss is {loss} at iteration {self.iteration}; expected a finite number"
+            raise FloatingPointError(f"{self.run_dir}: {found}. {cure}")
         return loss
 
     def _log_scores(self) -> None:

@@ -56,9 +56,8 @@ def load_checkpoint(
     """
     check_choice("source", source, tuple(LAYOUTS))
     if isinstance(path_or_state_dict, nn.Module):
-        raise TypeError(
-            f"expected a file or a state dict, found the network {type(path_or_state_dict).__name__} itself"
-        )
+        found = f"the network {type(path_or_state_dict).__name__} itself"
+        raise TypeError(f"expected a file or a state dict, found {found}")
     content, what = path_or_state_dict, f"{source} weights"
     if not isinstance(content, Mapping):
         content, what = read_state_dict(path_or_state_dict), str(path_or_state_dict)
@@ -66,14 +65,11 @@ def load_checkpoint(
     layout, state, name, hint = translate(state_dict, source)
     output_stride = layout.output_stride if output_stride is None else output_stride
     check_choice("output_stride", output_stride, tuple(layout.atrous_rates))
+    depth = _read_depth(layout, state, what, hint)
+    num_classes = len(state.get("classifier.weight", (1,)))
+    channels = len(state.get(OURS, range(256)))
     with torch.device("meta"):  # no initial weights: they would cost seconds and move the caller's random generator
-        model = layout.build(
-            _count_rows(state, "classifier.weight", 1),
-            _read_depth(layout, state, what, hint),
-            output_stride,
-            atrous_rates,
-            _count_rows(state, "aspp.point.0.weight", 256),
-        )
+        model = layout.build(num_classes, depth, output_stride, atrous_rates, channels)
     model.to_empty(device="cpu")
     load_exactly(model, state, what, name, hint)
     return model.eval()
@@ -103,10 +99,9 @@ def build_layout(recipe: Recipe, num_classes: int) -> DeepLabV3:
             depth = RESNETS.get(recipe.backbone)
             return layout.build(num_classes, depth, recipe.output_stride, recipe.atrous_rates, recipe.channels)
     has = {(layout.model.__name__, layout.variant.separable, *layout.atrous_rates) for layout in LAYOUTS[recipe.source]}
-    raise ValueError(
-        f"source = {recipe.source!r}: has no {recipe.model} on {recipe.backbone} with separable = {recipe.separable!r} "
-        f"and output_stride = {recipe.output_stride}; its networks, their separable and output strides: {sorted(has)}"
-    )
+    asked = f"separable = {recipe.separable!r} and output_stride = {recipe.output_stride}"
+    found = f"its networks, their separable and output strides: {sorted(has)}"
+    raise ValueError(f"source = {recipe.source!r}: has no {recipe.model} on {recipe.backbone} with {asked}; {found}")
 
 
 def _suggest_source(state_dict: State) -> str:
@@ -114,10 +109,6 @@ def _suggest_source(state_dict: State) -> str:
         return "these are this package's own keys: build the model and call model.load_state_dict"
     found = [source for source, layouts in LAYOUTS.items() if any(layout.marker in state_dict for layout in layouts)]
     return f"these look like the keys of source={found[0]!r}" if found else ""
-
-
-def _count_rows(state: State, key: str, default: int) -> int:
-    return state[key].shape[0] if key in state else default
 
 
 def _read_depth(layout: "Layout", state: State, what: str, hint: str) -> int | None:
@@ -130,12 +121,10 @@ def _read_depth(layout: "Layout", state: State, what: str, hint: str) -> int | N
     depth = next((depth for depth, kind in UNITS.items() if kind == (unit, counts)), None)
     if depth is None:
         offered = "a ResNet" if layout.mobilenet is None else "a MobileNetV2 or a ResNet"
+        expected = f"expected {offered} (18, 34, 50, 101 or 152) as backbone, with keys such as"
         keys = [layout.their_name(key) for key in state if key.startswith("backbone.")] or list(state)
-        raise ValueError(
-            f"{what} do not fit {layout.model.__name__}: expected {offered} (18, 34, 50, 101 or 152) as backbone, "
-            f"with keys such as {layout.their_name('backbone.layer1.0.conv1.weight')}; found {len(keys)} keys: "
-            f"{some(keys)}{hint and '; ' + hint}"
-        )
+        found = f"{layout.their_name('backbone.layer1.0.conv1.weight')}; found {len(keys)} keys: {some(keys)}"
+        raise ValueError(f"{what} do not fit {layout.model.__name__}: {expected} {found}{hint and '; ' + hint}")
     return depth
 
 
@@ -143,12 +132,8 @@ class PeerMobileNetV2(MobileNetV2):
     """MobileNetV2 as VainF and jfzhang95 have it: zeros are put around a unit's input, before its expansion.
 
     Batch norm's shift has turned them into other values when the depthwise convolution sees them, so the map's border
-    differs.
-
-    Args:
-        output_stride: 8, 16 or 32.
-        pad_stem: if False, the first convolution is not padded: a side of 513 gives 256 instead of 257.
-        late_rate: the rate of a removed stride holds from the next group of units on, not from the next unit on.
+    differs. Without `pad_stem` the first convolution is not padded: a side of 513 gives 256 instead of 257. With
+    `late_rate` the rate of a removed stride holds from the next group of units on, not from the next unit on.
     """
 
     def __init__(self, output_stride: int, pad_stem: bool = True, late_rate: bool = False):
@@ -194,12 +179,7 @@ class Layout:
     folded: tuple[str, ...] = ()  # our convolutions that have a bias in the place of a batch norm
 
     def build(
-        self,
-        num_classes: int,
-        depth: int | None,
-        output_stride: int,
-        atrous_rates: Sequence[int] | None = None,
-        channels: int = 256,
+        self, num_classes: int, depth: int | None, output_stride: int, atrous_rates: Sequence[int] | None, channels: int
     ) -> DeepLabV3:
         """Builds the network, on a ResNet of this depth or, None, a MobileNetV2; its weights are drawn."""
         if depth is None:
