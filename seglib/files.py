@@ -6,10 +6,12 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -53,6 +55,21 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], None], keep: Path | Non
         # torch.save's zip writer turns a full disk into a RuntimeError about positions in the file
         cause = error if isinstance(error, OSError) or error.__context__ is None else error.__context__
         raise OSError(f"{path}: could not be written ({cause}); what was there before is kept") from cause
+
+
+@contextmanager
+def make_folder(target: Path) -> Iterator[Path]:
+    """Gives a folder to fill, which becomes `target`, new or empty, at the end; after a fault there is neither."""
+    work = target.absolute().with_name(f".{target.absolute().name}.unfinished")
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        work.mkdir(parents=True)
+        yield work
+        if target.is_dir():
+            target.rmdir()
+        work.rename(target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

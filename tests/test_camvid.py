@@ -82,7 +82,7 @@ def test_what_is_missing_or_wrong_is_named(root: Path) -> None:
     shutil.rmtree(root / "labels" / "val")
     refused(r"labels.val: no such folder; data/README\.md says how", CamVid, root, "val", error=FileNotFoundError)
     save(root / "images" / "test" / "Seq_7.png", image_of("7"))
-    refused(r"images.test: Seq_7 is there as \.jpg and as \.png", CamVid, root, "test")
+    refused(r"images.test: Seq_7 is there twice, as \.jpg and as \.png", CamVid, root, "test")
     for path in (root / "images" / "test").iterdir():
         path.unlink()
     refused(r"images.test: holds no \.jpg or \.png", CamVid, root, "test", error=FileNotFoundError)
@@ -90,7 +90,7 @@ def test_what_is_missing_or_wrong_is_named(root: Path) -> None:
 
 def test_conversion(published: Path, tmp_path: Path) -> None:
     root = tmp_path / "new" / "camvid"
-    left = root.parent / ".camvid.converting" / "images" / "train" / "half.png"  # by a conversion that was killed
+    left = root.parent / ".camvid.unfinished" / "images" / "train" / "half.png"  # by a conversion that was killed
     left.parent.mkdir(parents=True)
     left.write_bytes(b"")
     root.mkdir()
@@ -115,7 +115,10 @@ def test_conversion(published: Path, tmp_path: Path) -> None:
         (lambda source: (source / "testannot" / "Seq_7.png").unlink(), r"Seq_7\.png: no such file, though test\.txt"),
         (lambda source: (source / "val" / "0016E5_4.png").write_bytes(b"\x89PNG"), r"0016E5_4\.png: not an image"),
         (lambda source: save(source / "valannot" / "0016E5_4.png", label_of("4", 12)), r"label values \[12\]"),
-        (lambda source: save(source / "valannot" / "0016E5_4.png", np.zeros((5, 13), np.uint8)), r"13 x 5, .*13 x 6"),
+        (
+            lambda source: save(source / "valannot" / "0016E5_4.png", np.zeros((5, 13), np.uint8)),
+            r"\(5, 13\), its .*\(6, 13, 3\)",
+        ),
         (lambda source: save(source / "valannot" / "0016E5_4.png", image_of("4") % 9), r"mode RGB"),
     ],
 )

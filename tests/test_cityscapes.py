@@ -82,7 +82,7 @@ def test_ids_become_the_official_train_ids_with_their_names_and_colours(root: Pa
     [
         (np.zeros(SIZE, np.uint8), "an image of mode L; expected instanceIds, a 16-bit"),
         (np.zeros((*SIZE, 3), np.uint8), "an image of mode RGB; expected instanceIds"),
-        (np.zeros((3, 4), np.uint16), r"4 x 3 .*34 x 16"),
+        (np.zeros((3, 4), np.uint16), r"an image \(4, 3\), its .* is \(34, 16\)"),
         (b"\x89PNG", "not an image"),
         (None, r"no such file, though there is .*labelIds\.png"),
     ],
@@ -176,7 +176,6 @@ def test_toy_streets(root: Path, tmp_path: Path) -> None:
     assert len(ToyCityscapes("val", root=root)) == 3
     with pytest.raises(FileNotFoundError, match=r"no such folder; `python -m tools\.toy_data cityscapes .*absent`"):
         ToyCityscapes("train", root=tmp_path / "absent")
-    refused(r"split: expected one of \('train', 'val'\), found 'test'", ToyCityscapes, "test")
 
 
 def test_real_frames(seglib_data: Path) -> None:

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -184,7 +186,7 @@ def test_masks_of_0_and_255_do_not_train_to_a_perfect_score(root: Path, tmp_path
     two = tuple(ClassEntry(name, value) for name, value in (("ground", 0), ("object", 1)))
     ClassTable(classes=two).save(root / "classes.toml")
     binary_masks(root, 0, 255)
-    message = r"no pixel of object in any of 12 training labels, while \d+\.\d% are void; .*classes\.toml"
+    message = r"no pixel of object in any label, while \d+\.\d% are void: .*classes\.toml"
     refused(message, make_trainer, RECIPE, tmp_path / "run", root)
     right = ClassTable(classes=(two[0], ClassEntry("object", 255)))
     right.save(root / "classes.toml")
@@ -269,7 +271,7 @@ def all_binary(root: Path) -> None:
         (lambda r: deep(r), r"new\.npy: 16 bits a channel"),
         (lambda r: remove_class(r, "val"), "val: no pixel of class 2, which cannot be scored; .*seed"),
         (lambda r: remove_class(r, "train"), "train: no pixel of class 2, which cannot be learned"),
-        (all_binary, r"train: no pixel of object, while .* are void: binary masks often store 255"),
+        (all_binary, r"train: no pixel of object in any label, while .* are void: binary masks often store 255"),
         (copy_across, r"in (train|val), and the same file as .* in (val|train); take one out"),
     ],
 )
@@ -388,12 +390,21 @@ def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, capsys: pytest.Cap
     refused(r"instances\.json: not Coco's JSON: .* required field `images`", convert_masks, path, tmp_path / "wrong")
 
 
+PART_OF_A_BOAT = np.array([[0, 1, 1, 0], [1, 1, 1, 1], [0, 0, 1, 0]], np.uint8)
+
+
+def as_labelme(mask: np.ndarray) -> str:
+    Image.fromarray(mask).save(content := BytesIO(), "PNG")
+    return b64encode(content.getvalue()).decode()
+
+
 def test_labelme(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     save(tmp_path / "in/a.jpg", np.zeros((40, 48, 3), np.uint8))
     shapes = [
         {"label": "lake", "points": [[4.0, 5.0], [30.0, 5.0], [30.0, 25.0], [4.0, 25.0]], "shape_type": "polygon"},
         {"label": "boat", "points": [[20.0, 15.0], [10.0, 8.0]], "shape_type": "rectangle"},
         {"label": "__IGNORE__", "points": [[40.0, 30.0], [43.0, 34.0]], "shape_type": "circle"},
+        {"label": "boat", "points": [[2, 30], [5, 32]], "shape_type": "mask", "mask": as_labelme(PART_OF_A_BOAT)},
     ]
     content = {"shapes": shapes, "imagePath": "a.jpg", "imageHeight": 40, "imageWidth": 48, "imageData": None}
     path = tmp_path / "in/a.json"
@@ -402,7 +413,7 @@ def test_labelme(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert "read: 1 labelme files" in out
     rows, columns = np.mgrid[:40, :48]
     expected = np.zeros((40, 48), int)
-    expected[5:26, 4:31], expected[8:16, 10:21] = 2, 1
+    expected[5:26, 4:31], expected[8:16, 10:21], expected[30:33, 2:6] = 2, 1, PART_OF_A_BOAT
     found = np.array(Image.open(tmp_path / "out/masks/a.png"))
     distance = np.hypot(rows - 30, columns - 40)
     assert (found[distance < 4.5] == 255).all() and not (found[distance > 5.6] == 255).any()
@@ -419,7 +430,13 @@ def test_labelme(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path.write_text(json.dumps(content).replace('"label"', '"name"', 1))
     refused(r"required field `label` - at `\$.shapes\[0\]`", convert_masks, tmp_path / "in", tmp_path / "wrong")
     path.write_text(json.dumps({**content, "imagePath": "b.jpg"}))
-    refused("b.jpg does not exist", convert_masks, tmp_path / "in", tmp_path / "wrong", error=FileNotFoundError)
+    refused(
+        "b.jpg is not in .*in, .*; --images names",
+        convert_masks,
+        tmp_path / "in",
+        tmp_path / "wrong",
+        error=FileNotFoundError,
+    )
 
 
 def test_the_bundled_pictures_from_raw_masks_to_a_data_set(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

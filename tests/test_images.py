@@ -125,6 +125,9 @@ def test_any_number_of_channels(tmp_path: Path) -> None:
     assert np.array_equal(read_channels(grey, 1), NOISE[..., :1])
     assert np.array_equal(read_channels(alpha, 4), six[..., :4])
     refused(r"an array \(12, 17, 1\); expected \(height, width, 4\)", read_channels, grey, 4)
+    pages = [Image.fromarray(six[..., :4], "CMYK")] * 2
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    refused(r"pages\.tif: 2 pages of one size; expected one picture", read_channels, tmp_path / "pages.tif", 4)
     (tmp_path / "cut.npy").write_bytes((tmp_path / "six.npy").read_bytes()[:300])
     refused(r"cut\.npy: not an array that can be read", read_channels, tmp_path / "cut.npy", 6)
     refused(r"no\.npy: no such file", read_channels, tmp_path / "no.npy", 6, error=FileNotFoundError)

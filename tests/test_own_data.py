@@ -49,6 +49,8 @@ def test_own_sets_train_as_the_recipes_do_and_lend_classes_and_colours(tmp_path:
          lambda sets: setattr(sets["val_set"], "classes", ("a", "b")), {}),
         ("val_set: has a transform", lambda sets: setattr(sets["val_set"], "transform", RandomFlip()), {}),
         ("data_root: of the recipe's own data", lambda sets: None, {"data_root": Path("x")}),
+        (r"a picture \(40, 48\); expected \(height, width, 3\), .*: set in_channels",
+         lambda sets: setattr(sets["val_set"], "read_image", lambda path: np.zeros(SIZE, np.uint8)), {}),
         ("folds: of the recipe's own data", lambda sets: None, {"recipe": SHORT.replace(folds=3)}),
     ],
 )  # fmt: skip

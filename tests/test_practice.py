@@ -130,6 +130,7 @@ def test_what_a_transform_fills_in_is_void(fill: Any) -> None:
 
 def test_a_transform_that_makes_numbers_is_refused() -> None:
     wrong = TorchvisionTransform(v2.ToDtype(torch.float32))
+    refused("class 254; expected at most 254 classes", wrong, IMAGE, np.full_like(LABEL, 254), rng())
     refused(r"returned image \(40, 48, 3\) float32.*the recipe's normalisation", wrong, IMAGE, LABEL, rng())
 
 

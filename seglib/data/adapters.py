@@ -43,14 +43,14 @@ class AlbumentationsTransform:
 
 
 def _shift(label: np.ndarray) -> np.ndarray:
+    if (label == VOID - 1).any():
+        raise ValueError("a label holds class 254; expected at most 254 classes: a library's fill of 255 means void")
     return label + np.uint8(1)  # void, 255, wraps to 0, with which libraries fill
 
 
 def _check(image: np.ndarray, mask: np.ndarray) -> Sample:
     if image.dtype != np.uint8 or mask.dtype != np.uint8 or image.ndim != 3 or image.shape[:2] != mask.shape:
         found = f"image {image.shape} {image.dtype}, mask {mask.shape} {mask.dtype}"
-        raise ValueError(
-            f"the transform returned {found}; expected (H, W, C) and (H, W), uint8: the recipe's normalisation makes "
-            "numbers of the pixels"
-        )
+        expected = "(H, W, C) and (H, W), uint8: the recipe's normalisation makes numbers of the pixels"
+        raise ValueError(f"the transform returned {found}; expected {expected}")
     return np.ascontiguousarray(image), np.where(mask == VOID, VOID, mask - np.uint8(1))  # a fill of 255 is void too

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Dataset
 
-from seglib.data.images import PixelRange, read_indices, read_rgb  # files to arrays
+from seglib.data.images import PixelRange, read_indices, read_rgb
 
 VOID = 255  # void: the label of pixels that are neither trained on nor scored, such as an object's outline
 
@@ -78,10 +78,9 @@ class SegmentationDataset(Dataset):
         """
         image_path, label_path = self.files[index]
         image, label = self.read_image(image_path), self.read_label(label_path)
-        if label.shape != image.shape[:2]:
-            size, expected = (f"{array.shape[1]} x {array.shape[0]}" for array in (label, image))
-            found = f"the label is {size}, its image {image_path.name} is {expected} (width x height)"
-            raise ValueError(f"{label_path}: {found}; expected equal sizes")
+        if image.ndim != 3 or label.shape != image.shape[:2]:
+            found = f"a label {label.shape}, its image {image_path.name} is {image.shape}"
+            raise ValueError(f"{label_path}: {found}; expected equal sizes, (H, W) and (H, W, channels)")
         # uint8 wraps: void, 255, becomes 0, and every class k becomes k + 1 <= K
         if (label + np.uint8(1)).max() > self.num_classes:
             self.check_values(label_path, np.unique(label))

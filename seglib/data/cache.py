@@ -1,7 +1,7 @@
 """A data set decoded once into .npy files that are mapped into memory: a random crop then reads only its own rows.
 
 A packed file is named after its source's path, size and modification time, and is whole or not there. What is in the
-folder therefore says what has been done; no other record is kept until the index, which makes the folder readable.
+folder therefore says what has been done; the index, written last, makes it readable.
 """
 
 import hashlib
@@ -44,8 +44,8 @@ def pack(dataset: SegmentationDataset, folder: str | Path, progress: bool = True
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    sources = [(_describe(image), _describe(label)) for image, label in dataset.files]
-    arrays = [tuple(folder / _array_name(source) for source in pair) for pair in sources]
+    sources = [[_describe(path) for path in pair] for pair in dataset.files]
+    arrays = [[folder / _array_name(source) for source in pair] for pair in sources]
     _check_folder(dataset, folder, arrays)
     order = np.random.default_rng().permutation(len(dataset))  # of its own in each process, which shares the work
     for index in tqdm(order, "pack", unit="image", disable=not progress):
@@ -87,14 +87,13 @@ class PackedDataset(SegmentationDataset):
             names, images, labels = zip(*content["samples"], strict=True)
             sources = [(path, size, time) for path, size, time in (*images, *labels)]
             palette = np.frombuffer(bytes.fromhex(content["palette"]), np.uint8).reshape(256, 3).copy()
-            classes = content["classes"]
+            files = [(Path(image[0]), Path(label[0])) for image, label in zip(images, labels, strict=True)]
+            super().__init__(files, content["classes"], palette, transform, seed, names)
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{index}: not an index that can be read ({error}); delete it and pack again") from error
         if changed := [source[0] for source in sources if _is_changed(source)]:
             raise ValueError(f"{folder}: {some(changed)} changed or removed since it was packed; pack again")
         self._arrays = {Path(source[0]): Path(folder) / _array_name(source) for source in sources}
-        files = [(Path(image[0]), Path(label[0])) for image, label in zip(images, labels, strict=True)]
-        super().__init__(files, classes, palette, transform, seed, names)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns read-only views of image (H, W, 3) and label (H, W); raises as `read_image`."""
@@ -117,14 +116,9 @@ class PackedDataset(SegmentationDataset):
         return np.require(image, requirements="W"), np.require(label, requirements="W")
 
     def verify(self, dataset: SegmentationDataset | None = None) -> None:
-        """Compares every sample with the source files, decoded again.
+        """Raises ValueError, naming the packed file, if one differs from its source, decoded again.
 
-        Args:
-            dataset: the one that was packed. Without it, as where the source files do not exist, only shapes and label
-                values are checked.
-
-        Raises:
-            ValueError: if a packed file differs or cannot be read; names it.
+        Without `dataset`, the one that was packed, only shapes and label values are checked.
         """
         if dataset is not None and dataset.names != self.names:
             raise ValueError(f"verify: expected the {len(self)} samples that were packed, found {len(dataset)} others")
@@ -155,19 +149,19 @@ def _is_changed(source: Source) -> bool:
         return os.path.isdir(os.path.dirname(source[0]))  # without their folder, the sources are on another machine
 
 
-def _check_folder(dataset: SegmentationDataset, folder: Path, arrays: list[tuple[Path, ...]]) -> None:
-    found = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    if foreign := [name for name in found if name != INDEX and not ARRAY.fullmatch(name)]:
+def _check_folder(dataset: SegmentationDataset, folder: Path, arrays: list[list[Path]]) -> None:
+    found = sorted(path.name for path in folder.iterdir() if path.name != INDEX and path.name[0] != ".")
+    packed = {name: match[1] for name in found if (match := ARRAY.fullmatch(name))}
+    if foreign := [name for name in found if name not in packed]:
         raise FileExistsError(f"{folder}: expected a new or empty folder, or one that pack wrote; found {foreign[0]}")
-    stems = {match[1] for name in found if (match := ARRAY.fullmatch(name))}
-    if stems and stems.isdisjoint(path.stem for pair in dataset.files for path in pair):
-        raise FileExistsError(f"{folder}: holds another data set ({min(stems)} ...); expected a folder for each")
+    if packed and {*packed.values()}.isdisjoint(path.stem for pair in dataset.files for path in pair):
+        raise FileExistsError(f"{folder}: holds another data set ({packed[found[0]]} ...); expected a folder for each")
     # Two data sets can read the same files differently, as with and without noise in the masks: one sample tells.
-    present = next((index for index, pair in enumerate(arrays) if all(path.exists() for path in pair)), None)
-    for path, array in zip(arrays[present], dataset.read(present), strict=True) if present is not None else ():
-        if not np.array_equal(_map(path), array):
-            found = "what another data set reads from the same file, or is damaged (delete it, then, and pack again)"
-            raise FileExistsError(f"{path}: holds {found}; expected a folder for each data set")
+    for index in [index for index, pair in enumerate(arrays) if all(path.exists() for path in pair)][:1]:
+        for path, array in zip(arrays[index], dataset.read(index), strict=True):
+            if not np.array_equal(_map(path), array):
+                what = "what another data set reads from the same file, or is damaged (then delete it and pack again)"
+                raise FileExistsError(f"{path}: holds {what}; expected a folder for each data set")
 
 
 def _map(path: Path) -> np.ndarray:

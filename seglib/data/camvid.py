@@ -1,12 +1,12 @@
 """CamVid: street scenes filmed from a car, in the 11 classes and the size of the SegNet authors' copy."""
 
-import os
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from seglib.data.base import SegmentationDataset, Transform
+from seglib.data.folder import list_files
 from seglib.data.images import check_files
 
 CAMVID_CLASSES = (
@@ -51,17 +51,13 @@ class CamVid(SegmentationDataset):
         for folder in (images, labels):
             if not folder.is_dir():
                 raise FileNotFoundError(f"{folder}: no such folder; data/README.md says how to get CamVid")
-        found = sorted(
-            name for name in os.listdir(images) if name.lower().endswith((".jpg", ".png")) and name[0] != "."
-        )
-        if not found:
+        files = [(image, labels / f"{image.stem}.png") for image in list_files(images)]
+        if not files:
             raise FileNotFoundError(f"{images}: holds no .jpg or .png file; data/README.md says how to get CamVid")
-        files = [(images / name, labels / f"{name.rpartition('.')[0]}.png") for name in found]
-        names = [label.stem for _, label in files]
-        if twice := [name for name, number in Counter(names).items() if number > 1]:
-            raise ValueError(f"{images}: {twice[0]} is there as .jpg and as .png; expected one of them")
+        if twice := [name for name, number in Counter(image.stem for image, _ in files).items() if number > 1]:
+            raise ValueError(f"{images}: {twice[0]} is there twice, as .jpg and as .png; expected one of them")
         check_files([label for _, label in files], "each image needs a label of its name")
-        super().__init__(files, CAMVID_CLASSES, camvid_palette(), transform, seed, names)
+        super().__init__(files, CAMVID_CLASSES, camvid_palette(), transform, seed)
 
     def read_label(self, path: Path) -> np.ndarray:
         """Reads (H, W) uint8, 255 = void. Raises ValueError if void is 11, as in the published files."""

@@ -60,14 +60,13 @@ class CityscapesSegmentation(SegmentationDataset):
         for folder in (images, labels):
             if not folder.is_dir():
                 raise FileNotFoundError(f"{folder}: no such folder; {self._origin()}")
-        frames = sorted(path for path in images.glob(f"*/*{IMAGE}") if not path.name.startswith("."))
+        frames = {path: path.name.removesuffix(IMAGE) for path in sorted(images.glob(f"*/[!.]*{IMAGE}"))}
         if not frames:
             raise FileNotFoundError(f"{images}: holds no CITY folder with *{IMAGE} files; {self._origin()}")
-        names = [frame.name.removesuffix(IMAGE) for frame in frames]
-        ending = f"_{annotations}_labelIds.png"
-        files = [(frame, labels / frame.parent.name / frame.name.replace(IMAGE, ending)) for frame in frames]
-        check_files([label for _, label in files], "labelTrainIds files are not read")
-        super().__init__(files, CITYSCAPES_CLASSES, cityscapes_palette(), transform, seed, names)
+        ids = [labels / path.parent.name / f"{name}_{annotations}_labelIds.png" for path, name in frames.items()]
+        check_files(ids, "labelTrainIds files are not read")
+        files = [*zip(frames, ids, strict=True)]
+        super().__init__(files, CITYSCAPES_CLASSES, cityscapes_palette(), transform, seed, [*frames.values()])
 
     def _origin(self) -> str:
         images = "trainextra.zip (44 GB)" if self.split == "train_extra" else "trainvaltest.zip (11 GB)"
@@ -97,10 +96,8 @@ class CityscapesSegmentation(SegmentationDataset):
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file, though there is {label.name}; {self._origin()}")
         image, size = open_image(path), open_image(label).size
-        instances = np.array(image)
-        if instances.dtype == np.uint8 or instances.ndim != 2:
+        if image.mode[0] != "I":
             raise ValueError(f"{path}: an image of mode {image.mode}; expected instanceIds, a 16-bit grey image")
         if image.size != size:
-            found = f"{image.size[0]} x {image.size[1]}"
-            raise ValueError(f"{path}: {found} (width x height), its {label.name} is {size[0]} x {size[1]}")
-        return instances.astype(np.int32)
+            raise ValueError(f"{path}: an image {image.size}, its {label.name} is {size}; expected equal sizes")
+        return np.array(image, np.int32)

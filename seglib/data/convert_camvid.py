@@ -8,6 +8,7 @@ from tqdm.auto import tqdm
 
 from seglib.data.base import VOID, SegmentationDataset
 from seglib.data.camvid import CAMVID_CLASSES, COUNTS, PUBLISHED_VOID, camvid_palette
+from seglib.files import make_folder
 
 
 def convert_camvid(source: Path, root: Path, /) -> None:
@@ -24,28 +25,21 @@ def convert_camvid(source: Path, root: Path, /) -> None:
         FileNotFoundError: if a list, or a file that it names, is missing.
         ValueError: if a list is not as long as the published one, or a label is not one of CamVid's.
     """
-    root = root.absolute()
     if root.is_dir() and any(root.iterdir()):
         if not ((root / "images").is_dir() and (root / "labels").is_dir()):
             raise FileExistsError(f"{root}: expected a new or empty folder, or one with images and labels")
         return print(f"{root}: in place")
-    work = root.with_name(f".{root.name}.converting")
-    shutil.rmtree(work, ignore_errors=True)
-    try:
+    with make_folder(root) as work:
         for split in COUNTS:
-            for kind in ("images", "labels"):
-                (work / kind / split).mkdir(parents=True)
             published = SegmentationDataset(_read_list(source, split), (*CAMVID_CLASSES, "Void"), camvid_palette())
+            images, labels = work / "images" / split, work / "labels" / split
+            images.mkdir(parents=True)
+            labels.mkdir(parents=True)
             for index, (image, _) in enumerate(tqdm(published.files, split, unit="image", disable=None)):
                 label = published.read(index)[1]
                 label[label == PUBLISHED_VOID] = VOID
-                shutil.copyfile(image, work / "images" / split / image.name)
-                Image.fromarray(label).save(work / "labels" / split / f"{image.stem}.png", optimize=True)
-        if root.is_dir():
-            root.rmdir()
-        work.rename(root)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+                shutil.copyfile(image, images / image.name)
+                Image.fromarray(label).save(labels / f"{image.stem}.png", optimize=True)
     print(f"{root}: in place")
 
 

@@ -1,8 +1,10 @@
 """Masks of any form, COCO's and labelme's annotations as a folder of index PNGs: `python -m seglib convert-masks`."""
 
 import shutil
+from base64 import b64decode
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -16,7 +18,7 @@ from seglib.data.folder import find_splits, pair_masks
 from seglib.data.images import open_image
 from seglib.data.make_table import list_masks, make_table
 from seglib.data.masks import ClassEntry, ClassTable, indices_of, read_stored
-from seglib.files import read_text, some
+from seglib.files import make_folder, read_text, some
 
 Side = Annotated[int, Meta(ge=1)]
 Key = int | str
@@ -57,6 +59,7 @@ class _Shape(msgspec.Struct):
     label: str
     points: list[tuple[float, float]]
     shape_type: str = "polygon"
+    mask: str | None = None  # a PNG in base64, which lies between the two points of a "mask"
 
 
 class _Labelme(msgspec.Struct):
@@ -75,32 +78,29 @@ def convert_masks(source: Path, target: Path, /, *, images: Path | None = None) 
     Args:
         source: a folder with images and masks, a COCO file (.json), or a folder of labelme files.
         target: the new folder.
-        images: the folder of a COCO file's pictures; default: its own, or images in it or beside it.
+        images: the folder of the annotated pictures; default: the annotations' own, or images in it or beside it.
     """
     if target.exists() and any(target.iterdir()):
         raise FileExistsError(f"{target}: expected a new or empty folder, found files in it")
     if source.suffix.lower() == ".json":
         table, samples = _read_coco(source, images)
     elif files := sorted(source.glob("*.json")):
-        table, samples = _read_labelme(files)
+        table, samples = _read_labelme(files, images)
     else:
         table, samples = _read_folder(source)
     palette = table.palette
     classes = tuple(ClassEntry(entry.name, k, tuple(palette[k].tolist())) for k, entry in enumerate(table.classes))
     free = tuple(palette[VOID].tolist())
     colours = () if free in [entry.colour for entry in classes] else (free,)
-    written = ClassTable(classes, (VOID,), colours, table.split, table.pixel_range, table.in_channels)
-    work = target.with_name(f".{target.name}.converting")
-    shutil.rmtree(work, ignore_errors=True)
     forms: Counter[str] = Counter()
     pixels = np.zeros(256, np.int64)
-    try:
+    with make_folder(target) as work:
         for picture, place, label, form in samples:
             mask, copy = work / "masks" / f"{place}.png", work / "images" / place.with_name(picture.name)
             if mask.exists():
                 raise ValueError(f"{picture}: a second picture called {place}; expected different names")
-            mask.parent.mkdir(parents=True, exist_ok=True)
-            copy.parent.mkdir(parents=True, exist_ok=True)
+            for path in (mask, copy):
+                path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(picture, copy)
             image = Image.fromarray(label)
             image.putpalette(palette.tobytes())
@@ -109,18 +109,14 @@ def convert_masks(source: Path, target: Path, /, *, images: Path | None = None) 
             pixels += np.bincount(label.ravel(), minlength=256)
         if not forms:
             raise ValueError(f"{source}: no picture with a mask; expected at least one")
+        written = ClassTable(classes, (VOID,), colours, table.split, table.pixel_range, table.in_channels)
         written.save(work / "classes.toml")
         if (source / "lists").is_dir():
             shutil.copytree(source / "lists", work / "lists")
-        if target.exists():
-            target.rmdir()
-        work.rename(target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     print("read: " + "; ".join(f"{count} {form}" for form, count in forms.items()))
-    for k, entry in enumerate(classes):
-        old = [str(each) for each in (table.classes[k].value, table.classes[k].colour) if each is not None]
-        print(f"{k:5} {entry.name:24} {pixels[k] / pixels.sum():7.2%}" + ((old and f"  was {' '.join(old)}") or ""))
+    for k, entry in enumerate(table.classes):
+        old = [str(each) for each in (entry.value, entry.colour) if each is not None]
+        print(f"{k:5} {entry.name:24} {pixels[k] / pixels.sum():7.2%}" + (f"  was {' '.join(old)}" if old else ""))
     print(f"{VOID:5} {'void':24} {pixels[VOID] / pixels.sum():7.2%}")
     print(f"{target}: written; `python -m seglib check-folder {target}` checks it")
 
@@ -150,26 +146,28 @@ def _read_json(path: Path, kind: type[Content]) -> Content:
         raise ValueError(f"{path}: not {kind.__name__[1:]}'s JSON: {error}") from error
 
 
-def _check_size(path: Path, picture: Path, height: int, width: int) -> None:
-    if picture.suffix.lower() in (".npy", ".tif", ".tiff"):  # of any number of channels: not for Pillow
-        return
-    if (size := open_image(picture).size) != (width, height):
-        expected = f"{picture.name} is {size[0]} x {size[1]} as it is shown (EXIF may turn it)"
-        raise ValueError(f"{path}: drawn on {width} x {height}; {expected}; expected equal sizes: draw on it as shown")
+def _index_names(path: Path, names: Iterable[str]) -> tuple[ClassTable, dict[str, int]]:
+    """Makes a table with background first, and the index of each name; `__ignore__` is void."""
+    classes, index = ["background"], {}
+    for name in dict.fromkeys(names):
+        index[name] = {"background": 0, "_background_": 0, "__ignore__": VOID}.get(name.lower(), len(classes))
+        classes += [name] if index[name] == len(classes) else []
+    if len(classes) > VOID:
+        raise ValueError(f"{path}: {len(classes) - 1} classes beside background; expected at most {VOID - 1}")
+    return ClassTable(classes=tuple(ClassEntry(name) for name in classes)), index
 
 
-def _table_of_names(path: Path, names: list[str]) -> ClassTable:
-    """Makes a table with background first."""
-    others = [name for name in dict.fromkeys(names) if name.lower() not in ("background", "_background_", "__ignore__")]
-    if len(others) >= VOID:
-        raise ValueError(f"{path}: {len(others)} classes beside background; expected at most {VOID - 1}")
-    return ClassTable(classes=tuple(ClassEntry(name) for name in ("background", *others)))
-
-
-def _index(table: ClassTable, name: str) -> int:
-    if name.lower() == "__ignore__":
-        return VOID
-    return {entry.name: k for k, entry in enumerate(table.classes)}.get(name, 0)
+def _find_picture(path: Path, name: str, size: tuple[int, int], images: Path | None) -> Path:
+    """Finds the picture that the annotations in `path` were drawn on; `size` is its width and height."""
+    places = [images] if images else [path.parent, path.parent / "images", path.parent.parent / "images"]
+    picture = next((place / name for place in places if (place / name).exists()), None)
+    if picture is None:
+        raise FileNotFoundError(f"{path}: {name} is not in {some([*map(str, places)])}; --images names the folder")
+    # Arrays and TIFFs may have any number of channels: not for Pillow.
+    if picture.suffix.lower() not in (".npy", ".tif", ".tiff") and (found := open_image(picture).size) != size:
+        expected = f"{picture.name} is {found[0]} x {found[1]} as it is shown (EXIF may turn it)"
+        raise ValueError(f"{path}: drawn on {size[0]} x {size[1]}; {expected}; expected equal sizes")
+    return picture
 
 
 def _read_coco(path: Path, images: Path | None) -> tuple[ClassTable, Iterator[Sample]]:
@@ -178,71 +176,73 @@ def _read_coco(path: Path, images: Path | None) -> tuple[ClassTable, Iterator[Sa
 
     content = _read_json(path, _Coco)
     categories = {entry.id: entry.name for entry in sorted(content.categories, key=lambda each: each.id)}
-    table = _table_of_names(path, list(categories.values()))
+    table, index = _index_names(path, categories.values())
     annotations: dict[Key, list[_Annotation]] = {image.id: [] for image in content.images}
     for entry in content.annotations:
         if entry.image_id not in annotations:
             raise ValueError(f"{path}: annotation {entry.id} is of image {entry.image_id}, which images lacks")
         annotations[entry.image_id].append(entry)
-    places = [images] if images else [path.parent, path.parent / "images", path.parent.parent / "images"]
+
+    def decode(entry: _Annotation, name: str, size: tuple[int, int]) -> np.ndarray:
+        what, shape = f"{path}: annotation {entry.id} of {name}", entry.segmentation
+        if not shape:
+            raise ValueError(f"{what} has no segmentation, only a box")
+        if entry.category_id not in categories:
+            raise ValueError(f"{what} has no known category, found {entry.category_id}")
+        if isinstance(shape, _Runs) and shape.size != size:
+            raise ValueError(f"{what} is of height and width {shape.size}; expected {size}, the image's")
+        runs = msgspec.to_builtins(shape)
+        if isinstance(shape, list) or isinstance(shape.counts, list):
+            runs = coco.frPyObjects(runs, *size)
+        return coco.decode(coco.merge(runs) if isinstance(runs, list) else runs) > 0  # (H, W)
 
     def samples() -> Iterator[Sample]:
         for image in content.images:
-            name, size = image.file_name, (image.height, image.width)
-            if (picture := next((place / name for place in places if (place / name).exists()), None)) is None:
-                raise FileNotFoundError(
-                    f"{path}: {name} is not in {some([*map(str, places)])}; --images names the folder"
-                )
-            _check_size(path, picture, *size)
-            label, parts = np.zeros(size, np.uint8), []
-            for entry in annotations[image.id]:
-                what = f"{path}: annotation {entry.id} of {name}"
-                if not (shape := entry.segmentation):
-                    raise ValueError(f"{what} has no segmentation, only a box")
-                if entry.category_id not in categories:
-                    raise ValueError(f"{what} has no known category, found {entry.category_id}")
-                if isinstance(shape, _Runs) and shape.size != size:
-                    raise ValueError(f"{what} is of height and width {shape.size}; expected {size}, the image's")
-                runs = msgspec.to_builtins(shape)
-                if isinstance(shape, list) or isinstance(shape.counts, list):
-                    runs = coco.frPyObjects(runs, *size)
-                mask = coco.decode(coco.merge(runs) if isinstance(runs, list) else runs) > 0  # (H, W)
-                parts.append((-int(mask.sum()), len(parts), _index(table, categories[entry.category_id]), mask))
-            for *_, k, mask in sorted(parts, key=lambda part: part[:2]):
-                label[mask] = k
-            yield picture, Path(picture.stem), label, "COCO pictures" if parts else "COCO pictures without annotations"
+            size = image.height, image.width
+            picture = _find_picture(path, image.file_name, size[::-1], images)
+            label, entries = np.zeros(size, np.uint8), annotations[image.id]
+            masks = [decode(entry, image.file_name, size) for entry in entries]
+            for place in sorted(range(len(masks)), key=lambda place: -masks[place].sum()):
+                label[masks[place]] = index[categories[entries[place].category_id]]
+            yield picture, Path(picture.stem), label, "COCO pictures" if masks else "COCO pictures without annotations"
 
     return table, samples()
 
 
-def _read_labelme(files: list[Path]) -> tuple[ClassTable, Iterator[Sample]]:
+def _read_labelme(files: list[Path], images: Path | None) -> tuple[ClassTable, Iterator[Sample]]:
     """Reads labelme's files; a later shape lies over an earlier one."""
     contents = [_read_json(path, _Labelme) for path in files]
-    table = _table_of_names(files[0].parent, sorted({shape.label for content in contents for shape in content.shapes}))
+    names = sorted({shape.label for content in contents for shape in content.shapes})
+    table, index = _index_names(files[0].parent, names)
 
     def samples() -> Iterator[Sample]:
         for path, content in zip(files, contents, strict=True):
-            picture = path.parent / content.imagePath.replace("\\", "/")
-            if not picture.exists():
-                raise FileNotFoundError(f"{path}: its picture {picture} does not exist")
-            _check_size(path, picture, content.imageHeight, content.imageWidth)
-            label = Image.new("L", (content.imageWidth, content.imageHeight))
-            draw = ImageDraw.Draw(label)
+            size = content.imageWidth, content.imageHeight
+            picture = _find_picture(path, content.imagePath.replace("\\", "/"), size, images)
+            label = Image.new("L", size)
             for shape in content.shapes:
-                kind, points = shape.shape_type, shape.points
-                k = _index(table, shape.label)
-                if kind == "polygon" and len(points) > 2:
-                    draw.polygon(points, fill=k, outline=k)
-                elif kind == "rectangle" and len(points) == 2:
-                    (left, right), (top, bottom) = (sorted(each) for each in zip(*points, strict=True))
-                    draw.rectangle((left, top, right, bottom), fill=k, outline=k)
-                elif kind == "circle" and len(points) == 2:
-                    radius = np.hypot(*np.subtract(*points))
-                    (x, y), _ = points
-                    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=k, outline=k)
-                else:
-                    found = f"{shape.label} is a {kind} of {len(points)} points"
-                    raise ValueError(f"{path}: {found}; expected polygons, rectangles and circles, which have an area")
+                _draw(path, ImageDraw.Draw(label), shape, index[shape.label])
             yield picture, Path(path.stem), np.array(label), "labelme files"
 
     return table, samples()
+
+
+def _draw(path: Path, draw: ImageDraw.ImageDraw, shape: _Shape, k: int) -> None:
+    points = shape.points
+    if len(points) > 1:
+        (left, right), (top, bottom) = (sorted(each) for each in zip(*points[:2], strict=True))
+    match shape.shape_type, len(points):
+        case "polygon", number if number > 2:
+            draw.polygon(points, fill=k, outline=k)
+        case "rectangle", 2:
+            draw.rectangle((left, top, right, bottom), fill=k, outline=k)
+        case "circle", 2:
+            (x, y), radius = points[0], np.hypot(*np.subtract(*points))
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=k, outline=k)
+        case "mask", 2 if shape.mask:
+            mask = np.array(Image.open(BytesIO(b64decode(shape.mask)))) > 0
+            draw.bitmap((int(left), int(top)), Image.fromarray(mask), fill=k)
+        case kind, number:
+            found = f"{shape.label} is a {kind} of {number} points"
+            expected = "polygons, rectangles, circles and masks, which have an area"
+            raise ValueError(f"{path}: {found}; expected {expected}")

@@ -1,6 +1,5 @@
 """Pascal VOC 2012 and SBD from their published archives: `python -m seglib download all FOLDER`."""
 
-import shutil
 import sys
 import tarfile
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from torchvision.datasets import SBDataset
 from torchvision.datasets.utils import check_integrity
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 from tqdm.auto import tqdm
+
+from seglib.files import make_folder
 
 BLOCK = 1 << 20  # bytes
 TIMEOUT = 30.0  # seconds without a byte
@@ -127,17 +128,11 @@ def _receive(url: str, part: Path) -> None:
 
 
 def _unpack(part: Path, archive: Archive, root: Path) -> None:
-    """Unpacks beside the target and renames: also after a kill, the target is complete or not there."""
-    work = root / f".{archive.filename}.unpacking"
-    shutil.rmtree(work, ignore_errors=True)
     try:
-        with tarfile.open(part) as tar:
+        with make_folder(root / archive.target) as work, tarfile.open(part) as tar:
             for member in tqdm(tar, f"unpack {part.stem}", unit="file", disable=None):
                 if PurePosixPath(member.name).is_relative_to(archive.source):
-                    tar.extract(member, work, filter="data")
-        (root / archive.target).parent.mkdir(exist_ok=True)
-        (work / archive.source).rename(root / archive.target)
+                    name = str(PurePosixPath(member.name).relative_to(archive.source))
+                    tar.extract(member.replace(name=name, deep=False), work, filter="data")
     except tarfile.TarError as error:
         raise ValueError(f"{part}: unsafe or damaged, nothing was unpacked ({error}); delete it and retry") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +36,25 @@ def count_labels(dataset: SegmentationDataset, known: Counts) -> Counts:
 
 
 def check_classes(dataset: SegmentationDataset, counts: Counts) -> list[str]:
-    """Names classes without a pixel. Raises ValueError if nothing can be learned: one class or none beside void.
+    """Names classes without a pixel. Raises ValueError if nothing can be learned: one class or none beside void."""
+    pixels = _sum_pixels(dataset, counts)
+    if pixels[-1] > 0.001 * sum(pixels) and (text := describe_binary(dataset.classes, pixels)):
+        raise ValueError(f"{dataset.files[0][1].parent}: {text}")
+    return [name for name, count in zip(dataset.classes, pixels, strict=False) if not count]
 
-    Masks of 0 and 255 for two classes are the usual cause, and would be scored as perfect.
+
+def describe_binary(names: Sequence[str], pixels: Sequence[int]) -> str:
+    """Says that an object may have been stored as void: one class at most has pixels beside void's. "" if not so.
+
+    `pixels`: of each class and, last, void. Masks of 0 and 255 for two classes would be scored as perfect.
     """
-    pixels = np.sum([counts[str(path)][4:] for _, path in dataset.files], axis=0, dtype=np.int64)
-    share = pixels[-1] / max(1, pixels.sum())
-    absent = [name for name, count in zip(dataset.classes, pixels, strict=False) if not count]
-    if dataset.num_classes > 1 and (pixels[:-1] > 0).sum() < 2 and share > 0.001:
-        cure = "binary masks often store 255 for the object: make it 1, or say so in a folder's classes.toml"
-        raise ValueError(
-            f"{dataset.files[0][1].parent}: no pixel of {some(absent)} in any of {len(dataset)} training labels, while "
-            f"{share:.1%} are void; {cure}"
-        )
-    return absent
+    absent = [name for name, count in zip(names, pixels, strict=False) if not count]
+    if len(names) < 2 or len(names) - len(absent) > 1 or not pixels[-1]:
+        return ""
+    return (
+        f"no pixel of {some(absent)} in any label, while {pixels[-1] / sum(pixels):.1%} are void: binary masks often "
+        "store 255 for the object; then give it value = 255 in classes.toml, and set void_values = []"
+    )
 
 
 def fingerprint(dataset: SegmentationDataset, counts: Counts) -> dict[str, Any]:
@@ -66,7 +71,7 @@ def fingerprint(dataset: SegmentationDataset, counts: Counts) -> dict[str, Any]:
     return {
         "images": len(rows),
         "names": _digest([row[0] for row in rows]),
-        "pixels": np.sum([row[4:] for row in rows], axis=0, dtype=np.int64).tolist() if rows else [],
+        "pixels": _sum_pixels(dataset, counts) if rows else [],
         "labels": _digest(rows),
     } | ({"pixel_range": [*dataset.pixel_range]} if dataset.pixel_range else {})
 
@@ -86,6 +91,10 @@ def describe_difference(stored: Mapping[str, Any], found: Mapping[str, Any]) -> 
         pairs = zip(labels, stored["pixels"], found["pixels"], strict=True)
         return "pixels of the labels: " + some([f"{k}: {a} there, {b} here" for k, a, b in pairs if a != b], limit=3)
     return "" if stored["labels"] == found["labels"] else "the labels' pixels lie elsewhere"
+
+
+def _sum_pixels(dataset: SegmentationDataset, counts: Counts) -> list[int]:
+    return np.sum([counts[str(path)][4:] for _, path in dataset.files], axis=0, dtype=np.int64).tolist()
 
 
 def _count(dataset: SegmentationDataset, path: Path) -> list[int]:

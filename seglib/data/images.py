@@ -14,6 +14,7 @@ from seglib.files import read_text, some
 
 LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")
 PixelRange = tuple[float, float]  # the values that become 0 and 255
+ONE_PAGE = "expected one picture: save each page as a file, or the pages of one picture as the channels of an .npy file"
 
 
 def open_image(path: Path) -> Image.Image:
@@ -35,7 +36,7 @@ def open_image(path: Path) -> Image.Image:
     except (OSError, SyntaxError, ValueError, struct.error) as error:  # what Pillow's readers raise on damaged data
         raise ValueError(f"{path}: not an image that can be read; damaged or cut off? ({error})") from error
     if pages > 1:
-        raise ValueError(f"{path}: {pages} pages of one size; expected one picture: save each page as a file")
+        raise ValueError(f"{path}: {pages} pages of one size; {ONE_PAGE}")
     return image
 
 
@@ -100,12 +101,17 @@ def read_channels(path: Path, channels: int, pixel_range: PixelRange | None = No
 def _read_array(path: Path) -> np.ndarray:
     import imagecodecs  # here: common files do without it
 
+    pages = None
     try:
         found = np.load(path) if path.suffix.lower() == ".npy" else imagecodecs.imread(path)
+        if path.suffix.lower() in (".tif", ".tiff"):
+            pages = imagecodecs.imread(path, index=None)  # all that have the first one's shape
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     except (OSError, ValueError, EOFError, RuntimeError) as error:  # imagecodecs' own are RuntimeErrors
         raise ValueError(f"{path}: not an array that can be read; damaged or cut off? ({error})") from error
+    if pages is not None and pages.ndim > found.ndim:
+        raise ValueError(f"{path}: {len(pages)} pages of one size; {ONE_PAGE}")
     if not isinstance(found, np.ndarray) or found.size == 0 or found.dtype.kind not in "buif":
         raise ValueError(f"{path}: expected an array of numbers, found {getattr(found, 'dtype', type(found))}")
     return found

@@ -1,13 +1,12 @@
 """A table of classes for masks that come without one, and what their sizes and values betray."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm  # not .auto: in a notebook it writes to no terminal, and is silent
 
-from seglib.data.base import VOID
 from seglib.data.folder import list_files
 from seglib.data.masks import ClassEntry, ClassTable, Colour, read_stored
 from seglib.files import some
@@ -18,8 +17,8 @@ USUAL_VOIDS = ((255, 255, 255), (224, 224, 192))  # colours
 
 def list_masks(folder: Path) -> list[Path]:
     """Lists all masks of a folder."""
-    masks = folder / "masks"
-    return [path for place in (masks, *sorted(filter(Path.is_dir, masks.rglob("*")))) for path in list_files(place)]
+    places = (folder / "masks", *sorted(filter(Path.is_dir, (folder / "masks").rglob("*"))))
+    return [path for place in places for path in list_files(place)]
 
 
 def describe_sizes(image: tuple[int, int], label: tuple[int, int], turned: bool) -> str:
@@ -32,21 +31,6 @@ def describe_sizes(image: tuple[int, int], label: tuple[int, int], turned: bool)
     else:
         cure = "is it the mask of another picture?"
     return f"{columns} x {rows}, its picture is {width} x {height} (width x height); {cure}"
-
-
-def describe_binary(names: Sequence[str], pixels: np.ndarray) -> str:
-    """Says that an object may have been stored as void: one class at most has pixels beside void's. "" if not so.
-
-    `pixels`: (256,) of each label value.
-    """
-    counts = pixels[: len(names)]
-    if len(names) < 2 or (counts > 0).sum() > 1 or not pixels[VOID]:
-        return ""
-    absent = [name for name, count in zip(names, counts, strict=True) if not count]
-    return (
-        f"no pixel of {some(absent)}, while {pixels[VOID] / pixels.sum():.1%} are void: binary masks "
-        "often store 255 for the object; then give it value = 255, and set void_values = []"
-    )
 
 
 def make_table(masks: Iterable[Path]) -> ClassTable:

@@ -108,29 +108,24 @@ def open_sets(
         train_set = _open_part(recipe, recipe.train_split, data_root, True, packed_root)
         val_set = build_dataset(recipe, recipe.val_split, data_root, packed_root=packed_root)
     else:
-        _check_given(recipe, data_root, packed_root, train_set, val_set)
+        own = {"data_root": data_root, "packed_root": packed_root, "folds": recipe.folds}
+        _check_given(train_set, val_set, own | {"label_noise": recipe.label_noise})
     for each in (train_set, val_set):
         for path, _ in each.files[:1]:
             if (shape := each.read_image(path).shape)[2:] != (recipe.in_channels,):
                 expected = f"expected (height, width, {recipe.in_channels}), the recipe's in_channels last"
-                raise ValueError(f"{path}: a picture {shape}; {expected}")
+                cure = "set in_channels in the recipe, and in a folder's classes.toml, to what the pictures have"
+                raise ValueError(f"{path}: a picture {shape}; {expected}: {cure}")
     normalisation = normalisation or choose_normalisation(recipe, train_set)
     return _augment(train_set, recipe, normalisation), val_set, normalisation
 
 
-def _check_given(
-    recipe: Recipe,
-    data_root: Path | None,
-    packed_root: Path | None,
-    train_set: SegmentationDataset | None,
-    val_set: SegmentationDataset | None,
-) -> None:
+def _check_given(train_set: object, val_set: object, own: dict[str, object]) -> None:
+    """Raises ValueError unless both are data sets of the same classes, and nothing of the recipe's `own` is given."""
     for name, given in {"train_set": train_set, "val_set": val_set}.items():
         if not isinstance(given, SegmentationDataset):
             raise ValueError(f"{name}: expected a SegmentationDataset, as both sets or neither; found {given!r}")
-    settings = {"data_root": data_root, "packed_root": packed_root}
-    settings |= {name: getattr(recipe, name) for name in ("folds", "label_noise")}
-    if unused := [name for name, value in settings.items() if value]:
+    if unused := [name for name, value in own.items() if value]:
         raise ValueError(f"{', '.join(unused)}: of the recipe's own data; expected none beside a train_set and val_set")
     if train_set.classes != val_set.classes:
         found = f"{train_set.num_classes} there {train_set.classes}, {val_set.num_classes} here {val_set.classes}"
@@ -143,13 +138,13 @@ def _open(recipe: Recipe, split: str, quality: str, data_root: Path | None) -> S
     seed = recipe.seed
     if recipe.data in TOYS:
         return TOYS[recipe.data](split, data_root, seed=seed)
-    if recipe.data == "voc":
-        return VOCSegmentation(data_root or data_folder() / "voc/VOCdevkit", split, None, recipe.partial, seed)
     if recipe.data == "folder":
         if data_root is None:
             raise ValueError("data = 'folder': expected data_root (--data-root FOLDER), which holds images and masks")
         return FolderSegmentation(data_root, split, seed=seed)
-    root = data_root or data_folder() / recipe.data
+    root = data_root or data_folder() / {"voc": "voc/VOCdevkit"}.get(recipe.data, recipe.data)
+    if recipe.data == "voc":
+        return VOCSegmentation(root, split, None, recipe.partial, seed)
     if recipe.data == "cityscapes":
         return CityscapesSegmentation(root, split, quality, seed=seed)
     return CamVid(root, split, seed=seed)

@@ -51,8 +51,6 @@ class ToyCityscapes(CityscapesSegmentation):
     def __init__(
         self, split: str, root: str | Path | None = None, transform: Transform | None = None, seed: int = 0
     ) -> None:
-        if split not in ("train", "val"):
-            raise ValueError(f"split: expected one of ('train', 'val'), found {split!r}")
         self.folder = Path(root or PROJECT / "data" / "toy_cityscapes")
         super().__init__(self.folder, split, transform=transform, seed=seed)
 

@@ -31,17 +31,15 @@ class VOCSegmentation(SegmentationDataset):
     """Pascal VOC 2012 (21 classes with background).
 
     train, val and trainval take their labels from `SegmentationClass`. trainaug is VOC's train and what SBD adds to it
-    without touching val; all its labels come from `SegmentationClassAug`. Where that folder is missing, or `sbd_root`
-    is given, they are VOC's own for VOC's train and SBD's .mat files for the rest. A missing `trainaug.txt` is made
-    from SBD's: (VOC train + SBD train + SBD val) - VOC val = 1,464 + 6,820 + 2,298; a missing `trainval.txt` is
-    train + val.
+    without touching val; its labels come from `SegmentationClassAug`. Where that folder or `trainaug.txt` is missing,
+    SBD's `benchmark_RELEASE`, in `root` or beside it, serves: its .mat files for images that are not VOC's, its lists
+    for (VOC train + SBD train + SBD val) - VOC val = 1,464 + 6,820 + 2,298. A missing `trainval.txt` is train + val.
 
     Args:
         root: the `VOCdevkit` folder, which holds `VOC2012`.
         split: "train" (1,464 images), "val" (1,449), "trainval" (2,913) or "trainaug" (10,582).
         transform, seed: as of `SegmentationDataset`.
         partial: True accepts a tree whose lists hold fewer images; False verifies the official counts.
-        sbd_root: SBD's folder, `benchmark_RELEASE`; None looks for it in `root` and beside it.
 
     Raises:
         FileNotFoundError: if a folder, a list, an image or a label is missing.
@@ -55,24 +53,21 @@ class VOCSegmentation(SegmentationDataset):
         transform: Transform | None = None,
         partial: bool = False,
         seed: int = 0,
-        *,
-        sbd_root: str | Path | None = None,
     ) -> None:
         if split not in COUNTS:
             raise ValueError(f"split: expected one of {tuple(COUNTS)}, found {split!r}")
-        self.split = split
-        self.folder = Path(root) / "VOC2012"
+        root = Path(root)
+        self.folder, self._partial = root / "VOC2012", partial
+        near = (folder / "benchmark_RELEASE" / "dataset" for folder in (root, root.absolute().parent))
+        self._sbd = next((folder for folder in near if (folder / "cls").is_dir()), None)
         if not self.folder.is_dir():
             raise FileNotFoundError(f"{self.folder}: no such folder; root is the folder that holds VOC2012")
-        self._sbd = _find_sbd(Path(root), sbd_root)
-        self._partial = partial
         names = self._ids(split)
         images = [self.folder / "JPEGImages" / f"{name}.jpg" for name in names]
-        labels = self._labels(names, use_sbd=sbd_root is not None)
+        labels = self._labels(split, names)
         check_files(images)
         check_files(labels)
-        files = list(zip(images, labels, strict=True))
-        super().__init__(files, VOC_CLASSES, voc_palette(), transform, seed, names)
+        super().__init__([*zip(images, labels, strict=True)], VOC_CLASSES, voc_palette(), transform, seed, names)
 
     def read_label(self, path: Path) -> np.ndarray:
         """Reads (H, W) uint8 of a PNG, or of one of SBD's .mat files."""
@@ -106,27 +101,14 @@ class VOCSegmentation(SegmentationDataset):
             raise ValueError(f"{path}: lacks {len(lacking)} of train's images: {some(lacking)}; trainaug holds all")
         return names
 
-    def _labels(self, names: list[str], use_sbd: bool) -> list[Path]:
+    def _labels(self, split: str, names: list[str]) -> list[Path]:
         own, augmented = self.folder / "SegmentationClass", self.folder / "SegmentationClassAug"
-        if self.split != "trainaug":
-            return [own / f"{name}.png" for name in names]
-        if augmented.is_dir() and not use_sbd:
-            return [augmented / f"{name}.png" for name in names]
+        if split != "trainaug" or augmented.is_dir():
+            return [(augmented if split == "trainaug" else own) / f"{name}.png" for name in names]
         if self._sbd is None:
             raise FileNotFoundError(f"{augmented}: no such folder, and no benchmark_RELEASE folder (SBD) with labels")
         train = set(self._ids("train"))
         return [own / f"{name}.png" if name in train else self._sbd / "cls" / f"{name}.mat" for name in names]
-
-
-def _find_sbd(root: Path, sbd_root: str | Path | None) -> Path | None:
-    """Finds SBD's `dataset` folder: the one that holds cls/, train.txt and val.txt."""
-    near = [folder / "benchmark_RELEASE" for folder in (root, root.absolute().parent)]
-    for folder in near if sbd_root is None else [Path(sbd_root)]:
-        if (folder / "dataset" / "cls").is_dir():
-            return folder / "dataset"
-    if sbd_root is not None:
-        raise FileNotFoundError(f"sbd_root: {sbd_root} holds no dataset/cls; expected SBD's benchmark_RELEASE folder")
-    return None
 
 
 def _read_list(path: Path) -> list[str]:

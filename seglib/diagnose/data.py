@@ -8,7 +8,7 @@ import numpy as np
 from scipy import fft, ndimage
 
 from seglib.data.base import VOID
-from seglib.data.make_table import describe_binary
+from seglib.data.fingerprint import describe_binary
 from seglib.diagnose.report import Finding, find, find_by_messages
 from seglib.diagnose.samples import MIRRORS, THUMB, Scan, Source, draw_edges, find_edges, take
 from seglib.files import some

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from seglib.data.base import VOID, SegmentationDataset
+from seglib.data.fingerprint import describe_binary
 from seglib.data.folder import FolderSegmentation, find_masks, find_splits
-from seglib.data.make_table import describe_binary, list_masks, make_table
+from seglib.data.make_table import list_masks, make_table
 from seglib.data.masks import ClassTable
 from seglib.diagnose.data import find_shared
 from seglib.diagnose.samples import Source

@@ -239,7 +239,8 @@ def _read_ids(path: Path) -> np.ndarray:
     """(H, W) the value that an image stores for each pixel: a shade of grey, or an index into its palette."""
     try:
         content = path.read_bytes()
-        if content.startswith(PNG_START) and content[24:26] in GREY:
+        header = content[24:26] if content.startswith(PNG_START) else b""
+        if header in GREY:
             ids = imagecodecs.png_decode(content)  # three quarters of Pillow's time
             if ids.ndim == 2:  # else it has transparency too
                 return ids
@@ -249,6 +250,8 @@ def _read_ids(path: Path) -> np.ndarray:
             image.load()
     except (OSError, SyntaxError, ValueError, imagecodecs.PngError) as error:  # what both raise on damaged files
         raise ValueError(f"{path}: not an image that can be read ({error})") from error
+    if header in (b"\x02\x00", b"\x04\x00"):  # Pillow makes shades of them
+        raise ValueError(f"{path}: {header[0]} bits of grey, which may be ids or shades; expected 8 bits")
     if image.mode not in ID_MODES:
         raise ValueError(f"{path}: an image of mode {image.mode}; expected one id for each pixel, a mode of {ID_MODES}")
     return np.asarray(image)
