@@ -43,10 +43,11 @@ def train(
     eval_every: int | None = None,
     seed: int | None = None,
     tensorboard: bool = False,
+    diagnose: bool = True,
 ) -> None:
     """Train a recipe; resumes by itself. On four GPUs: `torchrun --nproc-per-node=4 -m seglib train RECIPE`.
 
-    A folder of one's own is diagnosed first, and not trained on if there is an error.
+    A folder of one's own is diagnosed first, and not trained on if there is an error. Prints the scores in the end.
 
     Args:
         recipe: a TOML file, or the name of one in seglib/recipes.
@@ -58,16 +59,22 @@ def train(
         eval_every: iterations between scores on the val list.
         seed: in place of the recipe's.
         tensorboard: write curves for TensorBoard into the run's folder.
+        diagnose: look for errors in a folder of one's own first.
     """
+    import numpy as np
+
     from seglib.files import run_folder
+    from seglib.metrics import ConfusionMatrix
+    from seglib.predict_files import describe_scores
     from seglib.recipe import Recipe
     from seglib.train import Trainer, distributed
+    from seglib.train.results import load_result
 
     with distributed.join():
         settings = Recipe.load(recipe)
         if seed is not None:
             settings = settings.replace(seed=seed)
-        if settings.data == "folder" and data_root is not None:
+        if diagnose and settings.data == "folder" and data_root is not None:
             _diagnose_first(data_root)
         trainer = Trainer(
             settings,
@@ -80,7 +87,10 @@ def train(
             tensorboard=tensorboard,
         ).fit()
         if distributed.is_main():
-            print((trainer.run_dir / "result.json").read_text(encoding="utf-8"), flush=True)
+            result = load_result(path := trainer.run_dir / "result.json")
+            scores = ConfusionMatrix.from_matrix(np.array(result["confusion"])).compute()
+            print(describe_scores(scores, result["classes"], result["data"]["val"]["pixels"]))
+            print(f"{path}: these and more scores, the settings, the data and the losses", flush=True)
         distributed.end()
 
 
@@ -95,7 +105,8 @@ def _diagnose_first(data_root: Path) -> None:
         tell(str(report))
     if report.errors:
         names = ", ".join(report.names("error"))
-        raise ValueError(f"{data_root}: {names}; mend it as said above, then train")
+        cure = "mend it as said above, then train; if the folder is right as it is, train with --no-diagnose"
+        raise ValueError(f"{data_root}: {names}; {cure}")
 
 
 @dataclass(frozen=True)

@@ -353,6 +353,8 @@ def test_a_folder_is_diagnosed_before_it_is_trained_on(folder: Path, tmp_path: P
     with pytest.raises(SystemExit, match="mask_lossy; mend it"):
         main(["train", "folder", "--data-root", str(folder), "--run-dir", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
+    with pytest.raises(SystemExit, match="a mask in JPEG format"):  # the loader's own refusal
+        main(["train", "folder", "--data-root", str(folder), "--run-dir", str(tmp_path / "run"), "--no-diagnose"])
 
 
 def test_the_command_with_a_run(capsys: pytest.CaptureFixture) -> None:

@@ -311,6 +311,7 @@ def test_the_table_is_written_for_the_user(
     refused(r"classes\.toml: is there already", check_folder, root, write=True, error=FileExistsError)
     noise = save(mask_of(root, "noise"), np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8))
     refused(r"different values or colours; expected 1 to 100; smoothed", make_table, [noise])
+    refused("no mask in this folder", make_table, [])
 
 
 @pytest.mark.parametrize("layout", ["flat", "lists", "subfolders"])

@@ -77,7 +77,8 @@ def test_from_raw_masks_to_a_network_elsewhere(tmp_path: Path, capsys: pytest.Ca
     (folder / "classes.toml").write_text(text)
     assert "6 pictures; faults: 0" in seglib(capsys, "check-folder", folder)
     recipe = write_recipe(tmp_path / "recipe.toml", RECIPE)
-    result = json.loads(seglib(capsys, "train", recipe, "--run-dir", run, "--data-root", folder))
+    seglib(capsys, "train", recipe, "--run-dir", run, "--data-root", folder)
+    result = json.loads((run / "result.json").read_text())
     assert sorted(result["classes"]) == sorted(COLOURS) and min(result["scores"]["iou"]) > 0.8
     found = seglib(capsys, "score", run / "checkpoint.pt", "--data-root", folder)
     assert f"mIoU {result['scores']['miou']:.4f}" in found
@@ -108,7 +109,8 @@ def test_grey_and_deep_pictures_are_read_alike_everywhere(
         Image.fromarray(label).save(folder / "masks" / f"{number}.png")
     recipe = write_recipe(tmp_path / "recipe.toml", RECIPE.replace(in_channels=channels))
     train = ["train", recipe, "--run-dir", run, "--data-root", folder]
-    result = json.loads(seglib(capsys, *train))
+    seglib(capsys, *train)
+    result = json.loads((run / "result.json").read_text())
     assert min(result["scores"]["iou"]) > 0.5
     own, other = run / "checkpoint.pt", tmp_path / "weights.safetensors"
     seglib(capsys, "export", own, other)
@@ -140,3 +142,25 @@ def test_grey_and_deep_pictures_are_read_alike_everywhere(
     Image.new("RGB" if deep else "I;16", (52, 36)).save(tmp_path / "wrong.png")
     predict = ["predict", own, tmp_path / "wrong.png", "--output", tmp_path / "masks"]
     refused(r"wrong\.png: .*bits a channel", seglib, capsys, *predict, error=SystemExit)
+
+
+def test_the_cure_for_smoothed_masks_makes_masks_that_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    colours = np.array([[0, 0, 0], [220, 20, 60], [0, 160, 60]], np.uint8)
+    for kind in ("images", "masks"):
+        (tmp_path / "mine" / kind).mkdir(parents=True)
+    for number in range(6):
+        drawn = Image.fromarray(colours[draw(number)])
+        drawn.save(tmp_path / "mine" / "images" / f"{number}.png")
+        large = drawn.resize((520, 360), Image.Resampling.NEAREST)
+        smooth = large.resize((52, 36), Image.Resampling.LANCZOS, box=(3, 3, 517, 357))
+        smooth.save(tmp_path / "mine" / "masks" / f"{number}.png")
+    check = ["check-folder", tmp_path / "mine", "--write"]
+    refused(r"different values or colours; .*data/README\.md has a cure", seglib, capsys, *check, error=SystemExit)
+    monkeypatch.chdir(tmp_path)
+    _, _, rest = (PROJECT / "data" / "README.md").read_text(encoding="utf-8").partition("```python\nfrom pathlib")
+    exec("from pathlib" + rest.partition("```")[0], {})
+    assert "faults: 0" in seglib(capsys, *check)
+    label = np.array(Image.open(tmp_path / "mine" / "masks" / "3.png"))
+    assert 0 < (label == 255).mean() < 0.2 and (label == draw(3))[label != 255].mean() > 0.98

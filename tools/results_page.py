@@ -59,10 +59,14 @@ row, and from nothing else: "confirmed" or "contradicted" where the paper's own 
 effect. [The same as CSV](results.csv); its columns are explained at the end.
 
 **Repeat or dispute a row.** Run its command with seeds and a folder of your own, such as
-`python -m seglib study aspp --scale mini --seeds 5 6 7 --folder mine`: the table that it prints is of these seeds only.
-To merge them, copy `mine/*.json` and `mine/code/*.json` into `data/results`, add the seeds to the study's TOML file,
-and run the study once more; a result that was edited by hand is refused. A row that comes out otherwise on your machine
+`python -m seglib study aspp "(1, 2, 1), rates 6, 12, 18" --scale mini --seeds 5 6 --folder mine`; without the row's
+name it runs all rows. The table that it prints is of these seeds only. A row that comes out otherwise on your machine
 is as welcome as one that agrees: open an issue with the folder.
+
+**Add seeds.** Measure them as above. Then `cp -r mine/*.json mine/code data/results`, write the seeds into the scale's
+line of the study's TOML file (`mini = { recipe = "toy_mini", seeds = [0, 1, 2, 5, 6] }`), and run the row's command
+once more, without `--seeds` and `--folder`: it finds all five and trains nothing. (Other rows get the new seeds when
+their commands are run.) `make results` writes this page anew. A result that was edited by hand is refused.
 
 **The same numbers elsewhere.** On one processor and number of threads a run is repeated pixel by pixel. On another
 processor the last digits of the sums differ, and after hundreds of steps the same recipe with the same seed differs by

@@ -45,8 +45,10 @@ def make_table(masks: Iterable[Path]) -> ClassTable:
         codes = [-1] * len(counts) if mask.form == "colours" else mask.used.tolist()
         for code, colour, count in zip(codes, mask.colours, counts, strict=True):
             found[code, colour] += count
-    if not 0 < len(found) <= MOST:
-        cure = "smoothed edges or lossy copies? If they are right, write classes.toml by hand"
+    if not found:
+        raise ValueError("masks: no mask in this folder; expected one for each picture, of the picture's name")
+    if len(found) > MOST:
+        cure = "smoothed edges (data/README.md has a cure) or lossy copies? If they are right, write classes.toml"
         raise ValueError(f"masks: {len(found)} different values or colours; expected 1 to {MOST}; {cure}")
     if all(colour[0] == colour[1] == colour[2] for _, colour in found):
         values = sorted({code if colour[0] < 0 else colour[0] for code, colour in found})

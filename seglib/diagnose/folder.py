@@ -48,7 +48,8 @@ def check_folder(folder: Path, /, *, write: bool = False) -> int:
         if path.exists():
             raise FileExistsError(f"{path}: is there already; delete it to have it written, or leave out --write")
         if not (folder / "masks").is_dir():
-            raise FileNotFoundError(f"{folder / 'masks'}: no such folder; expected the folders images and masks")
+            cure = f"`python -m seglib convert-masks {folder} NEW` makes them of labelme's files"
+            raise FileNotFoundError(f"{folder / 'masks'}: no such folder; expected images and masks; {cure}")
         make_table(list_masks(folder)).save(path)
         print(f"{path}: written; give the classes their names")
     parts, faults = open_parts(folder)
