@@ -109,7 +109,10 @@ def test_backbones_by_name() -> None:
         assert build_backbone("xception71", 8).tap_channels == {4: 256}
         assert build_backbone("vgg16", 32, width=8).high_channels == 512
         resnet = build_backbone("resnet50", 64, multi_grid=(1, 2, 1), stem="3x3", stride_unit="first", cascade_blocks=1)
+        built = build_model(Recipe(model="deeplabv3", backbone="resnet50", cascade_blocks=3, output_stride=256), 21)
+        block_4 = build_model(Recipe(model="deeplabv3", backbone="resnet50", aspp=False), 21)
     assert (resnet.multi_grid, resnet.stride_unit, resnet.cascade_blocks) == ((1, 2, 1), "first", 1)
+    assert (built.backbone.cascade_blocks, built.output_stride, built.aspp, block_4.aspp) == (3, 256, None, None)
 
 
 @pytest.mark.parametrize(
@@ -182,19 +185,6 @@ def test_the_cascade_has_no_aspp() -> None:
         expected = F.conv2d(model.backbone(x).high, model.classifier.weight, model.classifier.bias)
         torch.testing.assert_close(model(x, upsample=False), expected)
     cascade(1).train()(x[:, :, :33, :33])  # no image pooling: a batch of one trains
-
-
-def test_by_name_and_by_recipe() -> None:
-    with torch.device("meta"):
-        recipe = Recipe(model="deeplabv3", backbone="resnet50")
-        built = build_model(recipe.replace(cascade_blocks=3, multi_grid=(1, 2, 1), output_stride=256), 21)
-        block_4 = build_model(recipe.replace(aspp=False), 21)
-        pre_activation = build_model(Recipe(backbone="resnet50", pre_activation=True), 21).backbone
-    assert built.backbone.cascade_blocks == 3 and built.output_stride == 256 and built.aspp is None
-    assert block_4.aspp is None and not any("aspp" in name for name, _ in block_4.named_modules())
-    block_4.set_output_stride(8)
-    assert block_4.output_stride == 8, "the first column of v3 Table 2"
-    assert pre_activation.final_norm is not None and pre_activation.dilations() == meta_resnet(50).dilations()
 
 
 @pytest.mark.parametrize("depth", [18, 50])

@@ -1,4 +1,4 @@
-"""Checkpoints of other libraries: the same logits from their tensors, and a clear refusal of anything else."""
+"""Other libraries' networks and ImageNet weights: the same logits from their tensors, or a clear refusal."""
 
 from pathlib import Path
 
@@ -8,16 +8,24 @@ import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 import torchvision
+from networks import randomise_norms
 from peer_networks import Weights, jfzhang95, jfzhang95_file, vainf
 from refusal import refused
 from torch import Tensor, nn
 
 from seglib.data import VOCSegmentation
 from seglib.data.transforms import UNIT
-from seglib.models import DeepLabV3, DeepLabV3Plus, HeadVariant, MobileNetV2
+from seglib.models import DeepLabV3, DeepLabV3Plus, MobileNetV2, ResNet, load_imagenet_weights
 from seglib.predict import Scoring, evaluate
 from seglib.zoo import load_checkpoint
 from seglib.zoo.checkpoints import LAYOUTS
+
+PLAIN = {18: (1, 1), 50: (1, 1, 1)}  # multi-grid of torchvision's ResNets
+segmentation = torchvision.models.segmentation
+
+
+def torchvision_resnet(depth: int) -> nn.Module:
+    return getattr(torchvision.models, f"resnet{depth}")(weights=None)
 
 
 def images(height: int = 70, width: int = 101) -> Tensor:
@@ -72,13 +80,6 @@ def test_jfzhang95(tmp_path: Path, backbone: str, output_stride: int) -> None:
     assert [module.p for module in ours.modules() if isinstance(module, nn.Dropout)] == [0.5, 0.5, 0.1]
 
 
-def test_torchvision() -> None:
-    build, x = torchvision.models.segmentation.deeplabv3_resnet50, images()
-    theirs = randomised(build(weights=None, weights_backbone=None, num_classes=3))
-    with torch.inference_mode():
-        assert_same_logits(load_checkpoint(theirs.state_dict(), "torchvision", 8)(x), theirs(x)["out"])
-
-
 @pytest.fixture(scope="module")
 def jfzhang95_state() -> dict[str, Tensor]:
     weights = Weights()
@@ -104,20 +105,11 @@ def test_a_parallel_wrapper_and_a_plain_container(jfzhang95_state: dict[str, Ten
     assert torch.equal(ours["classifier.bias"], jfzhang95_state["decoder.last_conv.8.bias"])
 
 
-def randomised(model: nn.Module) -> nn.Module:
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.2)
-            module.running_var.uniform_(0.5, 1.5)
-            module.bias.data.normal_(0, 0.2)
-    return model.eval()
-
-
 @pytest.mark.parametrize(("separable", "old"), [(True, False), (False, True)])
 def test_other_layouts_of_smp(separable: bool, old: bool) -> None:
     """Separable convolutions in DeepLabV3's ASPP, and the names of older files."""
-    theirs = randomised(smp.DeepLabV3("resnet18", encoder_weights=None, classes=3, decoder_aspp_separable=separable))
-    state, x = theirs.state_dict(), images(64, 96)
+    theirs = smp.DeepLabV3("resnet18", encoder_weights=None, classes=3, decoder_aspp_separable=separable)
+    state, x = randomise_norms(theirs).eval().state_dict(), images(64, 96)
     if old:
         names = {"decoder.aspp.": "decoder.0.", "decoder.conv.": "decoder.1.", "decoder.bn.": "decoder.2."}
         for new, before in names.items():
@@ -128,7 +120,7 @@ def test_other_layouts_of_smp(separable: bool, old: bool) -> None:
 
 def folded_mobilenet(x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     """A random network laid out as the converted TensorFlow model, and its logits, computed from the tensors alone."""
-    backbone = randomised(torchvision.models.mobilenet_v2(weights=None)).features[:18]
+    backbone = randomise_norms(torchvision.models.mobilenet_v2(weights=None)).eval().features[:18]
     state = {f"features.{key}": value for key, value in backbone.state_dict().items()}
     shapes = {"aspp0": (256, 320), "image_pooling": (256, 320), "concat_projection": (256, 512), "logits": (4, 256)}
     for name, (rows, columns) in shapes.items():
@@ -173,45 +165,130 @@ def test_the_published_model_scores_what_it_should(seglib_data: Path) -> None:
     assert sum(nine) / 9 == pytest.approx(0.6827, abs=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("removed", "added", "message"),
-    [
+def test_a_refusal_names_the_files_own_keys_and_the_right_source(jfzhang95_state: dict[str, Tensor]) -> None:
+    other = {"aspp.conv1.weight": torch.zeros(256, 1024, 1, 1)}
+    shapes = r"aspp\.conv1\.weight \(256, 1024, 1, 1\), expected \(256, 1280, 1, 1\)$"
+    for removed, added, message in (
         ("aspp.aspp3.bn.running_mean", {}, r"1 missing: aspp\.aspp3\.bn\.running_mean$"),
         ("nothing", {"decoder.last_conv.9.weight": torch.zeros(2)}, r"1 unexpected: decoder\.last_conv\.9\.weight$"),
-        (
-            "nothing",
-            {"aspp.conv1.weight": torch.zeros(256, 1024, 1, 1)},
-            r"1 of another shape: aspp\.conv1\.weight \(256, 1024, 1, 1\), expected \(256, 1280, 1, 1\)$",
-        ),
+        ("nothing", other, rf"1 of another shape: {shapes}"),
         ("decoder", {}, r"17 missing: decoder\.\S+(, decoder\.\S+){5} and 11 more$"),
+    ):
+        state = {key: value for key, value in jfzhang95_state.items() if not key.startswith(removed)} | added
+        refused(message, load_checkpoint, state, "jfzhang95")
+    for source in {*LAYOUTS} - {"jfzhang95"}:
+        refused(r"\d+ .*look like the keys of source='jfzhang95'", load_checkpoint, jfzhang95_state, source)
+
+
+def test_other_networks_are_refused(tmp_path: Path) -> None:
+    fcn = segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=3)
+    mobilenet = smp.DeepLabV3Plus("mobilenet_v2", encoder_weights=None)
+    full_aspp = smp.DeepLabV3Plus("resnet18", encoder_weights=None, decoder_aspp_separable=False)
+    with torch.device("meta"):
+        own = DeepLabV3Plus(2, MobileNetV2())
+        large = segmentation.deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None)
+    torch.save([1], tmp_path / "list.pth")
+    aspp = r"decoder\.aspp\.0\.convs\.1\.0"
+    for checkpoint, source, message in (
+        (fcn.state_dict(), "torchvision", r"torchvision weights do not fit DeepLabV3: \d+ missing: classifier\.0\.con"),
+        (large.state_dict(), "torchvision", r"expected a ResNet .*layer1\.0\.conv1.*found \d+ keys: backbone\.0"),
+        (mobilenet.state_dict(), "smp", "expected a ResNet"),
+        (full_aspp.state_dict(), "smp", rf"6 missing: {aspp}\.0\..*3 unexpected: {aspp}\.weight"),
+        (own.state_dict(), "vainf", r"own keys: build the model and call model\.load_state_dict"),
+        ({}, "caffe", "source = 'caffe'; expected one of"),
+        ({"model_state": {}}, "torchvision", "model_state"),
+        (tmp_path / "list.pth", "torchvision", r"list\.pth: .* found list"),
+    ):
+        refused(message, load_checkpoint, checkpoint, source)
+
+
+@torch.inference_mode()
+def test_torchvision_deeplabv3() -> None:
+    """With the auxiliary classifier, which its published weights have."""
+    theirs = segmentation.deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=5, aux_loss=True)
+    ours, x = load_checkpoint(randomise_norms(theirs).eval().state_dict(), source="torchvision"), images()
+    expected = theirs(x)["out"]
+    assert_same_logits(ours(x), expected)
+    ours.set_output_stride(16)
+    assert (ours(x) - expected).norm() > 0.01 * expected.norm(), "other dilations would show"
+
+
+@pytest.mark.parametrize(
+    ("network", "encoder", "output_stride"),
+    [
+        *(("DeepLabV3Plus", "resnet50", 16), ("DeepLabV3Plus", "resnet18", 8)),
+        *(("DeepLabV3", "resnet18", 8), ("DeepLabV3", "resnet34", 16)),
     ],
 )
-def test_a_refusal_names_the_files_own_keys(
-    jfzhang95_state: dict[str, Tensor], removed: str, added: dict[str, Tensor], message: str
-) -> None:
-    state = {key: value for key, value in jfzhang95_state.items() if not key.startswith(removed)} | added
-    refused(message, load_checkpoint, state, "jfzhang95")
+@torch.inference_mode()
+def test_segmentation_models_pytorch(network: str, encoder: str, output_stride: int) -> None:
+    theirs = getattr(smp, network)(encoder, encoder_weights=None, encoder_output_stride=output_stride, classes=4)
+    state = randomise_norms(theirs).eval().state_dict()
+    ours = load_checkpoint(state, source="smp", output_stride=output_stride)
+    assert type(ours) is (DeepLabV3Plus if network == "DeepLabV3Plus" else DeepLabV3)
+    x = torch.randn(1, 3, 96, 128)
+    assert_same_logits(ours(x), theirs(x))
+    assert load_checkpoint(state, "smp").output_stride == (16 if network == "DeepLabV3Plus" else 8), "the defaults"
 
 
-@pytest.mark.parametrize("wrong", [source for source in LAYOUTS if source != "jfzhang95"])
-def test_the_right_source_is_suggested(jfzhang95_state: dict[str, Tensor], wrong: str) -> None:
-    refused(r"\d+ .*look like the keys of source='jfzhang95'", load_checkpoint, jfzhang95_state, wrong)
-
-
-def test_our_own_weights_need_no_loader() -> None:
+def test_weights_tell_the_depth() -> None:
     with torch.device("meta"):
-        own = DeepLabV3Plus(2, MobileNetV2()).state_dict()
-    refused(r"own keys: build the model and call model\.load_state_dict", load_checkpoint, own, "vainf")
+        large = segmentation.deeplabv3_resnet101(weights=None, weights_backbone=None, num_classes=3)
+    state = {key: torch.zeros(value.shape) for key, value in large.state_dict().items()}
+    before = torch.get_rng_state()
+    assert len(load_checkpoint(state).backbone.layer3) == 23
+    assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_another_backbone_is_refused() -> None:
-    with torch.device("meta"):
-        theirs = torchvision.models.segmentation.deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None)
-    with pytest.raises(
-        ValueError, match=r"expected a ResNet .*backbone\.layer1\.0\.conv1.*found \d+ keys: backbone\.0"
+@pytest.mark.parametrize("stride_unit", ["last", "first"])
+@pytest.mark.parametrize("depth", [18, 50])
+@torch.inference_mode()
+def test_resnet_equals_torchvision(depth: int, stride_unit: str) -> None:
+    """The weights fit either position of the stride; with the stride first the maps are equal too."""
+    theirs = randomise_norms(torchvision_resnet(depth)).eval()
+    ours = ResNet(depth, 32, PLAIN[depth], stride_unit=stride_unit).eval()
+    # files from before batch norm counted its batches are taken too
+    state = {key: value for key, value in theirs.state_dict().items() if not key.endswith("num_batches_tracked")}
+    load_imagenet_weights(ours, state)
+    assert all(torch.equal(value, theirs.state_dict()[key]) for key, value in ours.state_dict().items())
+    x = torch.randn(1, 3, 97, 129)
+    (low,), high = ours(x, taps=(4,))
+    expected = theirs.layer1(theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(x)))))
+    if stride_unit == "first":
+        assert_same_logits(low, expected)
+        assert_same_logits(high, theirs.layer4(theirs.layer3(theirs.layer2(expected))))
+
+
+@pytest.mark.parametrize("classes", [1000, 1001])
+@torch.inference_mode()
+def test_mobilenet_equals_torchvision(classes: int) -> None:
+    theirs = randomise_norms(torchvision.models.mobilenet_v2(weights=None, num_classes=classes)).eval()
+    ours = MobileNetV2(output_stride=32).eval()
+    load_imagenet_weights(ours, theirs.state_dict())
+    x = torch.randn(1, 3, 97, 129)
+    (low,), high = ours(x, taps=(4,))
+    assert_same_logits(low, theirs.features[:4](x))
+    assert_same_logits(high, theirs.features[:18](x))
+
+
+def test_imagenet_weights_leave_the_added_blocks_of_a_cascade() -> None:
+    state, cascade = torchvision_resnet(18).state_dict(), ResNet(18, cascade_blocks=2)
+    before = {key: value.clone() for key, value in cascade.state_dict().items()}
+    load_imagenet_weights(cascade, state)
+    added = {key for key in before if key.startswith(("layer5.", "layer6."))}
+    assert len(added) > 40 and all(torch.equal(cascade.state_dict()[key], before[key]) for key in added)
+    assert torch.equal(cascade.state_dict()["layer4.1.conv2.weight"], state["layer4.1.conv2.weight"])
+    del state["layer4.1.conv2.weight"]
+    refused(r"1 missing: layer4\.1\.conv2\.weight", load_imagenet_weights, cascade, state)
+
+
+def test_imagenet_weights_of_another_network() -> None:
+    state = torchvision_resnet(18).state_dict()
+    other = state | {"layer2.0.conv1.weight": torch.zeros(128, 64, 1, 1)}
+    for backbone, weights, message in (
+        (ResNet(50), state, r"ImageNet weights do not fit ResNet: .*missing.*layer1\.0\.conv3"),
+        (ResNet(18, stem="3x3"), state, r"unexpected: .*bn1\.bias"),
+        (MobileNetV2(), state, "do not fit MobileNetV2"),
+        (ResNet(18), other, r"layer2\.0\.conv1\.weight \(128, 64, 1, 1\), expected \(128, 64, 3, 3\)"),
     ):
-        load_checkpoint(theirs.state_dict(), "torchvision")
-
-
-def test_dropout_of_the_decoder_fits_its_depth() -> None:
-    refused(r"decoder_dropout = \(0\.5,\); expected \(\) or 2 values", HeadVariant, decoder_dropout=(0.5,))
+        refused(message, load_imagenet_weights, backbone, weights)

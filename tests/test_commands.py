@@ -152,19 +152,16 @@ def test_predict(runs: dict, tmp_path: Path, options: str, scoring: Scoring, nor
     assert np.array_equal(np.asarray(mask.convert("RGB")), voc_palette()[expected])
 
 
-def test_ids_and_colours_of_streets(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_ids_and_colours_of_streets_and_other_libraries_weights(runs: dict[str, Path], tmp_path: Path) -> None:
     data = ToyCityscapes("val")
     expected = predict_image(as_the_command(load_run(runs["streets"])[0]), data.read(0)[0])
     ids = predict(runs["streets"], data.files[0][0], tmp_path / "ids", "--ids")
     assert ids.mode == "L" and np.array_equal(np.asarray(ids), train_ids_to_ids(expected))
     colours = predict(runs["streets"], data.files[0][0], tmp_path / "colours")
     assert np.array_equal(np.asarray(colours.convert("RGB")), cityscapes_palette()[expected])
-
-
-def test_other_libraries_weights(runs: dict[str, Path], tmp_path: Path) -> None:
-    data = ToyVOC("val")
-    mask = predict(runs["smp"], data.files[0][0], tmp_path, "--source", "smp", "--palette", "toy_voc")
-    expected = predict_image(as_the_command(load_checkpoint(runs["smp"], "smp")), data.read(0)[0])
+    toy = ToyVOC("val")
+    mask = predict(runs["smp"], toy.files[0][0], tmp_path, "--source", "smp", "--palette", "toy_voc")
+    expected = predict_image(as_the_command(load_checkpoint(runs["smp"], "smp")), toy.read(0)[0])
     assert np.array_equal(np.asarray(mask), expected)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from networks import CLASSES, NETWORKS, meta_resnet, norm_relu, randomise_norms, rates
 from refusal import refused
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from seglib.models import (
@@ -26,7 +26,9 @@ from seglib.models import (
     UNet,
     Xception,
     atrous_plan,
-)  # fmt: skip
+)
+
+CONV3 = HeadVariant(decoder_conv3=True)
 
 
 def small(head: type[DeepLabV3] = DeepLabV3Plus, output_stride: int = 16, **settings: object) -> DeepLabV3:
@@ -91,13 +93,8 @@ def test_atrous_rates_follow_the_output_stride() -> None:
     given_at_8 = small(output_stride=8, atrous_rates=(2, 4, 6, 8))
     given_at_8.set_output_stride(16)
     assert given_at_8.aspp.atrous_rates == (1, 2, 3, 4)
-
-
-def test_rates_that_do_not_divide_change_nothing() -> None:
-    model = small(atrous_rates=(3, 6))
-    refused(r"\(3, 6\) at output stride 16 are no whole numbers at output stride 32", model.set_output_stride, 32)
-    refused(r"output_stride = 12; expected one of \(8, 16, 32\)", model.set_output_stride, 12)
-    assert model.output_stride == 16 and model.aspp.atrous_rates == (3, 6)
+    refused(r"\(2, 4, 6, 8\) at output stride 8 are no whole numbers at output", given_at_8.set_output_stride, 32)
+    assert given_at_8.output_stride == 16 and given_at_8.aspp.atrous_rates == (1, 2, 3, 4), "nothing is changed"
 
 
 @pytest.mark.parametrize("size", [(97, 97), (64, 80), (75, 50), (31, 33)])
@@ -143,7 +140,6 @@ def test_a_batch_of_one_cannot_train_image_pooling(head: type[DeepLabV3]) -> Non
     ("build", "message"),
     [
         (lambda: ResNet(20), r"depth = 20; expected one of \(18, 34, 50, 101, 152\)"),
-        (lambda: ResNet(18, 4), r"output_stride = 4; expected one of \(8, 16, 32\)"),
         (lambda: ResNet(18, stem="5x5"), "stem = '5x5'"),
         (lambda: ResNet(18, stride_unit="middle"), "stride_unit = 'middle'"),
         (lambda: ResNet(18, dilate_first_unit=True), 'expected stride_unit="first"'),
@@ -158,10 +154,7 @@ def test_a_batch_of_one_cannot_train_image_pooling(head: type[DeepLabV3]) -> Non
         ),
         (lambda: HeadVariant(decoder_depth=0), "decoder_depth = 0; expected at least 1"),
         (lambda: HeadVariant(decoder_dropout=(0.5,)), r"decoder_dropout = \(0.5,\); expected \(\) or 2 values"),
-        (
-            lambda: DeepLabV3Plus(4, MobileNetV2(16, 0.25), variant=HeadVariant(decoder_conv3=True)),
-            r"the decoder takes maps at strides \[8\]; MobileNetV2 lacks them",
-        ),
+        (lambda: DeepLabV3Plus(4, MobileNetV2(), variant=CONV3), r"takes maps at strides \[8\]; MobileNetV2 lacks"),
         (lambda: UNet(2, width=4, depth=2).set_output_stride(16), r"output_stride = 16; expected one of \(4,\)"),
         (lambda: Xception(50), r"depth = 50; expected one of \(41, 65, 71\)"),
         # cascades
@@ -246,16 +239,6 @@ def test_separable_as_in_the_papers_code() -> None:
     assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 2
 
 
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_aspp_keeps_the_memory_format(memory_format: torch.memory_format) -> None:
-    """A concatenation that fell back to the other layout would be copied in every step."""
-    aspp = ASPP(6, (1,), 4).to(memory_format=memory_format).eval()
-    seen: list[Tensor] = []
-    aspp.project.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
-    aspp(torch.randn(2, 6, 5, 7).to(memory_format=memory_format))
-    assert seen[0].is_contiguous(memory_format=memory_format)
-
-
 def test_two_levels_of_a_u_net_by_hand() -> None:
     """Skip first, then the upsampled map, each level from the map of its own size."""
     model = UNet(3, width=4, depth=2).eval()
@@ -271,15 +254,3 @@ def test_two_levels_of_a_u_net_by_hand() -> None:
         paper = UNet(2)
     assert paper.backbone.channels == (64, 128, 256, 512, 1024) and paper.output_stride == 16
     assert sum(isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3) for m in paper.modules()) == 18
-
-
-@pytest.mark.parametrize("name", ["deeplabv3plus", "fcn8s of vgg16", "unet"])
-@torch.no_grad()
-def test_exported_program_computes_the_same_without_copies(name: str) -> None:
-    """A copy into an empty tensor, as ASPP's image level once was, becomes an ONNX file that cannot be run."""
-    model, images = randomise_norms(NETWORKS[name][0]()).eval(), torch.randn(1, 3, 65, 97)
-    program = torch.export.export(model, (images,)).run_decompositions()
-    torch.testing.assert_close(program.module()(images), model(images))
-    operations = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
-    assert "aten.convolution.default" in operations
-    assert not {name for name in operations if "copy" in name or "empty" in name}

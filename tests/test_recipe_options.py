@@ -234,14 +234,6 @@ def test_every_new_convolution_begins_and_learns_as_the_others() -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.conv3_decoder.parameters() if p.ndim > 1)
 
 
-def test_pointwise_decoders_stay_pointwise_and_drop_out() -> None:
-    variant = HeadVariant(separable="paper", decoder_kernel=1, decoder_dropout=(0.5, 0.1), decoder_conv3=True)
-    model = DeepLabV3Plus(5, ResNet(18, width=8), channels=8, decoder_channels=4, variant=variant)
-    for stack in (model.decoder, model.conv3_decoder):
-        assert {m.kernel_size for m in stack.modules() if isinstance(m, nn.Conv2d)} == {(1, 1)}
-        assert [m.p for m in stack.modules() if isinstance(m, nn.Dropout)] == [0.5, 0.1]
-
-
 def test_statistics_are_estimated_over_crops_that_the_training_had_not(tmp_path: Path, data: Path) -> None:
     # four batches of three are an epoch of the twelve images; five iterations reach into the second
     recipe = SMALL.replace(iterations=5, batch_size=3, lr=0.01, reestimate_bn=2)

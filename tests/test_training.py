@@ -94,12 +94,6 @@ def test_history_holds_the_loss_over_valid_pixels(tmp_path: Path, data: Path) ->
     assert run.history.loss[0] == pytest.approx(float(sum(by_hand)) / LOG_EVERY, rel=1e-4)
 
 
-def test_training_reduces_the_loss(tmp_path: Path, data: Path) -> None:
-    recipe = SMALL.replace(batch_size=4, iterations=20, dropout=0.0)
-    first, second = make_trainer(recipe, tmp_path, data).fit(until=20).history.loss.dropna()
-    assert second < 0.8 * first
-
-
 def test_a_step_that_fails_half_way_is_taken_back(tmp_path: Path, data: Path, whole: Trainer) -> None:
     run = make_trainer(SMALL, tmp_path, data, eval_every=6).fit(until=5)
     step = run.optimizer.step
