@@ -86,7 +86,7 @@ lint: $(STAMP) ## ruff check and ruff format --check
 sizes: $(STAMP) ## count the lines of the package and of what to read first, and write them into README.md
 	$(PY) tools/sizes.py
 
-results: $(STAMP) ## write docs/results.md, .html and .csv, and README's evidence, from the stored results
+results: $(STAMP) ## write docs/results.md and .csv, and README's evidence, from the stored results
 	$(PY) tools/results_page.py
 	$(PY) -m tools.evidence
 

@@ -30,6 +30,8 @@ def test_a_row_is_told_in_one_sentence(study: Study) -> None:
         'wide: not run; the paper has +5.0. To run it (3 runs, {}): python -m seglib study width "wide" --scale toy'
     )
     assert tell_outcomes(study)[0] == not_run.format("no stored run tells how long they take")
+    failing = dataclasses.replace(study, cannot_show={"wide": "no headroom"})
+    assert "the paper has +5.0. Cannot show the paper's effect: no headroom. To run" in tell_outcomes(failing)[0]
     store(study, {"wide": {"train_seconds": 300}}, wide=[0.6])
     assert tell_outcomes(study, ["wide"]) == ["wide: 60.0 % in 1 run; the paper has +5.0. No base."]
     store(study, {"base": {"train_seconds": 600}}, base=[0.5, 0.52, 0.51])
@@ -39,7 +41,6 @@ def test_a_row_is_told_in_one_sentence(study: Study) -> None:
     store(study, wide=[0.56, 0.57, 0.58])
     told = "wide: 6.0 points above base, 95 % interval +3.7 to +8.3; the paper has +5.0. Confirmed."
     assert tell_outcomes(study, ["wide"]) == [told]
-    failing = dataclasses.replace(study, cannot_show={"wide": "no headroom"})
     assert tell_outcomes(failing)[0] == told.replace("Confirmed", "Cannot show the paper's effect: no headroom")
     assert tell_outcomes(study, ["base"], "wide")[0].startswith(
         "base: 6.0 points below wide, 95 % interval -8.3 to -3.7"

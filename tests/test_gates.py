@@ -7,6 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from seglib.models.build import build_model
+from seglib.recipe import Recipe
 from seglib.studies import gates
 from seglib.studies.gates import TWICE, cannot_show, check_gates
 from seglib.studies.study import Study
@@ -21,6 +23,18 @@ def test_side_taps_by_convolution(side: int, rate: int, stride: int) -> None:
     kernels[range(4), 0, (0, 1, 1, 2), (1, 0, 2, 1)] = 1
     met = F.conv2d(torch.ones(1, 1, side, side), kernels, stride=stride, padding=rate, dilation=rate)
     assert gates.side_tap_share(side, rate, stride) == pytest.approx(float(met.mean()))
+
+
+@pytest.mark.parametrize("changes", [{}, {"stride_unit": "first"}, {"cascade_blocks": 2, "output_stride": 64}])
+def test_taps_are_those_of_a_forward_pass(changes: dict[str, Any]) -> None:
+    recipe, found = Recipe(model="deeplabv3", backbone="resnet50", width=4, crop_size=65, **changes), []
+    network = build_model(recipe, 2).eval()
+    for name, module in network.named_modules():
+        if name.startswith(gates.LATE) and getattr(module, "kernel_size", 1) == (3, 3):
+            module.register_forward_pre_hook(lambda conv, x: found.append((conv, x[0].shape[-1])))
+    network(torch.zeros(1, 3, 65, 65))
+    taps = [(c.dilation[0], gates.side_tap_share(side, c.dilation[0], c.stride[0])) for c, side in found]
+    assert [tap[1:] for tap in gates.measure_geometry(recipe).taps] == taps and len(taps) >= 6
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,12 @@
-"""A study in words: the interval by hand and by SciPy, the verdict, and the sentence about costs."""
+"""A study in words: the interval by hand and by SciPy, the seeds that it takes, and the verdict."""
 
 import math
 
 import numpy as np
 import pytest
 from scipy.stats import ttest_ind, ttest_rel
-from small_set import SMALL
 
-from seglib.studies.report import Effect, describe_cost, paired_effect, seeds_needed, verdict, welch_effect
+from seglib.studies.report import Effect, paired_effect, seeds_needed, verdict, welch_effect
 
 
 @pytest.mark.parametrize(("n", "m"), [(2, 2), (3, 3), (5, 5), (3, 5)])
@@ -71,26 +70,3 @@ def test_only_seeds_that_both_rows_have_are_compared() -> None:
 def test_verdict_follows_the_interval(differences: list[float], published: float, expected: str) -> None:
     effect = paired_effect(dict(enumerate(differences)), dict.fromkeys(range(9), 0.0))
     assert verdict(effect, published, runs=len(differences)) == expected
-
-
-@pytest.mark.parametrize(
-    ("batch_size", "seconds", "said"),
-    [
-        (1, 40, "1 million Mult-Adds of training each, about 40 s each"),
-        (52, 5999, "52 million Mult-Adds of training each, about 100 min each"),
-        (30_000_000_000, 90_000, "30,000 trillion Mult-Adds of training each, about 25.0 h each"),
-        (999_900, 100, "1,000 billion Mult-Adds of training each, about 2 min each"),
-    ],
-)
-def test_costs_are_readable(batch_size: int, seconds: float, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seglib.studies.report.mult_adds", lambda *_, **__: 1_000_000)
-    recipe = SMALL.replace(batch_size=batch_size, iterations=1)
-    stored = {"recipe": recipe.replace(seed=3).changes(), "train_seconds": seconds, "device": "CPU"}
-    counts = {"runs": 5, "left": 2}
-    told = describe_cost("4", recipe, **counts, trained=0, results=[stored])
-    assert told == f"4: 2 of 5 runs are left, {said} (as measured on CPU)"
-    assert "each, but 1 only to be scored, about" in describe_cost("4", recipe, **counts, trained=1, results=[stored])
-    assert "; no stored run tells" in describe_cost("4", recipe, **counts, trained=0, results=[])
-    other = [stored | {"recipe": recipe.replace(iterations=2).changes(), "train_seconds": s} for s in (100, 80, 600)]
-    scaled = describe_cost("4", recipe, **counts, trained=0, results=other)
-    assert scaled.endswith("about 50 s each (estimated from another row's on CPU)"), "half of the median"

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import platform
+import re
 import tomllib
 from pathlib import Path
 
@@ -395,10 +396,12 @@ def test_a_row_says_what_it_will_cost(study: Study, capsys: pytest.CaptureFixtur
     assert study.cost("plain").endswith("no stored run tells how long one takes")
     study.run("plain", [0], progress=True)
     assert "plain: 2 of 2 runs are left" in capsys.readouterr().out
-    assert "plain: 1 of 2 runs are left" in study.cost("plain")
-    assert "(estimated from another row's on" in study.cost("no decoder")
-    study.run("plain", progress=False)
-    assert study.cost("plain") == "plain: all 2 runs are stored, nothing is trained"
+    assert re.fullmatch(
+        r"plain: 1 of 2 runs are left, \S+ million Mult-Adds .*, about \S+ minutes each", study.cost("plain")
+    )
+    store(study, plain=[0.5, 0.52])
+    told = "plain: all 2 runs are stored, nothing is trained. In 19 of 20 cases one run more scores 29.0 to 73.0 %"
+    assert study.cost("plain") == told
 
 
 def test_a_row_of_ones_own(study: Study) -> None:

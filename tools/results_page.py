@@ -1,4 +1,4 @@
-"""Writes the results page: docs/results.md, .html and .csv, of every study that has stored results.
+"""Writes the results page: docs/results.md and .csv, of every study that has stored results; the book sets it in HTML.
 
 python tools/results_page.py            # the page, from what is stored
 python tools/results_page.py --spread   # first, for base rows whose network is in runs/: the spread of the pictures
@@ -8,14 +8,11 @@ decides, the verdict, and what is needed to measure it again or to dispute it.
 """
 
 import argparse
-import html
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import mistune  # nbconvert brings it
-import msgspec
 import numpy as np
 import pandas as pd
 
@@ -23,8 +20,8 @@ from seglib.data.open import build_dataset
 from seglib.files import PROJECT, write_json
 from seglib.predict import Scoring, evaluate
 from seglib.studies import Study
-from seglib.studies.files import STUDIES, StudyFile
-from seglib.studies.report import VERDICTS
+from seglib.studies.files import read_files
+from seglib.studies.report import VERDICTS, prediction_interval
 from seglib.studies.results import RESULTS
 from seglib.train.checkpoint import load_run
 
@@ -40,6 +37,8 @@ SCHEMA = {
     "n": "our runs, one per seed",
     "mean": "of their mIoU, in percent",
     "sd": "their standard deviation, in points",
+    "next low": "lower end of the 95 % interval for one run more, in percent: mean - t * sd * sqrt(1 + 1 / n)",
+    "next high": "upper end",
     "difference": "to the study's base row, in points",
     "low": "lower end of the 95 % interval of the difference",
     "high": "upper end",
@@ -70,31 +69,39 @@ their commands are run.) `make results` writes this page anew. A result that was
 
 **The same numbers elsewhere.** On one processor and number of threads a run is repeated pixel by pixel. On another
 processor the last digits of the sums differ, and after hundreds of steps the same recipe with the same seed differs by
-as much as another seed does. Compare intervals, not digits.
+as much as another seed does. Compare intervals, not digits: in 19 of 20 cases one run more lands in "one run more",
+mean ± t · sd · √(1 + 1/n).
 """
 
 
-def read_rows(studies: Path = STUDIES, results: Path = RESULTS) -> pd.DataFrame:
-    """Collects the rows that have results, with the columns of SCHEMA."""
+def read_rows(studies: Iterable[tuple[str, Study]]) -> pd.DataFrame:
+    """Collects the rows of named studies that have results, with the columns of SCHEMA."""
     lines = []
-    for path in sorted(studies.glob("*.toml")):
-        for scale in msgspec.toml.decode(path.read_bytes(), type=StudyFile).scales:
-            study = Study.load(path, scale, folder=results, gated=True)
-            table = study.table()
-            for row, line in table[table["n"] > 0].iterrows():
-                found = [*study.stored(row).values()]
-                minutes = [result["train_seconds"] / 60 for result in found if "train_seconds" in result]
-                points = {name: 100 * line[name] for name in ("paper", "mean", "sd", "difference", "low", "high")}
-                lines.append({
-                    "table": study.source, "study": path.stem, "scale": scale, "row": row, **points, "n": line["n"],
-                    "paper difference": 100 * line["paper difference"], "verdict": line["effect"],
-                    "code": line["sources"],
-                    "processor": ", ".join(sorted({result.get("device", "") for result in found})),
-                    "minutes": float(np.median(minutes)) if minutes else np.nan,
-                    "command": study.command(row),
-                    "results": " ".join(result["name"] for result in found),
-                })  # fmt: skip
+    for name, study in studies:
+        table = study.table()
+        for row, line in table[table["n"] > 0].iterrows():
+            found = [*study.stored(row).values()]
+            minutes = [result["train_seconds"] / 60 for result in found if "train_seconds" in result]
+            points = {name: 100 * line[name] for name in ("paper", "mean", "sd", "difference", "low", "high")}
+            low, high = prediction_interval([*study.values(row).values()])
+            lines.append({
+                "table": study.source, "study": name, "scale": study.scale, "row": row, **points, "n": line["n"],
+                "next low": 100 * low, "next high": 100 * high,
+                "paper difference": 100 * line["paper difference"], "verdict": line["effect"],
+                "code": line["sources"],
+                "processor": ", ".join(sorted({result.get("device", "") for result in found})),
+                "minutes": float(np.median(minutes)) if minutes else np.nan,
+                "command": study.command(row),
+                "results": " ".join(result["name"] for result in found),
+            })  # fmt: skip
     return pd.DataFrame(lines, columns=list(SCHEMA))
+
+
+def load_all(gated: bool) -> Iterator[tuple[str, Study]]:
+    """Loads the package's studies at all scales, with their names."""
+    for path, file in read_files().items():
+        for scale in file.scales:
+            yield path.stem, Study.load(path, scale, gated=gated)
 
 
 def measure_pictures(study: Study, row: str, seed: int) -> dict[str, Any] | None:
@@ -108,12 +115,9 @@ def measure_pictures(study: Study, row: str, seed: int) -> dict[str, Any] | None
         return None
     run = load_run(folder / "checkpoint.pt")
     data = build_dataset(recipe, recipe.val_split)
-    matrices = np.stack(
-        [
-            evaluate(run.model, data.subset([index]), run.normalisation, Scoring.of(recipe)).matrix.cpu().numpy()
-            for index in range(len(data))
-        ]
-    )  # (pictures, K, K)
+    scoring = Scoring.of(recipe)
+    pictures = [evaluate(run.model, data.subset([n]), run.normalisation, scoring).matrix for n in range(len(data))]
+    matrices = np.stack([matrix.cpu().numpy() for matrix in pictures])  # (pictures, K, K)
     mious = resample(matrices)
     low, high = np.percentile(mious, (2.5, 97.5))
     return {"name": recipe.name, "pictures": len(data), "sd": float(mious.std(ddof=1)), "low": low, "high": high}
@@ -130,13 +134,11 @@ def resample(matrices: np.ndarray) -> np.ndarray:
 
 def write_pictures() -> None:
     """Measures the base rows of all studies, as far as their networks are there."""
-    for path in sorted(STUDIES.glob("*.toml")):
-        for scale in msgspec.toml.decode(path.read_bytes(), type=StudyFile).scales:
-            study = Study.load(path, scale)
-            target = RESULTS / "pictures" / f"{study.recipe(study.base, study.seeds[0]).name}.json"
-            if not target.exists() and (found := measure_pictures(study, study.base, study.seeds[0])):
-                write_json(target, found)
-                print(f"{path.stem}, {scale}: {found['sd']:.2f} points over {found['pictures']} pictures", flush=True)
+    for name, study in load_all(gated=False):
+        target = RESULTS / "pictures" / f"{study.recipe(study.base, study.seeds[0]).name}.json"
+        if not target.exists() and (found := measure_pictures(study, study.base, study.seeds[0])):
+            write_json(target, found)
+            print(f"{name}, {study.scale}: {found['sd']:.2f} points over {found['pictures']} pictures", flush=True)
 
 
 def describe_spread(rows: pd.DataFrame) -> Iterator[str]:
@@ -167,19 +169,21 @@ def write_number(value: float, sign: str = "") -> str:
 
 def format_rows(rows: pd.DataFrame) -> Iterator[tuple[str, list[list[str]]]]:
     """Yields a heading for each study and scale, and its lines as text, the header first."""
-    header = ["row", "paper", "ours", "difference [95 %]", "paper's", "verdict", "minutes", "processor", "files"]
+    header = ["row", "paper", "ours", "one run more", "difference [95 %]", "paper's", "verdict", "minutes"]
+    header += ["processor", "files"]
     for (study, scale), of_study in rows.groupby(["study", "scale"], sort=False):
         table = of_study["table"].iloc[0]
         lines = [header]
         for line in of_study.to_dict("records"):
-            interval = f" [{write_number(line['low'], '+')}, {write_number(line['high'], '+')}]"
-            ours = f"{write_number(line['mean'])} ± {write_number(line['sd']) or '?'} ({line['n']})"
+            number = {name: write_number(value) for name, value in line.items() if isinstance(value, float)}
+            signed = {name: write_number(line[name], "+") for name in ("difference", "low", "high")}
             lines.append([
-                line["row"], write_number(line["paper"]), ours,
-                write_number(line["difference"], "+") + (interval if not np.isnan(line["low"]) else ""),
+                line["row"], number["paper"], f"{number['mean']} ± {number['sd'] or '?'} ({line['n']})",
+                number["next low"] and f"{number['next low']} to {number['next high']}",
+                signed["difference"] + (f" [{signed['low']}, {signed['high']}]" if signed["low"] else ""),
                 write_number(line["paper difference"], "+"),
                 line["verdict"] + (" · earlier code" if line["code"] else ""),
-                write_number(line["minutes"]), line["processor"],
+                number["minutes"], line["processor"],
                 " ".join(f"[{n}](../data/results/{name}.json)" for n, name in enumerate(line["results"].split(), 1)),
             ])  # fmt: skip
         command = f"`python -m seglib study {study} --scale {scale}`"
@@ -187,28 +191,15 @@ def format_rows(rows: pd.DataFrame) -> Iterator[tuple[str, list[list[str]]]]:
 
 
 def write_page(rows: pd.DataFrame, folder: Path = DOCS) -> None:
-    """Writes results.csv, results.md and results.html."""
+    """Writes results.csv and results.md."""
     parts = [INTRODUCTION, *describe_spread(rows)]
     for heading, lines in format_rows(rows):
         parts += [f"## {heading}\n", *("| " + " | ".join(line) + " |" for line in lines[:1])]
         parts += ["|" + " --- |" * len(lines[0]), *("| " + " | ".join(line) + " |" for line in lines[1:]), ""]
     parts += ["## Columns of the CSV file\n", *(f"- `{name}`: {text}" for name, text in SCHEMA.items())]
-    text = "\n".join(parts) + "\n"
-    written = {"csv": rows.round(4).to_csv(index=False, lineterminator="\n"), "md": text, "html": to_html(text)}
+    written = {"csv": rows.round(4).to_csv(index=False, lineterminator="\n"), "md": "\n".join(parts) + "\n"}
     for ending, content in written.items():
         (folder / f"results.{ending}").write_text(content, encoding="utf-8")
-
-
-def to_html(markdown: str) -> str:
-    """Sets the page in HTML."""
-    body = mistune.create_markdown(escape=False, plugins=["table"])(markdown)
-    style = "body{font:16px/1.5 sans-serif;max-width:75em;margin:2em auto;padding:0 1em;color-scheme:light dark}"
-    style += (
-        "table{border-collapse:collapse;display:block;overflow-x:auto}td,th{padding:.2em .6em;border:1px solid #888}"
-    )
-    title = html.escape("Results: the papers' tables and ours")
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
-    return f'<!doctype html><html lang="en"><head>{head}<style>{style}</style></head><body>{body}</body></html>\n'
 
 
 def main() -> None:
@@ -217,7 +208,7 @@ def main() -> None:
     parser.add_argument("--spread", action="store_true", help="measure the spread of pictures first")
     if parser.parse_args().spread:
         write_pictures()
-    write_page(read_rows())
+    write_page(read_rows(load_all(gated=True)))
 
 
 if __name__ == "__main__":

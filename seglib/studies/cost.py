@@ -1,12 +1,25 @@
-"""Compute and size of a network: the Mult-Adds column of v3+ Table 3, and parameters."""
+"""What a network costs: the Mult-Adds column of v3+ Table 3, memory, parameters; and how long a training takes."""
 
-from collections.abc import Sequence
+from functools import cache
 from math import ceil, prod
+from pathlib import Path
+from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from seglib.models.build import build_model
+from seglib.recipe import Recipe, training_changes
+from seglib.studies.results import RESULTS
+from seglib.train.results import load_result
+
+# A time is taken from another recipe in proportion only if these are equal.
+ALIKE = ("data", "backbone", "width")
+# The settings of a network: those between these two fields.
+SHAPE = Recipe.__struct_fields__[Recipe.__struct_fields__.index("model") : Recipe.__struct_fields__.index("norm")]
+UNCOUNTED = (nn.BatchNorm2d, nn.GroupNorm, nn.ReLU, nn.ReLU6, nn.Dropout)
 # Two images, so that image pooling's batch norm also runs in a model that is in training mode.
 BATCH = 2
 
@@ -45,20 +58,6 @@ def mult_adds(model: nn.Module, height: int, width: int, space_to_batch: bool = 
     return sum(counts)
 
 
-def multi_scale_mult_adds(
-    model: nn.Module, side: int, scales: Sequence[float], flip: bool = False, space_to_batch: bool = True
-) -> int:
-    """Multiply-adds of multi-scale inference on a square image, as in v3+ Table 3 (the MS and Flip columns).
-
-    Args:
-        side: of the image; the papers' 513. At scale s it is (side - 1) * s + 1.
-        scales: the papers' VOC scales are 0.5, 0.75, 1.0, 1.25, 1.5, 1.75.
-        flip: each scale is run on the mirrored image too.
-    """
-    sides = [int((side - 1) * scale) + 1 for scale in scales]
-    return (1 + flip) * sum(mult_adds(model, scaled, scaled, space_to_batch) for scaled in sides)
-
-
 def kept_bytes(model: nn.Module, images: Tensor, **options: bool) -> int:
     """Bytes that autograd keeps for the backward pass of `model(images, **options)`, the model's own tensors left out.
 
@@ -80,3 +79,65 @@ def kept_bytes(model: nn.Module, images: Tensor, **options: bool) -> int:
 def parameter_count(model: nn.Module) -> int:
     """Number of parameters, batch norm's included, its running statistics not."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+# --- the time of trainings, by stored ones
+
+Times = dict[Recipe, list[float]]  # recipe with seed 0 -> seconds of its trainings
+
+
+def read_times(folder: Path = RESULTS) -> Times:
+    """Reads how long the trainings of the stored results took."""
+    found: Times = {}
+    for path in sorted(folder.glob("*.json")):
+        if "train_seconds" in (result := load_result(path)):
+            recipe = Recipe.from_dict(result["recipe"] | {"seed": 0})
+            found.setdefault(recipe, []).append(result["train_seconds"])
+    return found
+
+
+def tell_seconds(recipe: Recipe, known: Times) -> float:
+    """Returns how long a training takes by the known one that differs in the fewest settings; nan without one.
+
+    Where they differ, the time is taken in proportion to the Mult-Adds.
+    """
+    wanted = _settings(recipe.replace(seed=0))
+
+    def distance(other: Recipe) -> int:
+        theirs = _settings(other)
+        return sum(wanted.get(name) != theirs.get(name) for name in {*wanted, *theirs})
+
+    alike = [other for other in known if all(getattr(other, name) == getattr(recipe, name) for name in ALIKE)]
+    if not alike:
+        return float("nan")
+    nearest = min(alike, key=distance)
+    seconds = median(known[nearest])
+    return seconds * training_mult_adds(recipe) / training_mult_adds(nearest) if distance(nearest) else seconds
+
+
+@cache
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    return training_changes(recipe.changes())
+
+
+def training_mult_adds(recipe: Recipe) -> int:
+    """Counts the forward passes of a whole training; a backward pass takes about twice as many."""
+    network = Recipe(in_channels=recipe.in_channels, **{name: getattr(recipe, name) for name in SHAPE})
+    sides = recipe.squash or (recipe.crop_size, recipe.crop_size)
+    return _count_forward(network, *sides) * recipe.batch_size * recipe.iterations
+
+
+@cache
+def _count_forward(network: Recipe, height: int, width: int) -> int:
+    model = build_model(network, num_classes=21)
+    for parent in [*model.modules()]:
+        for name, child in parent.named_children():
+            if isinstance(child, UNCOUNTED):
+                setattr(parent, name, nn.Identity())  # a third of the time
+    return mult_adds(model, height, width, space_to_batch=False)
+
+
+def write_large(number: float) -> str:
+    """Writes a count with three digits: "52.1 million"."""
+    size, word = (1e12, "trillion") if number >= 1e12 else (1e9, "billion") if number >= 1e9 else (1e6, "million")
+    return f"{number / size:{'.3g' if number < 999.5 * size else ',.0f'}} {word}"

@@ -5,11 +5,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import pandas as pd
 
-from seglib.studies.files import STUDIES, ScaleName, StudyFile
-from seglib.studies.listing import by_number, list_out_of_reach, plan_runs, read_times, tell_seconds
+from seglib.studies.cost import read_times, tell_seconds
+from seglib.studies.files import ScaleName, read_files
+from seglib.studies.listing import by_number, list_out_of_reach, plan_runs
 from seglib.studies.report import NOTABLE, VERDICTS
 from seglib.studies.results import RESULTS
 from seglib.studies.study import Study
@@ -35,7 +35,8 @@ def _tell(study: Study, row: str, line: pd.Series, plan: pd.Series) -> str:
         minutes = plan["minutes left"]
         time = f"about {minutes:.0f} minutes" if minutes > 0 else "no stored run tells how long they take"
         time = "to be scored only" if minutes == 0 else time
-        return f"{row}: not run{paper}. To run it ({plan['runs left']} runs, {time}): {study.command(row)}"
+        blind = f". Cannot show the paper's effect: {study.cannot_show[row]}" if row in study.cannot_show else ""
+        return f"{row}: not run{paper}{blind}. To run it ({plan['runs left']} runs, {time}): {study.command(row)}"
     verdict = f"{line['effect'].capitalize()}."
     if row in study.cannot_show:
         verdict = f"Cannot show the paper's effect: {study.cannot_show[row]}."
@@ -50,8 +51,7 @@ def _tell(study: Study, row: str, line: pd.Series, plan: pd.Series) -> str:
 
 def load_published(scale: ScaleName = "mini", folder: Path = RESULTS) -> list[Study]:
     """Loads the studies of the papers' tables at a scale, with their gates, in the order of the tables."""
-    files = {path: msgspec.toml.decode(path.read_bytes(), type=StudyFile) for path in STUDIES.glob("*.toml")}
-    paths = [path for path, file in files.items() if file.table[0] and scale in file.scales]
+    paths = [path for path, file in read_files().items() if file.table[0] and scale in file.scales]
     studies = [Study.load(path, scale, folder=folder, gated=True) for path in paths]
     return sorted(studies, key=lambda study: by_number(study.source))
 

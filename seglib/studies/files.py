@@ -54,6 +54,11 @@ class Row(msgspec.Struct):
     paper: Changes | None = None
 
 
+def read_files() -> dict[Path, StudyFile]:
+    """Reads the files of the package's studies, in the order of their names."""
+    return {path: msgspec.toml.decode(path.read_bytes(), type=StudyFile) for path in sorted(STUDIES.glob("*.toml"))}
+
+
 def read_study(path: Path, scale: str = "") -> dict[str, Any]:
     """Reads the arguments of a `Study`. Raises ValueError, or KeyError for a row that the papers do not have."""
     file = msgspec.toml.decode(path.read_bytes(), type=StudyFile)

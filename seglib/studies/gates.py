@@ -10,23 +10,20 @@ The first two compare a row with the same row of the paper, and need no run. The
 """
 
 import math
-import tomllib
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
-from seglib.models.backbones import RESNETS
-from seglib.models.build import build_model
+from seglib.models.backbones import build_backbone
+from seglib.models.deeplab import DeepLabV3
 from seglib.models.fields import Layer, backbone_layers, theoretical_field
-from seglib.models.norms import replace_batch_norm
-from seglib.models.resnet import UNITS
+from seglib.models.layers import Backbone
 from seglib.recipe import Recipe
-from seglib.studies.files import STUDIES, read_study
+from seglib.studies.files import read_files, read_study
 
 LARGEST_FIELD = 1.5  # times the paper's
 TAPS, TAPS_APART = (0.8, 1.25), 0.02  # times the paper's share, or so far from it
@@ -36,14 +33,13 @@ PAIRS = (("kite", "fish"), ("boat", "tent"))
 PAINTED = ("toy_voc", "toy_mini")
 # The papers' own network (v3+ Table 3 counts its Mult-Adds); public weights ask for another stem and other strides.
 PAPERS_NETWORK = {"weights": "", "stem": "3x3", "stride_unit": "last"}
-TWICE = "twice the steps"
-# The settings on which a `Geometry` depends.
-SHAPING = (
-    "crop_size", "backbone", "stem", "stem_stride", "stride_unit", "multi_grid", "pre_activation", "cascade_blocks",
-    "aspp", "output_stride", "atrous_rates", "image_pooling",
-)  # fmt: skip
+TWICE = "twice the steps"  # the base row, trained for twice as long
+# The settings on which a `Geometry` depends: those of the backbone's modules, and those that change modules in place.
+BACKBONE = ("backbone", "stem", "stem_stride", "stride_unit", "pre_activation", "cascade_blocks")
+SHAPING = (*BACKBONE, "crop_size", "multi_grid", "aspp", "output_stride", "atrous_rates", "image_pooling")
 CONTEXT = ("multi_grid", "aspp", "atrous_rates", "image_pooling", "cascade_blocks", "crop_size")
-LATE = (*(f"backbone.layer{block}." for block in range(4, 8)), "aspp.atrous.")
+CASCADE = ("layer5", "layer6", "layer7")
+LATE = (*(f"backbone.{block}." for block in ("layer4", *CASCADE)), "aspp.atrous.")
 
 
 class Gated(Protocol):
@@ -94,7 +90,7 @@ def check_gates(study: Gated) -> pd.DataFrame:
     or "not measured") and reason. A study of no published table has no line.
     """
     lines = []
-    for row, recipe in _papers_rows(study.title).items():
+    for row, recipe in _read_papers_rows().get(study.title, {}).items():
         if row in study.rows:
             ours, theirs = measure_geometry(study.rows[row]), measure_geometry(recipe.replace(**PAPERS_NETWORK))
             lines += [_check_field(row, ours, theirs), check_taps(row, ours, theirs)]
@@ -115,64 +111,51 @@ def cannot_show(study: Gated) -> dict[str, str]:
     return {row: "; ".join(found) for row, found in reasons.items()}
 
 
-def twice_the_steps(study: Gated) -> Gated:
-    """Returns the study with the row that the gate "steps" needs: the base row, trained for twice as long."""
-    return study.with_row(TWICE, iterations=2 * study.rows[study.base].iterations)
-
-
 def measure_geometry(recipe: Recipe) -> Geometry:
-    """Reads field, context and taps from the modules of a recipe's network, which is built without weights."""
+    """Reads field, context and taps from the modules of a recipe's network, which has no weights and is not run."""
     # A decoder changes none of them.
     return _measure(Recipe(model="deeplabv3", **{name: getattr(recipe, name) for name in SHAPING}))
 
 
 @cache
 def _measure(recipe: Recipe) -> Geometry:
-    network = _build(recipe)
-    backbone, aspp, taps = network.backbone, network.aspp, find_taps(network, recipe.crop_size)
-    branches = () if aspp is None else (Layer(3, 1, max(aspp.atrous_rates, default=1)),)
+    backbone, own_grid = _build_backbone(*(getattr(recipe, name) for name in BACKBONE))
+    backbone.multi_grid = (1,) * len(own_grid)
+    backbone.set_output_stride(recipe.output_stride)
+    blocks = nn.ModuleList(block for name, block in backbone.named_children() if name not in CASCADE)
+    field = theoretical_field(backbone_layers(blocks)).size
+    backbone.multi_grid = recipe.multi_grid or own_grid
+    backbone.set_output_stride(recipe.output_stride)
+    network = DeepLabV3(2, backbone, None, recipe.atrous_rates, recipe.image_pooling, channels=8, aspp=recipe.aspp)
+    aspp, branches = network.aspp, []
+    if aspp is not None:
+        branches = [Layer(3, 1, max(aspp.atrous_rates, default=1))]
     seen = theoretical_field([*backbone_layers(backbone), *branches]).size
-    pooled = aspp is not None and aspp.pool is not None
-    context = recipe.crop_size if pooled else min(seen, recipe.crop_size)
-    units = UNITS[RESNETS[recipe.backbone]][1][-1] if recipe.backbone in RESNETS else 1
-    # One recipe for all crops and heads, so that it is measured once.
-    plain = recipe.replace(multi_grid=(1,) * units, atrous_rates=None, image_pooling=True, crop_size=1)
-    return Geometry(_measure_field(plain) / recipe.crop_size, context, tuple(taps))
+    context = recipe.crop_size if aspp is not None and aspp.pool is not None else min(seen, recipe.crop_size)
+    return Geometry(field / recipe.crop_size, context, tuple(find_taps(network, recipe.crop_size)))
 
 
 @cache
-def _measure_field(recipe: Recipe) -> int:
-    backbone = _build(recipe).backbone
-    for block in range(5, 5 + recipe.cascade_blocks):
-        setattr(backbone, f"layer{block}", nn.Identity())
-    return theoretical_field(backbone_layers(backbone)).size
-
-
-def _build(recipe: Recipe) -> nn.Module:
-    # Narrow, because channels change nothing here; and drawn on the CPU, where random weights take a tenth of the time.
-    return build_model(recipe.replace(width=4, channels=8), num_classes=2).to("meta").eval()
+def _build_backbone(name: str, *settings: Any) -> tuple[Backbone, tuple[int, ...]]:
+    """Builds a backbone once for all output strides and multi-grids; returns it with the multi-grid that it has."""
+    # Narrow, because channels change nothing here.
+    backbone = build_backbone(name, width=4, **dict(zip(BACKBONE[1:], settings, strict=True)))
+    return backbone, getattr(backbone, "multi_grid", ())
 
 
 def find_taps(network: nn.Module, side: int) -> list[Taps]:
-    """Runs a DeepLab on images of a side and notes its 3x3 convolutions in block 4 and those after it, and in ASPP.
+    """Lists the 3x3 convolutions of a DeepLab in block 4 and those after it, and in ASPP, on images of a side.
 
-    The network loses its batch norm.
+    All layers are padded so that a map's side is divided by their strides, and by nothing else.
     """
     found: list[Taps] = []
-    replace_batch_norm(network, lambda norm: nn.Identity())  # half of the time, and no influence
-
-    def note(conv: nn.Conv2d, inputs: tuple[torch.Tensor], place: str) -> None:
-        rate = conv.dilation[0]
-        found.append(Taps(place, rate, side_tap_share(inputs[0].shape[-1], rate, conv.stride[0])))
-
-    hooks = []
     for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3) and name.startswith(LATE):
-            place = ".".join(name.split(".")[1:3])
-            hooks.append(module.register_forward_pre_hook(lambda conv, x, place=place: note(conv, x, place)))
-    network(torch.empty(1, 3, side, side, device=next(network.parameters()).device))
-    for hook in hooks:
-        hook.remove()
+        if isinstance(module, nn.Conv2d | nn.MaxPool2d) and "downsample" not in name:
+            stride = module.stride if isinstance(module, nn.MaxPool2d) else module.stride[0]
+            if module.kernel_size == (3, 3) and name.startswith(LATE):
+                place, rate = ".".join(name.split(".")[1:3]), module.dilation[0]
+                found.append(Taps(place, rate, side_tap_share(side, rate, stride)))
+            side = (side - 1) // stride + 1
     return found
 
 
@@ -212,13 +195,11 @@ def pair_confusion(result: Mapping[str, Any], pair: tuple[str, str]) -> float | 
     return float(1 - np.trace(counts) / counts.sum()) if counts.sum() else None
 
 
-def _papers_rows(title: str) -> dict[str, Recipe]:
-    """Finds the rows of a study of the package at the papers' scale; {} where it has none."""
-    for path in sorted(STUDIES.glob("*.toml")):
-        file = tomllib.loads(path.read_text(encoding="utf-8"))
-        if file["title"] == title and "table" in file and "paper" in file["scales"]:
-            return read_study(path, "paper")["rows"]
-    return {}
+@cache
+def _read_papers_rows() -> dict[str, dict[str, Recipe]]:
+    """Reads the package's studies of published tables at the papers' scale: title -> row -> recipe."""
+    files = {path: file for path, file in read_files().items() if file.table[0] and "paper" in file.scales}
+    return {file.title: read_study(path, "paper")["rows"] for path, file in files.items()}
 
 
 def _check_field(row: str, ours: Geometry, theirs: Geometry) -> Line:
@@ -251,7 +232,8 @@ def _check_headroom(study: Gated) -> Line:
 def _check_steps(study: Gated) -> Line:
     largest = max(abs(value - study.published[study.base]) for value in study.published.values())
     limit = f"less than {largest:.3f}"
-    once, twice = study.values(study.base), twice_the_steps(study).values(TWICE)
+    longer = study.with_row(TWICE, iterations=2 * study.rows[study.base].iterations)
+    once, twice = study.values(study.base), longer.values(TWICE)
     gains = [twice[seed] - once[seed] for seed in sorted({*once} & {*twice})]
     if not gains:
         return Line(study.base, "steps", limit=limit, reason="the base row was not run with twice the steps")

@@ -1,4 +1,4 @@
-"""A study in words: effects and verdicts, its table for reading, its protocol, and the cost of its runs.
+"""A study in words: effects and verdicts, its table for reading, and its protocol.
 
 The rules of judgement. Two rows are paired seed by seed only if they score the same weights: equal seeds do not make
 two trainings alike. Otherwise the interval is Welch's. The 95 % interval of the difference is all that decides. Where
@@ -9,18 +9,11 @@ import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from statistics import median
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch import nn
 
-from seglib.models.build import build_model
-from seglib.models.norms import replace_batch_norm
-from seglib.recipe import Recipe, training_changes
-from seglib.studies.cost import mult_adds
+from seglib.recipe import Recipe
 
 NAN = float("nan")
 NOTABLE = 0.008  # mIoU: smaller published differences are none
@@ -183,66 +176,3 @@ def describe_protocol(recipe: Recipe, scale: str, seeds: Sequence[int]) -> str:
         f"{r.output_stride}, {r.optimizer} lr {r.lr}; scored on {r.val_split}, {scored}"
         f"{', mirrored too' if r.eval_flip else ''}{windows}; seeds {', '.join(map(str, seeds))}"
     )
-
-
-def describe_cost(
-    row: str, recipe: Recipe, *, runs: int, left: int, trained: int, results: Sequence[Mapping[str, Any]]
-) -> str:
-    """Says in one sentence what is left to run of a row and how long it takes.
-
-    Args:
-        row: its name.
-        recipe: its recipe, with any seed.
-        runs: number of the study's seeds.
-        left: number of runs without a result.
-        trained: number of these whose network another row has trained, so that it is only to be scored.
-        results: stored ones that tell the time: the row's own, or another row's, whose time is taken in proportion.
-    """
-    if not left:
-        return f"{row}: all {runs} runs are stored, nothing is trained"
-    sentence = f"{row}: {left} of {runs} runs are left"
-    if trained == left:
-        return f"{sentence}, trained with another row and only to be scored"
-    work = _training_mult_adds(recipe)
-    sentence += f", {_big(work)} Mult-Adds of training each"
-    if trained:
-        sentence += f", but {trained} only to be scored"
-    if not results:
-        return f"{sentence}; no stored run tells how long one takes"
-    seconds, measured = estimate_seconds(recipe, results)
-    about = "as measured" if measured else "estimated from another row's"
-    return f"{sentence}, about {_duration(seconds)} each ({about} on {results[0]['device']})"
-
-
-def estimate_seconds(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> tuple[float, bool]:
-    """Returns the seconds that a training takes, and True if they were measured.
-
-    `results` are of one recipe: of this one, or of another whose time is taken in proportion to its Mult-Adds.
-    """
-    seconds, measured = median(result["train_seconds"] for result in results), Recipe.from_dict(results[0]["recipe"])
-    if training_changes(measured.replace(seed=0).changes()) == training_changes(recipe.replace(seed=0).changes()):
-        return seconds, True
-    return seconds * _training_mult_adds(recipe) / _training_mult_adds(measured), False
-
-
-def _training_mult_adds(recipe: Recipe) -> int:
-    return _count_training_mult_adds(recipe.replace(seed=0, **dict.fromkeys(("weights", "start_from"), "")))
-
-
-@cache
-def _count_training_mult_adds(recipe: Recipe) -> int:
-    """Counts the forward passes of a whole training; a backward pass takes about twice as many."""
-    model = build_model(recipe, num_classes=21)
-    replace_batch_norm(model, lambda norm: nn.Identity())  # half of the time, and not counted
-    one = mult_adds(model, *(recipe.squash or (recipe.crop_size,) * 2), space_to_batch=False)
-    return one * recipe.batch_size * recipe.iterations
-
-
-def _big(number: float) -> str:
-    size, word = (1e12, "trillion") if number >= 1e12 else (1e9, "billion") if number >= 1e9 else (1e6, "million")
-    return f"{number / size:{'.3g' if number < 999.5 * size else ',.0f'}} {word}"
-
-
-def _duration(seconds: float) -> str:
-    minutes = seconds / 60
-    return f"{seconds:.0f} s" if seconds < 100 else f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from seglib.files import runs_folder
 from seglib.recipe import Recipe, toml_path
-from seglib.studies import gates, report, results
+from seglib.studies import cost, gates, report, results
 from seglib.studies.files import STUDIES, read_study
 from seglib.studies.results import RESULTS
 from seglib.train.checkpoint import load_state
@@ -110,15 +110,31 @@ class Study:
 
     def missing(self) -> list[tuple[str, int]]:
         """Lists (row, seed) of every run without a result of the present code, seed by seed for balance."""
-        return [(row, seed) for seed in self.seeds for row in self.rows if not self._is_present(self.result(row, seed))]
+        return [(row, seed) for seed in self.seeds for row in self.rows if not self.is_present(self.result(row, seed))]
 
     def cost(self, row: str) -> str:
-        """Says what is left to run of a row, and how long that takes as far as stored results tell."""
-        left = [self.recipe(row, seed) for name, seed in self.missing() if name == row]
-        trained = sum(self.is_trained(recipe) for recipe in left)
-        measured = next((found for name in (row, *self.rows) if (found := self.stored(name))), {})
-        counts = {"runs": len(self.seeds), "left": len(left), "trained": trained}
-        return report.describe_cost(row, self.rows[row], **counts, results=list(measured.values()))
+        """Says what is left to run of a row, how long it takes as far as stored results tell, and where it may land."""
+        stored = {seed: self.result(row, seed) for seed in self.seeds}
+        present = {seed: result for seed, result in stored.items() if self.is_present(result)}
+        left = [self.recipe(row, seed) for seed in self.seeds if seed not in present]
+        to_train = [recipe for recipe in left if not self.is_trained(recipe)]
+        sentence = f"{row}: {len(left)} of {len(stored)} runs are left"
+        if not left:
+            sentence = f"{row}: all {len(stored)} runs are stored, nothing is trained"
+        elif not to_train:
+            sentence += ", trained with another row and only to be scored"
+        else:
+            sentence += f", {cost.write_large(cost.training_mult_adds(to_train[0]))} Mult-Adds of training each"
+            if len(to_train) < len(left):
+                sentence += f", but {len(left) - len(to_train)} only to be scored"
+            minutes = cost.tell_seconds(to_train[0], cost.read_times(self.folder)) / 60
+            time = f", about {minutes:.2g} minutes each" if minutes < 10 else f", about {minutes:.0f} minutes each"
+            sentence += "; no stored run tells how long one takes" if math.isnan(minutes) else time
+        scores = [score for result in present.values() if (score := self._miou(result)) is not None]
+        low, high = report.prediction_interval(scores)
+        if math.isnan(low):
+            return sentence
+        return f"{sentence}. In 19 of 20 cases one run more scores {100 * low:.1f} to {100 * high:.1f} %"
 
     def run(self, row: str, seeds: Sequence[int] | None = None, progress: bool = True) -> int:
         """Trains what is missing of a row, resuming what was interrupted, and returns the number of new results.
@@ -140,7 +156,7 @@ class Study:
         if progress:
             print(self.cost(row))
         self.record()
-        return sum(self._run_one(row, seed, progress) for seed in seeds if not self._is_present(self.result(row, seed)))
+        return sum(self._run_one(row, seed, progress) for seed in seeds if not self.is_present(self.result(row, seed)))
 
     def _run_one(self, row: str, seed: int, progress: bool) -> bool:
         recipe = self.recipe(row, seed)
@@ -148,7 +164,7 @@ class Study:
         run_dir.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(run_dir / "lock", timeout=0):  # released by the system when the process dies
-                if self._is_present(self.result(row, seed)):  # stored by another process in between
+                if self.is_present(self.result(row, seed)):  # stored by another process in between
                     return False
                 self._set_aside(run_dir, recipe)
                 path = run_dir / "result.json"
@@ -163,13 +179,13 @@ class Study:
     def is_trained(self, recipe: Recipe) -> bool:
         """True if the folder of runs has a recipe's finished training, by the present code."""
         path = self.runs / recipe.training_name / "result.json"
-        return path.exists() and self._is_present(load_result(path))
+        return path.exists() and self.is_present(load_result(path))
 
     def _set_aside(self, run_dir: Path, recipe: Recipe) -> None:
         """Moves what earlier code left in a run's folder to its folder "earlier": it is not resumed from."""
         state, path = load_state(run_dir / "checkpoint.pt", recipe), run_dir / "result.json"
         left = ([state[0]] if state else []) + ([load_result(path)] if path.exists() else [])
-        if not all(map(self._is_present, left)):
+        if not all(map(self.is_present, left)):
             (run_dir / "earlier").mkdir(exist_ok=True)
             for file in [*run_dir.glob("*.pt"), *run_dir.glob("*.json")]:
                 file.replace(run_dir / "earlier" / file.name)
@@ -266,13 +282,14 @@ class Study:
         ious = [result["scores"]["iou"][result["classes"].index(name)] for name in self.classes]
         return None if None in ious else sum(ious) / len(ious)
 
-    def _is_present(self, result: Result | None) -> bool:
+    def is_present(self, result: Result | None) -> bool:
+        """True for a result of the present code."""
         return result is not None and results.find_changed_code(result, self.folder) == []
 
     def stored(self, row: str) -> dict[int, Result]:
         """Reads the results that count, by seed: those of the present code, or, where a row has none, earlier ones."""
         stored = {seed: result for seed in self.seeds if (result := self.result(row, seed)) is not None}
-        return {seed: result for seed, result in stored.items() if self._is_present(result)} or stored
+        return {seed: result for seed, result in stored.items() if self.is_present(result)} or stored
 
     @property
     def _rows_file(self) -> Path:
