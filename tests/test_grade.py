@@ -59,7 +59,7 @@ def marks(tmp_path_factory: pytest.TempPathFactory) -> Marks:
     )
     (folder / "carl.ipynb").write_text("no notebook")
     hand_in(folder / "holiday.ipynb", "print('hello')")
-    main(["grade", str(folder), "--output", str(folder / "marks.csv"), "--seconds", "30"])
+    main(["grade", str(folder), "--output", str(folder / "marks.csv"), "--seconds", "15"])
     found: Marks = {}
     with (folder / "marks.csv").open(newline="") as file:
         for row in csv.DictReader(file):
@@ -82,7 +82,7 @@ def test_it_is_our_check_and_time_is_limited(marks: Marks, monkeypatch: pytest.M
     found = marks["bert/my work.ipynb"]
     assert found["8.1"]["message"] == judge(BATCH, MERGED, wrong(BATCH, MERGED)).message, "not the forged verdict"
     assert found["8.2"]["status"] == "correct", "with a helper of the student's own"
-    assert (found["8.3"]["status"], found["8.3"]["message"]) == ("error", "takes longer than 30 s")
+    assert (found["8.3"]["status"], found["8.3"]["message"]) == ("error", "takes longer than 15 s")
     assert found["8.4"]["status"] == "not attempted" and "no cell calls checks.my_study(" in found["8.4"]["message"]
     judged = quizzes.quiz("08", ["a", "a", ...]).verdicts
     assert [(found[v.exercise]["status"], found[v.exercise]["message"]) for v in judged] == [

@@ -15,9 +15,8 @@ Row = tuple[float, float]  # points, price
 def average_views(answer: Callable[[nn.Module, Tensor, tuple[float, ...], bool], Tensor]) -> None:
     """Takes a network that tells left from right and large from small, one scale and several, mirrored and not."""
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(3, 8, 5, padding=2), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1)).requires_grad_(
-        False
-    )
+    network = nn.Sequential(nn.Conv2d(3, 8, 5, padding=2), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1))
+    network.requires_grad_(False)
     images = 2 * torch.randn(2, 3, 20, 28)
 
     def views(scales: tuple[float, ...], flip: bool, back: bool = True) -> list[Tensor]:
@@ -35,12 +34,10 @@ def average_views(answer: Callable[[nn.Module, Tensor, tuple[float, ...], bool],
 
     for scales, flip in (((1.0,), True), ((0.5, 1.0), False), ((0.5, 1.0, 1.5), True)):
         found = call(answer, network, images.clone(), scales, flip)
-        seen = torch.stack(views(scales, flip))
+        seen, turned = torch.stack(views(scales, flip)), torch.stack(views(scales, flip, back=False))
         right = seen.softmax(2).mean(0)
         usual = {
-            "a mirrored prediction has to be mirrored back.": torch.stack(views(scales, flip, False))
-            .softmax(2)
-            .mean(0),
+            "a mirrored prediction has to be mirrored back.": turned.softmax(2).mean(0),
             "take the softmax of each view first: a mean of logits lets the loudest view win.": seen.mean(0).softmax(1),
             "these are logits; average probabilities.": seen.mean(0),
             "that is the sum; probabilities of a pixel sum to 1.": seen.softmax(2).sum(0),

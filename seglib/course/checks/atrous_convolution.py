@@ -97,9 +97,7 @@ def reached_offsets(answer: Callable[[Sequence[int]], set[int]]) -> None:
     def values(rates: Sequence[int]) -> tuple[set[int], dict[str, set[int]]]:
         return offsets(rates), {
             "that is the whole window; no sum of taps hits some of its pixels.": {*range(-sum(rates), sum(rates) + 1)},
-            "those are the single convolutions' taps; in a chain they add up.": {
-                s * r for r in rates for s in (-1, 0, 1)
-            },
+            "those are the single convolutions' taps; in a chain they add up.": {*rates, 0, *(-rate for rate in rates)},
             "a kernel reaches to both sides; its taps are -rate, 0 and rate.": offsets(rates, (0, 1)),
             "the middle tap has offset 0.": offsets(rates, (-1, 1)),
         }

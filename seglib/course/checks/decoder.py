@@ -8,10 +8,9 @@ from torch import Size, Tensor, nn
 from torch.nn import functional as F
 
 from seglib.course.checks.verdict import Mistake, call, diagnose, exercise, expect, kind
+from seglib.data import VOID
 from seglib.geometry import Grid
 from seglib.metrics import boundary_band
-
-VOID = 255
 
 
 @exercise("5.1", "A square window of 2w + 1 around each void pixel, without the void pixels themselves.")
@@ -67,10 +66,8 @@ def fuse(answer: Callable[[Tensor, Tensor, nn.Module], Tensor]) -> None:
         bilinear, reduced = Grid(4).resize(aspp, size), reduce(low)
         centred = F.interpolate(aspp, size, mode="bilinear", align_corners=False)
         whole = F.interpolate(aspp, scale_factor=4, mode="bilinear", align_corners=True)[..., : size[0], : size[1]]
-        moved = (
-            "ASPP's value k lies on the low-level map's value 4 k. align_corners=False puts it into the middle of its "
-        )
-        moved += "cell, up to half a cell away."
+        moved = "ASPP's value k lies on the low-level map's value 4 k. "
+        moved += "align_corners=False puts it into the middle of its cell, up to half a cell away."
         usual = {
             "the low-level map keeps its pixels; it is the ASPP output that grows.": Size([2, 12, *aspp.shape[2:]]),
             "`reduce`, the 1x1 convolution, comes before the concatenation.": Size([2, 20, *size]),

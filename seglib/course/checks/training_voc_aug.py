@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seglib.course.checks.verdict import call, compare, diagnose, exercise, expect
+from seglib.data import VOID
 from seglib.metrics.confusion import ConfusionMatrix, Scores
 
-VOID = 255
 Pair = tuple[np.ndarray, np.ndarray]
 
 
@@ -93,9 +93,8 @@ def accumulated_step(answer: Callable[[nn.Module, torch.optim.Optimizer, list[tu
     found = call(answer, model, torch.optim.SGD(model.parameters(), lr=1.0), [(p.clone(), q.clone()) for p, q in parts])
     diagnose("The new weight", model.weight.detach(), right, usual, "a backward pass for each part, then one step.")
     loss = sum(float(_summed_loss(F.conv2d(pixels, first), labels)) for pixels, labels in parts) / total
-    diagnose(
-        "The weights are right. The loss", float(found), loss, {}, "the sum over all parts, over all valid pixels."
-    )
+    hint = "the sum over all parts, over all valid pixels."
+    diagnose("The weights are right. The loss", float(found), loss, {}, hint)
 
 
 def _summed_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from seglib.course.checks.verdict import Mistake, call, compare, exercise, expect
+from seglib.course.checks.verdict import call, compare, exercise, expect
 from seglib.data import VOID
 from seglib.data.transforms import IMAGE_MEAN
 
@@ -27,22 +27,16 @@ def letterbox(answer: Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, 
         image = np.stack([10 + 20 * label] * 3, axis=2)
         picture, mask = (np.asarray(each) for each in call(answer, image, label, side))
         what = f"{height} x {width} in a square of {side}"
-        hint = "both are squares of `side`."
-        expect(
-            mask.shape == (side, side) == picture.shape[:2],
-            f"{what}: picture {picture.shape}, mask {mask.shape}.",
-            hint,
-        )
+        squares, wrong = mask.shape == (side, side) == picture.shape[:2], f"picture {picture.shape}, mask {mask.shape}."
+        expect(squares, f"{what}: {wrong}", "both are squares of `side`.")
         strange = sorted({*np.unique(mask).tolist()} - {0, 3, 7, VOID})
         expect(not strange, f"{what}: the mask holds {strange}.", "a mask is resized by nearest neighbour only.")
         rows, columns = (round(each * side / max(height, width)) for each in (height, width))
         inside = np.zeros((side, side), bool)
         inside[:rows, :columns] = True
-        if (mask != VOID).all():
-            hint = (
-                "what was padded has no class: 255, not 0." if (mask[~inside] == 0).all() else "keep the proportions."
-            )
-            raise Mistake(f"{what}: no pixel of the mask is void.", hint)
+        black = (mask[~inside] == 0).all()
+        hint = "what was padded has no class: 255, not 0." if black else "keep the proportions."
+        expect((mask == VOID).any(), f"{what}: no pixel of the mask is void.", hint)
         wrong = f"{what}: void lies on {(mask == VOID).sum()} pixels, expected the {(~inside).sum()} at the end."
         expect(((mask == VOID) == ~inside).all(), wrong, "one scale for both sides, and the result at the top left.")
         colour = picture[~inside].mean(axis=0).round().astype(int).tolist()

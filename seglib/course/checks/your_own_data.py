@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from seglib.course.checks.verdict import call, diagnose, exercise, expect
+from seglib.data import VOID
 
-VOID = 255
 Colour = tuple[int, int, int]
 
 
@@ -28,9 +28,7 @@ def read_colours(answer: Callable[[np.ndarray, list[Colour], Colour], np.ndarray
     usual = {
         "white is 0 here: the network would learn it as background. Void is 255.": as_class,
         f"white is {len(colours)} here, one class more. Void is 255.": np.where(right == VOID, len(colours), right),
-        "colours of one sum are told apart by their channels only.": np.where(
-            right == VOID, VOID, np.append(by_sum, [0] * 251)[right]
-        ),
+        "colours of one sum are told apart by their channels only.": np.append(by_sum, [0] * 250 + [VOID])[right],
         "a pixel has a colour if all three channels agree: use .all(axis=2).": any_channel,
     }
     diagnose("The label", found, right, usual, "compare the mask with one colour after another.")
@@ -67,10 +65,8 @@ def hold_out(answer: Callable[[list[str], float, int], set[str]]) -> None:
         hint = "a walk's name ends at the last _, not at the first: rsplit('_', 1)."
     for (share, seed), more in excess.items():
         found = len(held[share, seed])
-        wrong = (
-            f"With share {share} of {len(walks)} walks and seed {seed}, {found} are held out, expected {found - more}."
-        )
-        expect(not more, wrong, hint)
+        wrong = f"With share {share} of {len(walks)} walks and seed {seed}, {found} are held out"
+        expect(not more, f"{wrong}, expected {found - more}.", hint)
     distinct = len({frozenset(found) for (share, _), found in held.items() if share == 0.25})
     expect(distinct > 1, "All seeds hold out the same walks.", "the seed should decide which.")
 
@@ -85,14 +81,12 @@ def overlay(answer: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) 
     rng = np.random.default_rng(0)
     image, palette = (rng.integers(100, 256, (*size, 3), dtype=np.uint8) for size in ((6, 7), (256,)))
     label = rng.choice([0, 1, 2, 9, VOID], (6, 7)).astype(np.uint8)
-    mixed = (image.astype(int) + palette[label]) // 2
+    mixed, overflown = (image.astype(int) + palette[label]) // 2, (image + palette[label]) // 2
     classes, void = ((label > 0) & (label < VOID))[..., None], (label == VOID)[..., None]
     right = np.where(classes, mixed, image).astype(np.uint8)
     found = np.asarray(call(answer, image.copy(), label.copy(), palette.copy()))
     usual = {
-        "uint8 has no room for the sum: add in int, then divide.": np.where(
-            classes, (image + palette[label]) // 2, image
-        ),
+        "uint8 has no room for the sum: add in int, then divide.": np.where(classes, overflown, image),
         "void is tinted too: leave 255 as it is.": np.where(classes | void, mixed, image),
         "background is tinted too: leave 0 as it is.": np.where(void, image, mixed),
         "everything is tinted: only classes of 1 or more are.": mixed,
