@@ -13,7 +13,6 @@ from seglib.metrics import ConfusionMatrix
 from seglib.predict import evaluate
 from seglib.recipe import Recipe
 from seglib.train import Trainer
-from seglib.train.optim import poly
 from seglib.train.results import code_hashes, load_result
 from seglib.train.trainer import LOG_EVERY
 
@@ -68,15 +67,6 @@ def test_another_seed_is_another_run_and_the_global_generator_is_left_as_it_is(
     other = make_trainer(SMALL.replace(seed=1), tmp_path, data, num_workers=1).fit()
     assert not torch.equal(weights(other.model), weights(whole.model))
     assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_schedule_runs_over_the_whole_run_and_does_not_restart(tmp_path: Path, data: Path) -> None:
-    recipe = SMALL.replace(iterations=20)
-    make_trainer(recipe, tmp_path, data).fit(until=13)
-    rows = make_trainer(recipe, tmp_path, data).fit(until=20).history.dropna(subset="lr")
-    assert list(rows.iteration) == [10, 20]
-    for row in rows.itertuples():  # the last step of ten was taken at index iteration - 1
-        assert row.lr == pytest.approx(poly(row.iteration - 1, 20, SMALL.lr))
 
 
 def test_history_holds_the_loss_over_valid_pixels(tmp_path: Path, data: Path) -> None:

@@ -212,16 +212,13 @@ class DeepLabV3(nn.Module):
     @property
     def backbone_grid(self) -> Grid:
         """The grid of the backbone's last map, with the rule by which the head takes it."""
-        return self._grid(self.output_stride)
+        grid = self.backbone.grid()
+        return grid if self.variant.resize == "aligned" else replace(grid, rule=self.variant.resize)
 
     @property
     def logits_grid(self) -> Grid:
         """The grid of the logits at the head's own stride."""
         return self.backbone_grid
-
-    def _grid(self, stride: int) -> Grid:
-        grid = self.backbone.grid(stride)
-        return grid if self.variant.resize == "aligned" else replace(grid, rule=self.variant.resize)
 
     def head(self, features: Features) -> Tensor:
         """Computes logits at the head's own stride from a backbone's maps. -> (B, K, H/OS, W/OS)."""
@@ -288,7 +285,7 @@ class DeepLabV3Plus(DeepLabV3):
 
     @property
     def logits_grid(self) -> Grid:
-        return self._grid(4)
+        return replace(self.backbone_grid, stride=self.backbone.grid(4).stride)
 
     def _join(self, high: Tensor, low: Tensor, factor: int) -> Tensor:
         # `low` takes the image's place: the values of `high` lie `factor` of its pixels apart

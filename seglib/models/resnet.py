@@ -94,12 +94,14 @@ class BottleneckUnit(ResidualUnit):
         return self.relu(y)
 
 
-class PreActivationBasicUnit(BasicUnit):
-    """BasicUnit with batch norm and ReLU in front of each convolution; nothing follows the sum (arXiv 1603.05027)."""
+class PreActivation(ResidualUnit):
+    """Batch norm and ReLU in front of each convolution of a unit; nothing follows the sum (arXiv 1603.05027)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__(in_channels, channels, stride)
         self.bn1 = nn.BatchNorm2d(in_channels)
+        if self.expansion > 1:
+            self.bn3 = nn.BatchNorm2d(channels)
         if self.downsample is not None:
             self.downsample = self.downsample[:1]  # sees activated values; without its norm
 
@@ -107,26 +109,18 @@ class PreActivationBasicUnit(BasicUnit):
         activated = self.relu(self.bn1(x))
         y = self.conv1(activated)
         y = self.conv2(self.relu(self.bn2(y)))
+        if self.expansion > 1:
+            y = self.conv3(self.relu(self.bn3(y)))
         y += self.shortcut(activated if self.downsample is not None else x)
         return y
 
 
-class PreActivationBottleneckUnit(BottleneckUnit):
-    """BottleneckUnit with batch norm and ReLU in front of each convolution; nothing follows the sum."""
+class PreActivationBasicUnit(PreActivation, BasicUnit):
+    """Two 3x3 convolutions, each after its batch norm and ReLU."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int):
-        super().__init__(in_channels, channels, stride)
-        self.bn1, self.bn3 = nn.BatchNorm2d(in_channels), nn.BatchNorm2d(channels)
-        if self.downsample is not None:
-            self.downsample = self.downsample[:1]  # sees activated values; without its norm
 
-    def forward(self, x: Tensor) -> Tensor:
-        activated = self.relu(self.bn1(x))
-        y = self.conv1(activated)
-        y = self.conv2(self.relu(self.bn2(y)))
-        y = self.conv3(self.relu(self.bn3(y)))
-        y += self.shortcut(activated if self.downsample is not None else x)
-        return y
+class PreActivationBottleneckUnit(PreActivation, BottleneckUnit):
+    """1x1, 3x3, 1x1, each after its batch norm and ReLU."""
 
 
 Unit = type[BasicUnit] | type[BottleneckUnit]
