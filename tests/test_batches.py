@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusal import refused
 from trees import save
 
 from seglib.data import EpochBatches, SegmentationDataset, make_loader, sample_rng, voc_palette
@@ -60,18 +61,11 @@ def test_the_order_shares_no_randomness_with_a_sample() -> None:
     assert not any(np.array_equal(order, sample_rng(4, 2, index).permutation(30)) for index in range(30))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((10, 0, 5, 0), "batch_size: expected 1 to the data set's 10 samples, found 0"),
-        ((3, 4, 5, 0), "batch_size: expected 1 to the data set's 3 samples, found 4"),
-        ((10, 2, 5, 0, 6), "start_iteration: expected 0 to iterations = 5, found 6"),
-        ((10, 3, 5, 0, 0, 0, 2), "batch_size: 3, shared by 2 processes; expected a multiple of 2"),
-    ],
-)
-def test_bad_arguments_are_named(arguments: tuple[int, ...], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        EpochBatches(*arguments)
+def test_bad_arguments_are_named() -> None:
+    refused("batch_size: expected 1 to the data set's 10 samples, found 0", EpochBatches, 10, 0, 5, 0)
+    refused("batch_size: expected 1 to the data set's 3 samples, found 4", EpochBatches, 3, 4, 5, 0)
+    refused("start_iteration: expected 0 to iterations = 5, found 6", EpochBatches, 10, 2, 5, 0, 6)
+    refused("batch_size: 3, shared by 2 processes; expected a multiple of 2", EpochBatches, 10, 3, 5, 0, 0, 0, 2)
 
 
 def test_processes_share_each_batch_in_order_of_rank() -> None:

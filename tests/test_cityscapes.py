@@ -12,6 +12,7 @@ from trees import save
 
 from seglib.data import CITYSCAPES_CLASSES, CityscapesSegmentation, ToyCityscapes, cityscapes_palette, train_ids_to_ids
 from seglib.data.transforms import RandomFlip
+from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS
 
 SIZE = (16, 34)  # 34 columns: one of each id
 FRAMES = ("ulm/ulm_000000_000019", "ulm/ulm_000001_000019", "aachen/aachen_000000_000019")
@@ -75,6 +76,10 @@ def test_ids_become_the_official_train_ids_with_their_names_and_colours(root: Pa
     ids = train_ids_to_ids(label)
     assert ids.dtype == np.uint8 and ids[1].tolist() == [k if k in trained else 0 for k in range(34)]
     assert train_ids_to_ids(label[:0]).shape == (0, 34)
+    for wrong in (19, 33, 254, 256, -1):
+        message = rf"expected trainIds, 0 to 18 or 255 for void; found \[{wrong}\]"
+        refused(message, train_ids_to_ids, np.array([0, 18, wrong, 255], np.int64))
+    assert [tuple(row) for row in CITYSCAPES_LABELS] == [tuple(row) for row in official], "the table, in its order"
 
 
 @pytest.mark.parametrize(

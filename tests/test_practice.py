@@ -14,11 +14,9 @@ from torch import nn
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from seglib import losses
 from seglib.data import PackedDataset, SegmentationDataset, pack
 from seglib.data.adapters import AlbumentationsTransform, TorchvisionTransform
 from seglib.data.transforms import Normalisation
-from seglib.geometry import Grid
 from seglib.models import ResNet
 from seglib.models.weights import adapt_kernel, set_in_channels
 from seglib.predict import Scoring, predict_image
@@ -154,29 +152,6 @@ def test_an_adapter_trains(tmp_path: Path, data: Path) -> None:
     sets = {"train_set": plain.train_set, "val_set": plain.val_set, "device": "cpu"}
     first, second = (Trainer(SHORT, tmp_path / str(n), num_workers=n, **sets).fit() for n in (0, 1))
     assert torch.equal(weights(first.model), weights(second.model))
-
-
-# --- labels that are no classes
-
-LOGITS = torch.zeros(1, 3, 16, 16)
-WRONG = torch.full((1, 16, 16), 7)
-LOSSES = {
-    "cross_entropy": losses.cross_entropy,
-    "focal": losses.focal,
-    "dice": losses.dice,
-    "combined": losses.combined,
-    "hard_pixels": losses.hard_pixel_cross_entropy,
-    "rmi": losses.region_mutual_information,
-    "upsampled": lambda logits, labels: losses.upsampled_cross_entropy(logits, labels, Grid(1)),
-}
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_labels_that_are_no_classes_are_named(name: str) -> None:
-    refused(r"labels: \[7\]; expected 0 to 2, or 255 where void", LOSSES[name], LOGITS, WRONG)
-    refused(r"labels: \[-1\]; expected 0 to 2", LOSSES[name], LOGITS, WRONG.clamp(max=-1))
-    refused(r"labels: expected integers, class indices; found torch.float32", LOSSES[name], LOGITS, WRONG.float())
-    assert LOSSES[name](LOGITS, WRONG.clamp(max=2).fill_(255).to(torch.uint8)) == 0
 
 
 def test_a_network_without_strides_has_no_choice_of_them() -> None:

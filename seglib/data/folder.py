@@ -77,13 +77,13 @@ def find_splits(root: Path, rule: SplitRule) -> dict[str, list[Path]]:
         known = {image.name: image for image in images} | {image.stem: image for image in images}
         for path in sorted((root / "lists").glob("*.txt")):
             ids = read_list(path)
-            if absent := [
-                name + nearest_name(name, [image.name for image in images]) for name in ids if name not in known
-            ]:
-                raise FileNotFoundError(f"{path}: {folder} lacks {len(absent)} of {len(ids)}: {some(absent, limit=3)}")
+            if absent := [name for name in ids if name not in known]:
+                shown = some([name + nearest_name(name, [image.name for image in images]) for name in absent[:3]])
+                raise FileNotFoundError(f"{path}: {folder} lacks {len(absent)} of {len(ids)}: {shown}")
             splits[path.stem] = [known[name] for name in ids]
-        if twice := sorted({image.name for image in splits.get("train", [])} & {i.name for i in splits.get("val", [])}):
-            raise ValueError(f"{root / 'lists'}: {some(twice)} in train and in val; expected no picture in both")
+        if twice := sorted({*splits.get("train", ())} & {*splits.get("val", ())}):
+            shown = some([image.name for image in twice])
+            raise ValueError(f"{root / 'lists'}: {shown} in train and in val; expected no picture in both")
     elif not subfolders:
         splits = divide(images, rule)
     if empty := [name for name, found in splits.items() if not found] or not splits:
@@ -99,20 +99,17 @@ def divide(images: Sequence[Path], rule: SplitRule) -> dict[str, list[Path]]:
     """Divides pictures into train and val: by a hash of the seed and the name, or of the prefix that names share."""
     prefixes = {image: re.sub(r"[-_]\d+$", "", image.stem) for image in images}
     grouped = rule.group == "prefix" and len(set(prefixes.values())) > 1  # else there is nothing to keep apart
-    sizes = Counter(prefixes[image] if grouped else image.stem for image in images)
-    if len(sizes) < 2:
-        return {"train": list(images), "val": []}
+    groups = prefixes if grouped else {image: image.stem for image in images}
+    sizes = Counter(groups.values())
     order = sorted(sizes, key=lambda group: hashlib.sha256(f"{rule.seed} {group}".encode()).digest())
     target, val, count = rule.share * len(images), set(), 0
-    for group in order:
+    for group in order if len(sizes) > 1 else []:
         if abs(count + sizes[group] - target) < abs(count - target):
             val.add(group)
             count += sizes[group]
-    val = val or {min(order, key=lambda group: sizes[group])}
-    parts: dict[str, list[Path]] = {"train": [], "val": []}
-    for image in images:
-        parts["val" if (prefixes[image] if grouped else image.stem) in val else "train"].append(image)
-    return parts
+    if not val and len(sizes) > 1:
+        val = {min(order, key=sizes.get)}
+    return {part: [i for i in images if (groups[i] in val) == (part == "val")] for part in ("train", "val")}
 
 
 def pair_masks(root: Path, images: Sequence[Path], what: str = "pictures") -> list[tuple[Path, Path]]:

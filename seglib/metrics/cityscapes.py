@@ -73,13 +73,12 @@ class StreetResult:
             ("categories", self.category_iou, self.category_iiou, self.category_miou, self.category_miiou),
         ):
             lines += [f"{title:<14}     IoU    iIoU", "-" * 30]
-            lines += [_line(name, iou, iious.get(name, math.nan)) for name, iou in ious.items()]
-            lines += [_line("mean", mean, instance_mean), ""]
+            rows = [(name, iou, iious.get(name, math.nan)) for name, iou in ious.items()]
+            for name, *scores in [*rows, ("mean", mean, instance_mean)]:
+                numbers = "".join(f"{score:8.3f}" for score in scores)
+                lines.append(f"{name:<14}" + numbers.replace("nan", "  -"))
+            lines.append("")
         return "\n".join(lines)
-
-
-def _line(name: str, iou: float, iiou: float) -> str:
-    return f"{name:<14}" + "".join("       -" if math.isnan(score) else f"{score:8.3f}" for score in (iou, iiou))
 
 
 class StreetScores:
@@ -127,9 +126,8 @@ class StreetScores:
 
     def merge(self, other: StreetScores) -> None:
         """Adds the counts of another one."""
-        self.matrix += other.matrix
-        self.instances += other.instances
-        self.category_instances += other.category_instances
+        for name, counts in vars(self).items():
+            counts += getattr(other, name)
 
     def compute(self) -> StreetResult:
         """The scores of all frames counted so far; the counts stay."""
@@ -143,8 +141,8 @@ class StreetScores:
         return StreetResult(*scores, *(mean_present(values.values()) for values in scores))
 
     def _iou(self, ids: list[int]) -> float:
-        right = self.matrix[np.ix_(ids, ids)].sum()
-        return float(divide(right, self.matrix[ids].sum() + self._count_false_positives(ids)))
+        right, labelled = self.matrix[np.ix_(ids, ids)].sum(), self.matrix[ids].sum()
+        return float(divide(right, labelled + self._count_false_positives(ids)))
 
     def _iiou(self, ids: list[int], instances: np.ndarray) -> float:
         right, wrong = instances[ids].sum(axis=0)
