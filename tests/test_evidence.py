@@ -10,7 +10,8 @@ from small_set import SMALL
 from test_study import store
 
 from seglib.__main__ import main
-from seglib.studies.evidence import load_published, map_evidence, tell_outcomes
+from seglib.course.figures import draw_effects
+from seglib.studies.evidence import compare_rows, load_published, map_evidence, tabulate, tell_outcomes
 from seglib.studies.report import prediction_interval
 from seglib.studies.study import Study
 from tools import evidence as tool
@@ -47,6 +48,27 @@ def test_a_row_is_told_in_one_sentence(study: Study) -> None:
     )
     store(study, wide=[0.50, 0.56, 0.53])
     assert "Within noise. To show the paper's difference would take 6 seeds." in tell_outcomes(study)[0]
+
+
+def test_rows_are_tabulated_drawn_and_compared(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    draw_effects(study, "caption", "alt")
+    assert capsys.readouterr().out == "No picture yet. To run the table: python -m seglib study width --scale toy\n"
+    store(study, {"base": {"train_seconds": 600}}, base=[0.5, 0.52, 0.51], wide=[0.56, 0.57, 0.58])
+    draw_effects(study, "caption", "alt")
+    assert "Image" in capsys.readouterr().out
+    written = tabulate(study)
+    assert written.loc["wide", ["our difference [95 %]", "minutes left", "code"]].tolist() == [
+        "+6.0 [+3.7, +8.3]",
+        "",
+        "",
+    ]
+    assert written.loc["8", ["ours", "minutes left"]].tolist() == ["not run", "30"]
+    asked = compare_rows(study, {"wider": ("wide", "base"), "narrower": ("base", "wide")})
+    assert asked.difference.round(6).tolist() == [0.06, -0.06] and asked.against.tolist() == ["base", "wide"]
+    assert asked["paper difference"].round(6).tolist() == [0.05, -0.05] and asked.effect.eq("confirmed").all()
+    store(study, {row: {"code": None} for row in ("base", "wide")}, base=[0.5, 0.52, 0.51], wide=[0.56, 0.57, 0.58])
+    assert tell_outcomes(study, ["wide"])[0].endswith("Confirmed. Measured with earlier code.")
+    assert tabulate(study).code.tolist() == ["earlier", "earlier", ""]
 
 
 def test_rows_of_a_missing_training_are_only_scored(study: Study) -> None:

@@ -14,7 +14,7 @@ from tests.test_exercises import DOTS, NOTEBOOKS, Exercise, cells_of, judge, par
 
 FIRST, BATCH = (path for path in NOTEBOOKS if path.stem[:2] in ("01", "08"))
 LAYER, SCORES, PAINT, FUSE = (parse(FIRST, index) for index in tagged(FIRST, "exercise"))
-MERGED, REMEMBERED, EQUAL, _ = (parse(BATCH, index) for index in tagged(BATCH, "exercise"))
+MERGED, REMEMBERED, _, EQUAL = (parse(BATCH, index) for index in tagged(BATCH, "exercise"))
 
 
 def hand_in(path: Path, *sources: str) -> None:
@@ -82,8 +82,8 @@ def test_it_is_our_check_and_time_is_limited(marks: Marks, monkeypatch: pytest.M
     found = marks["bert/my work.ipynb"]
     assert found["8.1"]["message"] == judge(BATCH, MERGED, wrong(BATCH, MERGED)).message, "not the forged verdict"
     assert found["8.2"]["status"] == "correct", "with a helper of the student's own"
-    assert (found["8.3"]["status"], found["8.3"]["message"]) == ("error", "takes longer than 15 s")
-    assert found["8.4"]["status"] == "not attempted" and "no cell calls checks.my_study(" in found["8.4"]["message"]
+    assert (found["8.4"]["status"], found["8.4"]["message"]) == ("error", "takes longer than 15 s")
+    assert found["8.3"]["status"] == "not attempted" and "calls checks.statistics_anew(" in found["8.3"]["message"]
     judged = quizzes.quiz("08", ["a", "a", ...]).verdicts
     assert [(found[v.exercise]["status"], found[v.exercise]["message"]) for v in judged] == [
         (v.status, v.message) for v in judged

@@ -1,8 +1,8 @@
-"""The evidence: what rows of a study show, in sentences, and the map of the papers' tables."""
+"""The evidence: what rows of a study show, in sentences and tables, and the map of the papers' tables."""
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from seglib.studies.cost import read_times, tell_seconds
 from seglib.studies.files import ScaleName, read_files
 from seglib.studies.listing import by_number, list_out_of_reach, plan_runs
-from seglib.studies.report import NOTABLE, VERDICTS
+from seglib.studies.report import NOTABLE, VERDICTS, format_table
 from seglib.studies.results import RESULTS
 from seglib.studies.study import Study
 
@@ -37,7 +37,7 @@ def _tell(study: Study, row: str, line: pd.Series, plan: pd.Series) -> str:
         time = "to be scored only" if minutes == 0 else time
         blind = f". Cannot show the paper's effect: {study.cannot_show[row]}" if row in study.cannot_show else ""
         return f"{row}: not run{paper}{blind}. To run it ({plan['runs left']} runs, {time}): {study.command(row)}"
-    verdict = f"{line['effect'].capitalize()}."
+    verdict = f"{line['effect'].capitalize()}." + " Measured with earlier code." * bool(line["sources"])
     if row in study.cannot_show:
         verdict = f"Cannot show the paper's effect: {study.cannot_show[row]}."
     elif line["effect"] == "within noise" and abs(theirs) >= 100 * NOTABLE:
@@ -47,6 +47,38 @@ def _tell(study: Study, row: str, line: pd.Series, plan: pd.Series) -> str:
     interval = "one run, no interval" if math.isnan(low) else f"95 % interval {low:+.1f} to {high:+.1f}"
     where = "above" if difference > 0 else "below"
     return f"{row}: {abs(difference):.1f} points {where} {study.base}, {interval}{paper}. {verdict}"
+
+
+def tabulate(study: Study) -> pd.DataFrame:
+    """Writes a study's table for reading; for rows with runs that are left, how long these take on one core.
+
+    The column code says "earlier" of a row that was measured with other code than the present.
+    """
+    table, minutes = study.table(), plan_runs(study, read_times(study.folder))["minutes left"]
+    written = format_table(table, study.source if study.published else "").drop(columns=["scale", "remarks"])
+    left = minutes.map("{:.0f}".format).replace({"nan": "?", "0": ""})
+    return written.assign(**{"minutes left": left, "code": table["sources"].str.partition(" ")[0]})
+
+
+def compare_rows(study: Study, questions: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """Compares rows with each other, and not all of them with one base row.
+
+    Args:
+        study: with what is stored of it.
+        questions: question -> (row, the row that it is held against).
+
+    Returns:
+        For each question the line of `Study.table` for its row; the column against names the other row.
+    """
+    lines = {}
+    for question, (row, base) in questions.items():
+        rows = {name: study.rows[name] for name in (base, row)}
+        kept = {
+            name: {r: v for r, v in getattr(study, name).items() if r in rows} for name in ("published", "cannot_show")
+        }
+        lines[question] = dataclasses.replace(study, base=base, rows=rows, **kept).table().loc[row]
+    bases = [base for _, base in questions.values()]
+    return pd.DataFrame(lines).T.infer_objects().assign(against=bases)
 
 
 def load_published(scale: ScaleName = "mini", folder: Path = RESULTS) -> list[Study]:

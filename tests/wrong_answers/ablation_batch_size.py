@@ -1,4 +1,4 @@
-"""Usual wrong answers to the exercises of notebook 08. Runs are kept between those of 8.4: each has its own row."""
+"""Usual wrong answers to the exercises of notebook 08."""
 
 from tests.wrong_answers import fill
 
@@ -13,6 +13,32 @@ return mean, {variance}
     variance=VARIANCE,
 )
 REMEMBERED = "return {result}"
+ANEW = fill(
+    """
+{mode}
+norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+momenta = [norm.momentum for norm in norms]
+for norm in norms:
+    {reset}
+    {momentum}
+    {training}
+    pass
+with torch.no_grad():
+    for batch in {given}:
+        network(batch)
+for norm, momentum in zip(norms, momenta):
+    {last}
+    pass
+return {result}
+""",
+    mode="network.eval()",
+    reset="norm.reset_running_stats()",
+    momentum="norm.momentum = None",
+    training="norm.train()",
+    given="batches",
+    last="norm.momentum = momentum",
+    result="network.eval()",
+)
 EQUAL = fill(
     """
 factor = recipe.batch_size / batch_size
@@ -59,6 +85,19 @@ WRONG = {
         "batch_size over the sum": REMEMBERED.format(result="batch_size * (1 - momentum) / momentum"),
     },
     "8.3": {
+        "nothing was gathered": ANEW(training=""),
+        "the old statistics are there still": ANEW(training="", reset=""),
+        "dropout was on": ANEW(mode="network.train()"),
+        "still count: reset": ANEW(reset=""),
+        "a momentum is no plain mean": ANEW(reset="", momentum=""),
+        "that is a running mean with the momentum of training": ANEW(momentum=""),
+        "the mean of the batches' own means": ANEW(given="batches[:1]"),
+        "A weight has changed.": ANEW(last="norm.weight.data *= 2"),
+        "give each batch norm its own back": ANEW(last=""),
+        "The network is in training mode.": ANEW(result="network.train()"),
+        "The network is expected": ANEW(result="norms"),
+    },
+    "8.4": {
         "replace(batch_size=...) returns a new recipe": EQUAL(size="recipe.batch_size"),
         "see as many images": EQUAL(iterations="recipe.iterations"),
         "the rate has to change with the batch size": EQUAL(lr="recipe.lr"),
@@ -69,15 +108,5 @@ WRONG = {
         "decay_steps is 2000, expected None": EQUAL(steps="round(recipe.iterations * factor)"),
         "['momentum'] changed as well": EQUAL(steps="steps, momentum=0.0"),
         "A Recipe is expected": "return {'batch_size': batch_size}",
-    },
-    "8.4": {
-        "The row 'mine' has no result.": ROW(row="'mine', batch_size=2"),
-        "`with_row` leaves the study as it is and returns a new one": ROW(row="'mine', batch_size=2", result="study"),
-        "return what `with_row` returned": ROW(row="'mine', batch_size=2", result="mine.report()"),
-        "choose another value": ROW(row="'mine', batch_size=8"),
-        "The row differs from the base in nothing.": ROW(row="'mine'"),
-        "the base in ['batch_size', 'iterations', 'lr']": ROW(row="'mine', batch_size=8, lr=0.05, iterations=8"),
-        "only add a row": ROW(row="'mine', batch_size=2", result="dataclasses.replace(mine, base='4')"),
-        "the base row has to be run too": ROW(row="'mine', batch_size=6", run="('mine',)", seed=1),
     },
 }

@@ -1,11 +1,12 @@
-"""Checks of notebook 08: merged statistics, the memory of a running mean, equal images, and a row of one's own."""
+"""Checks of notebook 08: merged statistics, the memory of a running mean, statistics estimated anew, equal images."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seglib.course.checks.verdict import call, compare, diagnose, exercise, expect, kind
 from seglib.recipe import SCORING, Recipe
@@ -55,7 +56,58 @@ def images_remembered(answer: Callable[[float, int], float]) -> None:
     compare(answer, cases, values, "batch_size over the sum of the squared weights.", read=float)
 
 
-@exercise("8.3", "More steps, each smaller: what is equal for the network takes longer.")
+@exercise("8.3", "The weights are the old ones; what they are evaluated with is new.")
+def statistics_anew(answer: Callable[[nn.Module, list[Tensor]], nn.Module]) -> None:
+    """Takes a network with old statistics, two momenta and a dropout that leaves nothing, in training mode."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        norms = nn.BatchNorm2d(4), nn.BatchNorm2d(2, momentum=0.3)
+        network = nn.Sequential(nn.Conv2d(3, 4, 3), norms[0], nn.Dropout(1.0), nn.Conv2d(4, 2, 1), norms[1])
+        batches = [torch.randn(4, 3, 6, 6) + shift for shift in range(3)]
+    for norm in norms:
+        norm.running_mean.fill_(5)
+        norm.num_batches_tracked.fill_(100)
+
+    def read(model: nn.Module) -> Tensor:
+        return torch.cat([torch.cat([model[i].running_mean, model[i].running_var]) for i in (1, 4)])
+
+    def gather(dropout: bool = False, reset: bool = True, **momentum: float | None) -> Tensor:
+        model = copy.deepcopy(network)
+        model[2].train(dropout)
+        for norm in (model[1], model[4]):
+            norm.momentum = momentum.get("momentum", norm.momentum)
+            if reset:
+                norm.reset_running_stats()
+        with torch.no_grad():
+            for batch in batches:
+                model(batch)
+        return read(model)
+
+    usual = {
+        "nothing was gathered: batch norms do that in training mode only.": torch.tensor(
+            [0.0, 1, 0, 1]
+        ).repeat_interleave(torch.tensor([4, 4, 2, 2])),
+        "the old statistics are there still.": read(network),
+        "dropout was on while the batches ran.": gather(dropout=True, momentum=None),
+        "the old statistics still count: reset_running_stats().": gather(reset=False, momentum=None),
+        "the old statistics still count, and a momentum is no plain mean.": gather(reset=False),
+        "that is a running mean with the momentum of training; None gives the plain mean.": gather(),
+    }
+    model = copy.deepcopy(network)
+    found = call(answer, model, [batch.clone() for batch in batches])
+    expect(isinstance(found, nn.Module), f"The network is expected, found {kind(found)}.")
+    right, hint = gather(momentum=None), "the mean of the batches' own means, and of their unbiased variances."
+    diagnose("The running means and variances", read(found), right, usual, hint)
+    same = all(map(torch.equal, found.parameters(), network.parameters()))
+    expect(same, "A weight has changed.", "nothing is trained here.")
+    momenta = [found[i].momentum for i in (1, 4)]
+    expect(momenta == [0.1, 0.3], f"The momenta are {momenta} now.", "give each batch norm its own back.")
+    expect(
+        not any(m.training for m in found.modules()), "The network is in training mode.", "network.eval() at the end."
+    )
+
+
+@exercise("8.4", "More steps, each smaller: what is equal for the network takes longer.")
 def at_equal_images(answer: Callable[[Recipe, int], Recipe]) -> None:
     """Takes smaller and larger batches, with and without a length of the decay of its own."""
     toy = Recipe.load("toy_ablation")
@@ -75,12 +127,6 @@ def at_equal_images(answer: Callable[[Recipe, int], Recipe]) -> None:
         diagnose(f"{what}decay_steps", found.decay_steps, steps, {}, "the decay's steps follow; None stays None.")
         others = _changed(recipe, found) - {"batch_size", "iterations", "lr", "decay_steps"}
         expect(not others, f"{what}{sorted(others)} changed as well.")
-
-
-@exercise("8.4", "The row has its line, and a difference to the base row: of one run each, and so without an interval.")
-def my_study(answer: Callable[[Study], Study], study: Study) -> None:
-    """Expects one row more, two changes at most, run; see `examine_row`."""
-    examine_row(call(answer, study), study)
 
 
 def examine_row(found: Any, study: Study) -> None:

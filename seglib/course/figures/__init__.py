@@ -11,6 +11,7 @@ from seglib.course.figures.charts import (
     class_share_bars,
     confusion_heatmap,
     difference_map,
+    draw_effects,
     effects_figure,
     line_chart,
     scatter_named,

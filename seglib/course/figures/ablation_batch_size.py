@@ -25,7 +25,8 @@ def batch_noise(samples: Mapping[int, np.ndarray], spreads: Mapping[str, Mapping
         spreads: layer -> batch size -> standard deviation of the batch mean, same unit.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8))
-    edges = np.linspace(*np.quantile(np.concatenate(list(samples.values())), [0.001, 0.999]), 61)
+    everything = np.concatenate(list(samples.values()))
+    edges = np.linspace(everything.min(), everything.max(), 61)
     for height, (size, means) in enumerate(samples.items()):
         counts, _ = np.histogram(means, edges)
         top = -height + 0.9 * np.append(counts, 0) / counts.max()

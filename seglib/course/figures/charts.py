@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown, display
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, PowerNorm
@@ -27,11 +28,13 @@ from seglib.course.figures.style import (
     legend_columns,
     name_columns,
     name_rows,
+    png,
     series,
     styled,
     write_per_cent,
     write_plainly,
 )
+from seglib.studies.study import Study
 
 NAME_PLACES = (((6, 0), "left"), ((-6, 0), "right"), ((0, 10), "center"), ((0, -10), "center"))  # in points
 MOST_MARKS = 24  # on a line, beyond which marks run into each other
@@ -281,6 +284,15 @@ def effects_figure(table: pd.DataFrame) -> Figure:
         ax.plot([], [], "D", color=INK, markerfacecolor="white", label="the paper's")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
+
+
+def draw_effects(study: Study, caption: str, alt: str) -> None:
+    """Shows `effects_figure` of a study and a caption below it, or says how to run one that has no difference yet."""
+    table = study.table()
+    if table["difference"].notna().any():
+        display(png(effects_figure(table), alt=alt), Markdown(f"*{caption}*"))
+    else:
+        print(f"No picture yet. To run the table: {study.command()}")
 
 
 def draw_cells(
