@@ -105,6 +105,18 @@ def test_what_is_generated_is_there(site: Path) -> None:
         page = (site / "slides" / f"{number}.html").read_text(encoding="utf-8")
         assert page.count("<section>") > 15 and page.count("data:image/png") > 3 and "<math" in page
         assert "Solution" not in page and f"slides/{number}.html" in text(site, "instructors")
+    for name in ("instructors", "paths", "wrong_answers"):
+        assert "page of the book" not in text(site, name) and "book on this page" not in text(site, name)
+
+
+def test_lecturers_are_told_where_each_exercise_is_for() -> None:
+    table = (pages.DOCS / "instructors.md").read_text(encoding="utf-8")
+    told = []
+    for cell in re.findall(r"^\| ([\d., to]+) \|", table, re.MULTILINE):
+        for first, last in re.findall(r"(\d+\.\d)(?: to \d+\.(\d))?", cell):
+            chapter, number = map(int, first.split("."))
+            told += [f"{chapter}.{k}" for k in range(number, int(last or number) + 1)]
+    assert sorted(told) == sorted(number for name in NAMES for _, number in pages.EXERCISE.findall(pages.text(name)))
 
 
 def test_slides_refuse_a_section_that_is_not_there() -> None:

@@ -10,6 +10,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from seglib.__main__ import main
 from seglib.course import quiz as quizzes
+from seglib.course.grade import _execute
 from tests.test_exercises import DOTS, NOTEBOOKS, Exercise, cells_of, judge, parse, tagged, wrong_answers_to
 
 FIRST, BATCH = (path for path in NOTEBOOKS if path.stem[:2] in ("01", "08"))
@@ -75,6 +76,11 @@ def test_verdicts_are_those_of_the_checks(marks: Marks, monkeypatch: pytest.Monk
         assert (found[one.number]["status"], found[one.number]["message"]) == (verdict.status, verdict.message)
     assert [row["status"] for row in found.values()] == ["correct", "wrong", "not attempted", "error", "not attempted"]
     assert "SyntaxError" in found["1.4"]["message"]
+
+
+def test_the_limit_is_for_the_answers_and_not_for_our_imports() -> None:
+    (ours, answer), ended = _execute(["import time\ntime.sleep(3)", "time.sleep(60)"], first=1, seconds=1)
+    assert ended == "" and ours.outputs == [] and answer.outputs[-1].ename == "KeyboardInterrupt"
 
 
 def test_it_is_our_check_and_time_is_limited(marks: Marks, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,8 @@ def build(folder: Path) -> list[str]:
     source = folder.with_name(f"{folder.name}-source")
     pages.write(source)
     kit = source / "instructors.md"
-    kit.write_text(kit.read_text(encoding="utf-8").replace("<!-- slides -->", slides.write(folder / "slides")), "utf-8")
+    page = pages.fill(kit.read_text(encoding="utf-8"), "<!-- slides -->", lambda: slides.write(folder / "slides"))
+    kit.write_text(page, encoding="utf-8")
     options = ["--quiet", "--fail-on-warning", "--keep-going", "--fresh-env", "--conf-dir", str(Path(__file__).parent)]
     options += ["--doctree-dir", str(folder.with_name(f"{folder.name}-doctrees"))]
     if build_main([*options, str(source), str(folder)]):

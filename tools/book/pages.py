@@ -4,6 +4,7 @@ import importlib
 import re
 import shutil
 import tomllib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -74,6 +75,11 @@ def times() -> str:
     return "\n".join(rows)
 
 
+def fill(markdown: str, mark: str, make: Callable[[], str]) -> str:
+    """Puts what is generated in the place of a mark's line, which says where to find it outside the book."""
+    return re.sub(rf"^.*{mark}$", lambda _: make(), markdown, flags=re.MULTILINE)
+
+
 def fold(title: str, body: str) -> str:
     """Text folded away under its title."""
     return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>\n\n"
@@ -114,7 +120,7 @@ def page(path: Path) -> str:
     """A file of docs/ as the book has it."""
     found = LINK.sub(point_to, path.read_text(encoding="utf-8"))
     for mark, make in {"<!-- times -->": times, "<!-- wrong answers -->": wrong_answers}.items():
-        found = found.replace(mark, make()) if mark in found else found
+        found = fill(found, mark, make) if mark in found else found
     if path.stem == "glossary":
         found = found[: TERM.search(found).start()] + terms()
     return outside(found)
