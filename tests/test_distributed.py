@@ -72,32 +72,6 @@ def loss_input(void: str) -> tuple[Tensor, Tensor]:
     return logits, labels
 
 
-def norm_input(dtype: torch.dtype, part: slice = slice(None)) -> tuple[nn.BatchNorm2d, Tensor, Tensor]:
-    """A batch norm that has seen batches before, a batch of 4, and the gradient of what it makes of it."""
-    generator = torch.Generator().manual_seed(5)
-    norm = nn.BatchNorm2d(6, momentum=0.3).to(dtype)
-    with torch.no_grad():
-        for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
-            tensor.copy_(torch.rand(6, generator=generator) + 0.5)
-    x = torch.randn(4, 6, 5, 7, generator=generator).to(dtype) * torch.arange(1.0, 5.0)[:, None, None, None].to(dtype)
-    gradient = torch.randn(4, 6, 5, 7, generator=generator).to(dtype)
-    return norm, (x + 3)[part].requires_grad_(), gradient[part]
-
-
-def apply_norm(norm: nn.Module, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
-    output = norm(x)
-    output.backward(gradient)
-    frozen = norm.eval()(x.detach())
-    return {
-        "output": output.detach(),
-        "x": x.grad,
-        "weight gradient": norm.weight.grad,
-        "bias gradient": norm.bias.grad,
-        "frozen": frozen.detach(),
-        **norm.state_dict(),
-    }
-
-
 def train(recipe: Recipe, run_dir: Path, data: Path) -> tuple[Trainer, dict[str, Any]]:
     """Trains and records each step's loss and this process's share of valid pixels."""
     run = make_trainer(recipe, run_dir, data, progress=True, checkpoint_seconds=1e9)
@@ -134,9 +108,6 @@ def compute(folder: Path) -> None:
             value = loss(logits, labels[half])
             value.backward()
             found[f"{name}, {void}"] = value.detach(), logits.grad
-    for dtype in (torch.float32, torch.float64):
-        norm, x, gradient = norm_input(dtype, slice(0, 3) if rank == 0 else slice(3, 4))  # unequal parts
-        found[str(dtype)] = apply_norm(distributed.GlobalBatchNorm2d.like(norm), x, gradient)
     found["messages"] = messages(folder, data)
     found["broadcast"] = nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)
     nn.init.constant_(found["broadcast"].weight, rank + 1)
@@ -253,21 +224,6 @@ def test_shares_of_a_loss_add_up_to_that_of_the_global_batch(name: str, void: st
     if void == "uneven" and name != "rmi":  # which counts images
         mean_of_means = sum(loss(logits[part], labels[part]).detach() for part in (slice(0, 2), slice(2, 4))) / 2
         assert abs(float(mean_of_means - expected.detach())) > 1e-3, "the wrong way would pass"
-
-
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-13)])
-def test_batch_norm_is_that_of_the_global_batch(dtype: torch.dtype, tolerance: float, ranks: list[dict]) -> None:
-    expected = apply_norm(*norm_input(dtype))
-    parts = [rank[str(dtype)] for rank in ranks]
-    for name in ("output", "x", "frozen"):
-        found = torch.cat([part[name] for part in parts])
-        assert found.dtype == dtype and torch.allclose(found, expected[name], rtol=10 * tolerance, atol=tolerance), name
-    for part in parts:
-        for name in ("running_mean", "running_var", "num_batches_tracked"):
-            assert torch.allclose(part[name], expected[name], rtol=tolerance, atol=tolerance), name
-    for name in ("weight gradient", "bias gradient"):
-        found = sum(part[name] for part in parts)
-        assert torch.allclose(found, expected[name], rtol=10 * tolerance, atol=10 * tolerance), name
 
 
 def test_confusion_matrices_are_merged_exactly(ranks: list[dict], folder: Path) -> None:
