@@ -62,9 +62,9 @@ lab: $(STAMP) ## open JupyterLab on the first notebook (LAB_ARGS="--port=9999" p
 # The notebooks run on this interpreter (--nbval-current-env), not on whatever kernel is registered as python3 elsewhere;
 # notebooks/conftest.py takes SEGLIB_DATA from them and restarts a kernel that does not come up.
 # A file's tests, and a notebook's cells, stay in one of the JOBS processes; each has one thread, because two torch
-# processes with two threads each slow one another tenfold on two cores.
+# processes with two threads each slow one another tenfold on two cores. Notebooks, which take longest, come first.
 test: lint ## lint, unit tests, and every notebook against its stored outputs (JOBS=4 for more processes)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -q -rs -n $(JOBS) --dist loadfile \
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -rs -n $(JOBS) --dist loadfile --no-loadscope-reorder \
 		--nbval --nbval-current-env --nbval-cell-timeout=600 notebooks tests
 
 notebooks: $(STAMP) ## run notebooks again and store their outputs (NB=06_training_voc_aug for one)
