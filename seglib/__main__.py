@@ -47,7 +47,8 @@ def train(
 ) -> None:
     """Train a recipe; resumes by itself. On four GPUs: `torchrun --nproc-per-node=4 -m seglib train RECIPE`.
 
-    A folder of one's own is diagnosed first, and not trained on if there is an error. Prints the scores in the end.
+    A folder of one's own is diagnosed first, and not trained on if there is an error. Prints the scores in the end, and
+    what settings and curve betray.
 
     Args:
         recipe: a TOML file, or the name of one in seglib/recipes.
@@ -63,7 +64,8 @@ def train(
     """
     import numpy as np
 
-    from seglib.files import run_folder
+    from seglib.diagnose import check
+    from seglib.files import run_folder, tell
     from seglib.metrics import ConfusionMatrix
     from seglib.predict_files import describe_scores
     from seglib.recipe import Recipe
@@ -91,6 +93,9 @@ def train(
             scores = ConfusionMatrix.from_matrix(np.array(result["confusion"])).compute()
             print(describe_scores(scores, result["classes"], result["data"]["val"]["pixels"]))
             print(f"{path}: these and more scores, the settings, the data and the losses", flush=True)
+            report = check(recipe=settings, run=trainer.log, classes=result["classes"])
+            if report.findings:
+                tell(str(report))
         distributed.end()
 
 
@@ -179,6 +184,7 @@ def predict(
     overlay: float = 0.0,
     legend: Path | None = None,
     areas: Path | None = None,
+    crf: bool = False,
     ids: bool = False,
     palette: str | None = None,
     pixel_range: tuple[float, float] | None = None,
@@ -193,6 +199,7 @@ def predict(
         overlay: opacity, 0 to 1, of the masks over the pictures in NAME_overlay.jpg; 0 writes none.
         legend: a PNG file for the classes' names and colours.
         areas: a CSV file for the pixels of each class, and their share, in each picture.
+        crf: refine the network's probabilities by a fully connected CRF, as DeepLab v1 and v2 do.
         ids: write grey PNGs of Cityscapes' ids, as its benchmark wants them.
         palette: the data set that other weights were trained on: its classes and their colours.
         pixel_range: for images of more than 8 bits a channel: the values that become 0 and 255; default: the run's.
@@ -214,7 +221,7 @@ def predict(
         Image.MAX_IMAGE_PIXELS = None  # Pillow's limit is against too large images by surprise
     if legend:
         write_legend(legend, run.classes, run.palette)
-    more = {"ids": ids, "overlay": overlay, "areas": areas, "pixel_range": pixel_range or run.pixel_range}
+    more = {"crf": crf, "ids": ids, "overlay": overlay, "areas": areas, "pixel_range": pixel_range or run.pixel_range}
     for mask in write_masks(run.model, targets, run.classes, run.palette, run.normalisation, scoring, **more):
         print(mask)
 
@@ -344,8 +351,11 @@ def main(arguments: list[str] | None = None) -> Any:
         mendable = isinstance(error, OSError | ValueError | FloatingPointError)
         if not mendable and type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
             raise
+        from seglib.diagnose.report import explain_message
+
         message = str(error)  # of a process that loads samples: that process's traceback, and at its end the error
-        raise SystemExit(f"error: {message.splitlines()[-1] if message.startswith('Caught ') else message}") from error
+        message = message.splitlines()[-1] if message.startswith("Caught ") else message
+        raise SystemExit(f"error: {explain_message(message)}") from error
 
 
 def _load(name: str) -> Callable[..., Any]:

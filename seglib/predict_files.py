@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
+from seglib.crf import dense_crf
 from seglib.data.base import SegmentationDataset
 from seglib.data.folder import SUFFIXES  # of images in a folder
 from seglib.data.images import PixelRange, read_channels, read_indices
@@ -16,7 +18,7 @@ from seglib.data.transforms import IMAGENET, Normalisation
 from seglib.files import some, write_atomic
 from seglib.metrics import ConfusionMatrix, Scores
 from seglib.metrics.cityscapes_labels import train_ids_to_ids  # for submissions to Cityscapes' benchmark
-from seglib.predict import ONE_VIEW, Scoring, predict_image
+from seglib.predict import ONE_VIEW, Scoring, predict, predict_image
 
 
 def find_images(given: Sequence[Path], output: Path) -> dict[Path, Path]:
@@ -53,6 +55,7 @@ def write_masks(
     normalisation: Normalisation = IMAGENET,
     scoring: Scoring = ONE_VIEW,
     *,
+    crf: bool = False,
     ids: bool = False,
     overlay: float = 0.0,
     areas: Path | None = None,
@@ -64,6 +67,7 @@ def write_masks(
         targets: image -> mask, as `find_images` returns them.
         classes: the K names.
         palette: (256, 3) uint8: masks are class indices in these colours, as Pascal VOC stores its labels.
+        crf: refine the probabilities by `seglib.crf.dense_crf`, before the classes are chosen.
         ids: grey masks of Cityscapes' ids instead, as its benchmark takes them.
         overlay: opacity, 0 to 1, of the colours over the picture in a NAME_overlay.jpg beside the mask; 0 writes none.
         areas: a CSV file for the pixels of each class, and their share, in each picture.
@@ -71,15 +75,23 @@ def write_masks(
 
     Raises:
         ValueError: at the end, after all other images: names each that could not be read, predicted or written, and
-            why; before the first, if overlay is not in 0 to 1.
+            why; before the first, if overlay is not in 0 to 1, or crf is asked for where it makes no sense.
     """
     if not 0 <= overlay <= 1:
         raise ValueError(f"overlay = {overlay}; expected an opacity from 0 to 1")
+    if crf and len(normalisation.mean) != 3:
+        channels = len(normalisation.mean)
+        raise ValueError(f"crf: compares the colours of RGB pictures; the network takes {channels} channels")
+    if crf and scoring.window:
+        raise ValueError(f"crf: takes a picture whole; expected no window, found {scoring.window}")
     failed, rows = [], [("image", "class", "pixels", "share")]
     for path, target in targets.items():
         try:
             image = read_channels(path, len(normalisation.mean), pixel_range)
-            labels = predict_image(model, image, normalisation, scoring)
+            if crf:
+                labels = _predict_refined(model, image, normalisation, scoring)
+            else:
+                labels = predict_image(model, image, normalisation, scoring)
             mask, colours = Image.fromarray(train_ids_to_ids(labels) if ids else labels), Image.fromarray(labels)
             colours.putpalette(palette.astype(np.uint8).tobytes())
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -101,6 +113,14 @@ def write_masks(
     if failed:
         done = len(targets) - len(failed)
         raise ValueError("; ".join(failed) + (f". The other {done} are done" if done else ""))
+
+
+def _predict_refined(model: nn.Module, image: np.ndarray, normalisation: Normalisation, scoring: Scoring) -> np.ndarray:
+    """Predicts (H, W) uint8 class indices of one image (H, W, 3) uint8 RGB through the CRF."""
+    image = np.require(image, requirements=["C", "W"])  # torch takes no read-only arrays
+    pixels = torch.from_numpy(image).to(next(model.parameters()).device).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    probabilities = predict(model, pixels, normalisation, scoring)[0].cpu().numpy()  # (K, H, W)
+    return dense_crf(image, probabilities).argmax(axis=0).astype(np.uint8)
 
 
 def write_legend(path: Path, classes: Sequence[str], palette: np.ndarray) -> None:

@@ -5,16 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageOps
 from refusal import refused
 from test_predict import Noise, Placed
 
+from seglib.crf import dense_crf
 from seglib.data import voc_palette
 from seglib.data.base import SegmentationDataset
-from seglib.data.transforms import UNIT
+from seglib.data.transforms import UNIT, Normalisation
 from seglib.metrics import ConfusionMatrix
 from seglib.metrics.cityscapes_labels import train_ids_to_ids
-from seglib.predict import Scoring, predict_image
+from seglib.predict import Scoring, predict, predict_image
 from seglib.predict_files import describe_scores, find_images, score_masks, write_legend, write_masks
 
 CLASSES = ("sky", "road", "tree", "car", "water")
@@ -61,6 +63,22 @@ def test_masks_overlays_and_areas(pictures: Path, tmp_path: Path) -> None:
     with Image.open(path) as mask:
         ids = train_ids_to_ids(predict_image(model, Noise().read(0)[0]))
         assert mask.mode == "L" and np.array_equal(np.asarray(mask), ids)
+
+
+def test_masks_through_the_crf(pictures: Path, tmp_path: Path) -> None:
+    """Of another picture than the plain mask, and the one that the CRF makes of the network's probabilities."""
+    image, model, scoring = pictures / "a.png", Placed(), Scoring(flip=True)
+    pixels = np.array(Image.open(image))
+    probabilities = predict(model, torch.from_numpy(pixels).permute(2, 0, 1)[None], UNIT, scoring)[0].numpy()
+    masks = {}
+    for crf in (False, True):
+        (path,) = write_masks(model, {image: tmp_path / f"{crf}.png"}, CLASSES, voc_palette(), UNIT, scoring, crf=crf)
+        masks[crf] = np.array(Image.open(path))
+    assert np.array_equal(masks[True], dense_crf(pixels, probabilities).argmax(axis=0))
+    assert (masks[True] != masks[False]).any()
+    grey = Normalisation((0.5,), (0.5,))
+    for message, where in (("channels", (grey, scoring)), ("no window, found", (UNIT, SCORING))):
+        refused(f"crf: .*{message}", list, write_masks(model, {}, CLASSES, voc_palette(), *where, crf=True))
 
 
 def test_a_broken_file_does_not_stop_the_others(pictures: Path, tmp_path: Path) -> None:

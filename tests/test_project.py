@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "zoo": UNDER_ALL | {"models"},
     "predict": UNDER_ALL | FOUNDATIONS,
     "export": UNDER_ALL | FOUNDATIONS | {"predict", "train"},
-    "predict_files": UNDER_ALL | FOUNDATIONS | {"predict"},
+    "predict_files": UNDER_ALL | FOUNDATIONS | {"predict", "crf"},
     "train": UNDER_ALL | FOUNDATIONS | {"zoo", "predict"},
     "studies": UNDER_ALL | FOUNDATIONS | {"predict", "train"},
     "diagnose": UNDER_ALL | FOUNDATIONS | {"zoo", "predict", "train"},

@@ -1,19 +1,24 @@
-"""Trains the recipe toy_short, healthy and with a fault planted, three seeds each, and stores what the faults cost.
+"""Trains a healthy recipe, and with a fault planted, three seeds each, and stores what the faults cost.
 
-python -m tools.measure_faults [seal FAULT FAULT FAULT]
+python -m tools.measure_faults [toy | photographs | smoke | seal FAULT FAULT FAULT]
 
-"seal" keeps what three runs of another seed show, and not what their faults are, for an exercise. Faults of scoring
-take the healthy runs' weights. Takes about 25 minutes on one core. Runs in data/results/measured/faults.json are kept:
-after a change, delete the file first.
+"toy", the default: all faults of training and scoring on the recipe toy_short, about 25 minutes on one core.
+"photographs": five faults of the data by the studies' recipe of that scale, on the pictures of SEGLIB_DATA, about 14
+minutes of one core for each of 15 runs; the healthy ones are stored results. "smoke": the same in two steps a run,
+stored nowhere. "seal" keeps what three runs of another seed show, and not what their faults are, for an exercise.
+Faults of scoring take the healthy runs' weights. Runs in data/results/measured/faults*.json are kept: after a change,
+delete the file first. Killed, it goes on where it was.
 """
 
 import copy
 import itertools
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,70 +27,44 @@ import torch.nn.functional as F
 
 from seglib.data import SegmentationDataset, ToyVOC
 from seglib.data.augmentation import ResizeKeepAspect
-from seglib.data.base import VOID, Transform
+from seglib.data.base import VOID
 from seglib.data.fingerprint import count_labels, fingerprint
-from seglib.data.transforms import UNIT, Compose, Normalisation, RandomFlip, RandomScaleCrop, Sample, Squash
+from seglib.data.open import build_dataset
+from seglib.data.transforms import UNIT, Normalisation, RandomFlip, Squash
 from seglib.files import PROJECT, run_folder, write_atomic, write_json
 from seglib.metrics import ConfusionMatrix
 from seglib.predict import ONE_VIEW, Scoring, group_equal_sizes, predict, predict_labels
 from seglib.recipe import Recipe
 from seglib.studies.report import paired_effect, welch_effect
+from seglib.studies.results import stored_results
 from seglib.train import Trainer
-from seglib.train.results import describe_machine, seal
+from seglib.train.results import describe_machine, load_result, seal
+from tools.faults import FAULTS, Altered, OnLabel, Setup, healthy, steps_of, with_recipe, with_steps
+from tools.measure_crf import NINE
 
 STORE = PROJECT / "data" / "results" / "measured" / "faults.json"
-COSTS = PROJECT / "data" / "fault_costs.json"  # finding -> points of mIoU that it surely costs; `seglib.diagnose` tells
+PHOTOGRAPHS = STORE.with_name("faults_photographs.json")
+COSTS = PROJECT / "data" / "fault_costs.json"  # scale -> finding -> points of mIoU that it surely costs
 PICTURES = STORE.with_suffix(".npz")  # "ROW|NUMBER" -> the first seed's prediction of that val picture
 SEALED = STORE.with_name("sealed.npz")
 RECIPE, SEEDS, SIDE, SHOWN = Recipe.load("toy_short"), (0, 1, 2), 97, range(0, 120, 10)
+ON_VOC = Recipe.load("voc_short").replace(model="deeplabv3", batch_size=16, atrous_rates=(2, 4, 6))
 BATCH = 3  # pictures that a network in training mode predicts together
-CROP, FLIP = RandomScaleCrop(RECIPE.crop_size, RECIPE.scale_range), RandomFlip(RECIPE.flip)
-SQUASH, LETTERBOX = Squash((SIDE, SIDE)), ResizeKeepAspect(SIDE)
+FLIP, SQUASH, LETTERBOX = RandomFlip(RECIPE.flip), Squash((SIDE, SIDE)), ResizeKeepAspect(SIDE)
+VOID_TO_0 = OnLabel((*range(VOID), 0))
 Maps = list[np.ndarray]  # predictions (H, W) uint8, one for each picture
 
 
-@dataclass(frozen=True)
-class OnImage:
-    """A step that only the image goes through."""
-
-    step: Transform
-
-    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
-        return self.step(image, label, rng)[0], label
-
-
-@dataclass(frozen=True)
-class OnLabel:
-    """A step that only the label goes through: 256 values, each of which becomes another."""
-
-    values: tuple[int, ...]
-
-    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
-        return image, np.array(self.values, np.uint8)[label]
-
-
-@dataclass(frozen=True)
-class CropBlended:
-    """As RandomScaleCrop, but the label is interpolated as the image is; a value that is no class becomes void."""
-
-    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
-        blended = CROP(label[..., None].repeat(3, axis=2), label, copy.deepcopy(rng))[0][..., 0]
-        return CROP(image, label, rng)[0], np.where(blended > 8, VOID, blended)
-
-
-VOID_TO_0 = OnLabel((*range(VOID), 0))
-FROM_ONE = OnLabel((*range(1, 9), *[VOID] * 248))  # the last class has no number left
+def count_from_one(setup: Setup) -> Setup:
+    """Counts the classes from 1; the last one has no number left."""
+    classes = setup.dataset.num_classes
+    return with_steps(setup, *steps_of(setup), OnLabel((*range(1, classes), *[VOID] * (257 - classes))))
 
 
 def soften(trainer: Trainer) -> None:
     """A softmax too many: cross-entropy, which takes logits, gets probabilities."""
     loss = trainer.loss
     trainer.loss = lambda logits, *labels: loss(logits.softmax(dim=1), *labels)
-
-
-def leave_pixels(trainer: Trainer) -> None:
-    """Pixels of 0 to 255, as they are."""
-    trainer.normalisation = Normalisation((0.0,) * 3, (1 / 255,) * 3)
 
 
 TITLES = {  # the names of findings are those of `seglib.diagnose`
@@ -126,37 +105,43 @@ NO_FINDINGS = {
     "squashed_but_scored_in_proportion",
 }  # fmt: skip
 
-# name -> changes of the recipe, transform in the place of its own, what is done to the trainer
-TRAININGS: dict[str, tuple[dict[str, Any], Transform | None, Callable[[Trainer], None] | None]] = {
-    "healthy": ({}, None, None),
-    "misaligned": ({}, Compose((CROP, OnImage(FLIP))), None),
-    "batch_norm_statistics": ({"bn_momentum": 0.0003}, None, None),
-    "letterboxed": ({}, Compose((LETTERBOX, FLIP)), None),
-    "squashed": ({}, Compose((SQUASH, FLIP)), None),
-    "probabilities_for_logits": ({}, None, soften),
-    "learning_rate": ({"lr": RECIPE.lr / 100}, None, None),
-    "label_interpolated": ({}, Compose((CropBlended(), FLIP)), None),
-    "zero_never_used": ({}, Compose((CROP, FLIP, FROM_ONE)), None),
-    "schedule_ends_early": ({"decay_steps": 40}, None, None),
-    "batch_norm_few_images": ({"bn_batch": 2}, None, None),
-    "list_incomplete": ({"train_split": "train"}, None, None),
-    "inputs_not_normalised": ({}, None, leave_pixels),
-    "void_is_background": ({}, Compose((CROP, FLIP, VOID_TO_0)), None),
-    "padding_is_a_class": ({}, Compose((LETTERBOX, FLIP, VOID_TO_0)), None),
+TRAININGS: dict[str, Callable[[Setup], Setup]] = {
+    "healthy": lambda s: s,
+    "misaligned": FAULTS["flipped_apart"].plant,
+    "batch_norm_statistics": FAULTS["slow_statistics"].plant,
+    "letterboxed": lambda s: with_steps(s, LETTERBOX, FLIP),
+    "squashed": lambda s: with_steps(s, SQUASH, FLIP),
+    "probabilities_for_logits": lambda s: s,  # see `train`
+    "learning_rate": lambda s: with_recipe(s, lr=s.recipe.lr / 100),
+    "label_interpolated": FAULTS["label_resized_smoothly"].plant,
+    "zero_never_used": count_from_one,
+    "schedule_ends_early": lambda s: with_recipe(s, decay_steps=s.recipe.iterations // 5),
+    "batch_norm_few_images": lambda s: with_recipe(s, bn_batch=2),
+    "list_incomplete": lambda s: replace(s, dataset=s.dataset.subset(range(0, len(s.dataset), 4))),
+    "inputs_not_normalised": FAULTS["raw_pixels"].plant,
+    "void_is_background": FAULTS["void_as_background"].plant,
+    "padding_is_a_class": lambda s: with_steps(s, LETTERBOX, FLIP, VOID_TO_0),
 }
 FIRST = 8  # of these get all their seeds before the rest begins
+ON_PHOTOGRAPHS = ("misaligned", "zero_never_used", "label_interpolated", "void_is_background", "list_incomplete")
 
 
-def train(name: str, seed: int) -> Trainer:
-    """Trains a run in a folder of its own, or finds it there."""
-    changes, transform, plant = TRAININGS[name]
-    recipe, sets = RECIPE.replace(seed=seed, **changes), {}
-    if transform is not None:
-        sets = {"train_set": ToyVOC(recipe.train_split, transform=transform), "val_set": ToyVOC("val")}
-    folder = run_folder(recipe.name if name == "healthy" else f"{name}-{seed}")
-    trainer = Trainer(recipe, folder, device="cpu", progress=False, **sets)
-    if plant is not None:
-        plant(trainer)
+def train(
+    name: str, seed: int, recipe: Recipe = RECIPE, folder: Path | None = None, limit: int | None = None
+) -> Trainer:
+    """Trains a run in a folder of its own, or finds it there; `limit`: with only so many pictures of each list."""
+    sound = healthy(recipe.replace(seed=seed))
+    setup = TRAININGS[name](sound)
+    if recipe.data == "toy_voc" and name == "list_incomplete":
+        setup = replace(sound, dataset=ToyVOC("train", transform=sound.dataset.transform))
+    sets = {"train_set": setup.dataset, "val_set": sound.val_dataset}
+    if limit is not None:
+        sets = {part: each.subset(range(limit)) for part, each in sets.items()}
+    folder = folder or run_folder(f"{sound.recipe.name}-{name}")
+    trainer = Trainer(setup.recipe, folder, device="cpu", progress=False, **sets)
+    trainer.normalisation = setup.normalisation
+    if name == "probabilities_for_logits":
+        soften(trainer)
     return trainer.fit()
 
 
@@ -201,12 +186,10 @@ def plant_in_scoring(trainer: Trainer, data: SegmentationDataset) -> dict[str, M
     moved.model, strided.model = copy.deepcopy(trainer.model), copy.deepcopy(trainer.model)
     moved.model.variant = replace(moved.model.variant, resize="centred")
     strided.model.backbone.set_output_stride(8)
-    turned = copy.copy(data)
-    turned.read_image = lambda path: data.read_image(path)[..., ::-1]
     exchanged = np.array([0, 1, 2, 4, 3, *range(5, 256)], np.uint8)
     return {
         "train_mode": see(trainer, data, training=True),
-        "channels_reversed": see(trainer, turned),
+        "channels_reversed": see(trainer, Altered(data, image=lambda image: image[..., ::-1])),
         "pixel_convention": see(trainer, data, UNIT),
         "prediction_shifted": see(moved, data),
         "rates_not_scaled": see(strided, data),
@@ -261,11 +244,9 @@ def scores_of(seeds: dict[str, Any]) -> dict[int, float]:
     return {int(seed): run["miou"] for seed, run in seeds.items()}
 
 
-def main() -> None:
-    """Command line."""
-    torch.set_num_threads(1)
-    stored = json.loads(STORE.read_text(encoding="utf-8")) if STORE.is_file() else {"rows": {}}
-    rows, pictures = stored["rows"], dict(np.load(PICTURES)) if PICTURES.is_file() else {}
+def measure_toy() -> None:
+    """Measures and stores what is missing on the toy set."""
+    rows, pictures = read_rows(STORE), dict(np.load(PICTURES)) if PICTURES.is_file() else {}
     names = [*TRAININGS]
     for part in (names[:FIRST], names[FIRST:]):
         for seed, name in itertools.product(SEEDS, part):
@@ -280,24 +261,53 @@ def main() -> None:
             if seed == SEEDS[0]:
                 pictures |= {f"{row}|{i}": maps[i] for row, maps in found.items() for i in SHOWN}
                 write_atomic(PICTURES, partial(np.savez_compressed, **pictures))
-            write_rows(rows)
+            write_rows("toy", rows, STORE, RECIPE)
 
 
-def write_rows(rows: dict[str, Any]) -> None:
-    """Stores all rows, and of findings with all seeds what they cost, where the 95 % interval leaves zero out."""
-    costs = {}
-    for row, seeds in rows.items():
-        if row in NO_FINDINGS or len(seeds) < len(SEEDS):
+def measure_photographs() -> None:
+    """Measures and stores what is missing on photographs; mIoU over the nine classes that are frequent there."""
+    rows = read_rows(PHOTOGRAPHS)
+    for seed, name in itertools.product(SEEDS, ("healthy", *ON_PHOTOGRAPHS)):
+        if str(seed) in rows.setdefault(name, {}):
             continue
-        faulty, sound = scores_of(rows[MIXED.get(row, row)]), scores_of(rows[BASES.get(row, "healthy")])
-        effect = (welch_effect if row in TRAININGS else paired_effect)(faulty, sound)
+        known = [result for result in stored_results(ON_VOC) if name == "healthy" and result["seed"] == seed]
+        result = known[0] if known else load_result(train(name, seed, ON_VOC).run_dir / "result.json")
+        scores = ConfusionMatrix.from_matrix(np.array(result["confusion"])).compute()
+        rows[name][str(seed)] = {"miou": round(scores.mean_iou_over(map(result["classes"].index, NINE)), 5)}
+        print(f"{name}, seed {seed}: {rows[name][str(seed)]['miou']:.3f}", flush=True)
+        write_rows("photographs", rows, PHOTOGRAPHS, ON_VOC)
+
+
+def look() -> None:
+    """Trains each row of the photographs for two steps on eight pictures."""
+    recipe = ON_VOC.replace(iterations=2, batch_size=4)
+    for name in ("healthy", *ON_PHOTOGRAPHS):
+        with tempfile.TemporaryDirectory() as folder:
+            result = load_result(train(name, 0, recipe, Path(folder), limit=8).run_dir / "result.json")
+        print(f"{name}: mIoU {result['scores']['miou']:.3f} after two steps", flush=True)
+
+
+def read_rows(store: Path) -> dict[str, Any]:
+    """Reads what was measured before."""
+    return json.loads(store.read_text(encoding="utf-8"))["rows"] if store.is_file() else {}
+
+
+def write_rows(scale: str, rows: dict[str, Any], store: Path, recipe: Recipe) -> None:
+    """Stores all rows, and of findings with all seeds what they cost, where the 95 % interval leaves zero out."""
+    costs = json.loads(COSTS.read_text(encoding="utf-8")) | {scale: {}}
+    for row, seeds in rows.items():
+        base = rows[BASES.get(row, "healthy")]
+        if row in NO_FINDINGS or min(len(seeds), len(base)) < len(SEEDS):
+            continue
+        effect = welch_effect if row in TRAININGS else paired_effect
+        effect = effect(scores_of(rows[MIXED.get(row, row)]), scores_of(base))
         if not effect.low <= 0 <= effect.high:
-            costs[row] = round(-100 * effect.mean, 1)
+            costs[scale][row] = round(-100 * effect.mean, 1)
     write_json(COSTS, costs)
-    data = ToyVOC("val")
-    identity = fingerprint(data, count_labels(data, {}))
-    result = {"command": "python -m tools.measure_faults", "recipe": RECIPE.changes(), "val": identity}
-    write_json(STORE, seal(result | {"titles": TITLES, "rows": rows, **describe_machine(torch.device("cpu"))}))
+    data = build_dataset(recipe, recipe.val_split)
+    result = {"command": f"python -m tools.measure_faults {scale}", "recipe": recipe.changes()}
+    result |= {"val": fingerprint(data, count_labels(data, {})), "titles": TITLES, "rows": rows}
+    write_json(store, seal(result | describe_machine(torch.device("cpu"))))
 
 
 def seal_runs(names: Sequence[str]) -> None:
@@ -315,7 +325,11 @@ def seal_runs(names: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
+    scales = {(): measure_toy, ("toy",): measure_toy, ("photographs",): measure_photographs, ("smoke",): look}
     if len(sys.argv) == 5 and sys.argv[1] == "seal":
         seal_runs(sys.argv[2:])
+    elif (arguments := tuple(sys.argv[1:])) in scales:
+        scales[arguments]()
     else:
-        main() if len(sys.argv) == 1 else sys.exit(__doc__)
+        sys.exit(__doc__)

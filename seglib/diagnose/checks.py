@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from seglib.data.base import VOID
-from seglib.diagnose import data as data_checks
+from seglib.diagnose import data as of_data
 from seglib.diagnose.folder import open_parts
 from seglib.diagnose.report import Finding, Report, find, find_by_messages
 from seglib.diagnose.samples import Source
@@ -60,32 +61,31 @@ def check(
         steps: of training on one batch; 0 for none.
         workers: threads that read the labels of a data set of ours.
     """
-    history, stored, names = run, {}, ()
+    history, stored, trained_on = run, {}, ()
     if isinstance(run, str | Path):
         from seglib.train.checkpoint import load_run
         from seglib.train.start import read_run
 
         loaded, stored = load_run(run), read_run(Path(run))[0]
         model, recipe, history = model or loaded.model, recipe or loaded.recipe, loaded.log
-        normalisation, names = normalisation or loaded.normalisation, loaded.classes
-    parts = {part: Source(each) for part, each in (("train", dataset), ("val", val_dataset)) if each is not None}
-    own = next((source.classes for source in parts.values() if source.classes), ())
+        normalisation, trained_on = normalisation or loaded.normalisation, loaded.classes
+    sources = {part: Source(each) for part, each in (("train", dataset), ("val", val_dataset)) if each is not None}
+    checked, findings = [f"{part}: {len(source)} samples" for part, source in sources.items()], []
+    own = next((source.classes for source in sources.values() if source.classes), ())
     if classes is not None:
         own = tuple(f"class {k}" for k in range(classes)) if isinstance(classes, int) else tuple(classes)
-    if names and own and names != own:
-        differ = [f"{k} is {a} there, {b} here" for k, (a, b) in enumerate(zip(names, own, strict=False)) if a != b]
-        text = some(differ, 3) or f"{len(names)} classes, {len(own)} here"
-        findings = [find("class_order", f"{run}: {text}")]
-    else:
-        findings = []
-    names, checked = own or names, [f"{part}: {len(source)} samples" for part, source in parts.items()]
-    findings += _check_data(parts, names, ignore_index, recipe, samples, workers)
-    if stored and "train" in parts and parts["train"].own:
-        findings += _check_identity(stored, parts["train"])
+    names = own or trained_on
+    if trained_on and names != trained_on:
+        pairs = enumerate(zip(trained_on, names, strict=False))
+        text = some([f"{k} is {a} there, {b} here" for k, (a, b) in pairs if a != b], 3)
+        findings.append(find("class_order", f"{run}: {text or f'{len(trained_on)} classes, {len(names)} here'}"))
+    findings += _check_data(sources, names, ignore_index, recipe, samples, workers)
+    if stored and "train" in sources and sources["train"].own:
+        findings += _check_identity(stored, sources["train"])
     if recipe is not None or history is not None:
         from seglib.diagnose.training import check_history, check_recipe
     if recipe is not None:
-        findings += check_recipe(recipe, len(parts["train"]) if "train" in parts else 0)
+        findings += check_recipe(recipe, len(sources["train"]) if "train" in sources else 0)
         checked.append("recipe")
     if history is not None and len(rows := history.to_dict("records") if hasattr(history, "to_dict") else history):
         findings += check_history(rows, len(names))
@@ -94,36 +94,42 @@ def check(
         from seglib.data.transforms import Normalisation
 
         normalisation = Normalisation.named(recipe.normalisation, recipe.in_channels)
-    if parts and (model or loss or normalisation or not next(iter(parts.values())).own):
+    first = next(iter(sources.values()), None)
+    if first is not None and (model or loss or normalisation or not first.own):
         from seglib.diagnose.network import check_network
 
-        trained, source = run is not None or predictions is not None, next(iter(parts.values()))
-        findings += check_network(model, loss, source, recipe, names, ignore_index, normalisation, trained, steps)
+        trained = run is not None or predictions is not None
+        findings += check_network(model, loss, first, recipe, names, ignore_index, normalisation, trained, steps)
         checked += ["network and loss on one batch"] if model or loss else []
     if predictions is not None:
         from seglib.diagnose.scores import Counts, check_predictions
 
-        source, predictions = parts.get("val") or parts["train"], list(predictions)
+        source, predictions = sources.get("val", first), list(predictions)
         findings += check_predictions(Counts(source, predictions, ignore_index, len(names), samples), names, score)
         if model is not None:
             from seglib.diagnose.network import check_mode
+            from seglib.predict import Scoring
 
-            findings += check_mode(model, source, predictions, recipe, normalisation)
+            scoring = Scoring() if recipe is None else Scoring.of(recipe)
+            findings += check_mode(model, source, predictions, normalisation, scoring)
         checked.append(f"{len(predictions)} predictions")
     return Report.of(findings, checked)
 
 
 def _check_data(
-    parts: dict[str, Source], names: Sequence[str], void: int | None, recipe: Any, samples: int, workers: int
+    sources: dict[str, Source], names: Sequence[str], void: int | None, recipe: Any, samples: int, workers: int
 ) -> Iterator[Finding]:
-    scans = {part: source.scan(workers) for part, source in parts.items()}
-    yield from data_checks.check_labels(scans, names, void, all(source.own for source in parts.values()))
-    yield from data_checks.check_splits(scans)
-    if "train" in parts:
-        yield from data_checks.check_lists(parts["train"], recipe.train_split if recipe is not None else "")
+    scans = {part: source.scan(workers) for part, source in sources.items()}
+    own = all(source.own for source in sources.values())
     stride = recipe.output_stride * recipe.stem_stride // 4 if recipe is not None else 16
-    for part, source in parts.items():
-        yield from data_checks.check_samples(source, part, void, stride, names, samples)
+    for part, source in sources.items():
+        found = [*of_data.check_labels(scans[part], names, void, own)]
+        found += of_data.check_samples(source, part == "val", void, stride, names, samples)
+        yield from (replace(each, evidence=f"{part}: {each.evidence}") for each in found)
+    yield from of_data.check_classes(scans, names)
+    yield from of_data.check_splits(scans)
+    if "train" in sources:
+        yield from of_data.check_lists(sources["train"], recipe.train_split if recipe is not None else "")
 
 
 def _check_identity(stored: Mapping[str, Any], source: Source) -> Iterator[Finding]:
@@ -133,7 +139,7 @@ def _check_identity(stored: Mapping[str, Any], source: Source) -> Iterator[Findi
     with suppress(OSError, ValueError):  # told of elsewhere
         now = fingerprint(source.dataset, count_labels(source.dataset, {}))
         if before and (difference := describe_difference(before, now)):
-            yield find("other_data", f"the run began on other labels than are there now: {difference}")
+            yield find("other_data", difference=difference)
 
 
 def diagnose(
@@ -167,7 +173,6 @@ def check_root(
 
     run, recipe, faults, predictions = None, Recipe(data=data, partial=True), [], None
     if checkpoint is not None:
-        from seglib.diagnose.network import predict_again
         from seglib.train.checkpoint import load_run
 
         run = load_run(checkpoint)
@@ -181,7 +186,9 @@ def check_root(
         parts = {part: build_dataset(recipe, split, data_root) for part, split in splits.items()}
     train, val = parts.get("train"), parts.get("val")
     if run is not None and val is not None:
-        val = val.subset(Source(val).spread(samples))
-        predictions = [predict_again(run.model, val.read(k)[0], run.normalisation, run.recipe) for k in range(len(val))]
+        from seglib.predict import Scoring, predict_image
+
+        val, scoring = val.subset(Source(val).spread(samples)), Scoring.of(run.recipe)
+        predictions = [predict_image(run.model, val.read(k)[0], run.normalisation, scoring) for k in range(len(val))]
     report = check(train, val, run=checkpoint, predictions=predictions, samples=samples, workers=workers)
     return Report.of([*find_by_messages(faults, sum(map(len, parts.values()))), *report.findings], report.checked)

@@ -3,8 +3,9 @@
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 
 from seglib.data.transforms import IMAGENET, UNIT, Normalisation
 from seglib.diagnose.report import Finding, find
-from seglib.diagnose.samples import Source, draw_edges, take, to_classes
+from seglib.diagnose.samples import Source, draw_edges
+from seglib.diagnose.scores import to_classes
 from seglib.files import some
 from seglib.models.deeplab import PAPER_RATES
 from seglib.models.layers import conv3x3_dilations
@@ -23,7 +25,7 @@ from seglib.train.start import build_network
 from seglib.zoo.audit import IN_ASPP
 
 SIDE = 193  # largest side of the batch
-BLUE_FIRST = ", blue first"
+IGNORED = -100  # what cross-entropy leaves out by default
 Loss = Callable[[Tensor, Tensor], Tensor]
 Normalise = Callable[[Tensor], Tensor]
 CONVENTIONS = {  # (RGB / 255 - mean) / std; of the last one red and blue are always exchanged
@@ -35,58 +37,58 @@ CONVENTIONS = {  # (RGB / 255 - mean) / std; of the last one red and blue are al
 }
 
 
-class Batch:
-    """Samples cut to one size from their middle, as the network gets them.
+class Batch(NamedTuple):
+    """Samples cut to one size from their middle, as the network gets them."""
 
-    Attributes:
-        images: (B, C, H, W) float32.
-        labels: (B, H, W) int64.
-        raw: the data set gave uint8.
-        pixels: (B, 3, H, W) uint8 RGB, if `images` were made of such, or are in one of CONVENTIONS; else None.
-    """
+    images: Tensor  # (B, C, H, W) float32
+    labels: Tensor  # (B, H, W) int64
+    raw: bool  # the data set gave uint8
+    pixels: Tensor | None  # (B, 3, H, W) uint8 RGB, if images were made of such, or are in one of CONVENTIONS
 
-    def __init__(self, source: Source, count: int, normalise: Normalise | None, device: torch.device) -> None:
-        samples = [(x, y) for _, x, y in take(source, count) if y.ndim == 2 and y.dtype.kind != "f"]
-        if not samples:
-            raise ValueError("no sample has an image, and a label of integers (H, W)")
-        side = [min(SIDE, *(label.shape[axis] for _, label in samples)) for axis in (0, 1)]
-        cut = []
-        for pair in samples:
-            top, left = ((whole - part) // 2 for whole, part in zip(pair[1].shape, side, strict=True))
-            cut.append([array[top : top + side[0], left : left + side[1]] for array in pair])
-        images, labels = (torch.from_numpy(np.stack(each)).to(device) for each in zip(*cut, strict=True))
-        images, self.labels, self.raw = images.permute(0, 3, 1, 2), labels.long(), images.dtype == torch.uint8
-        self.images = (normalise or IMAGENET)(images) if self.raw else images.float()
-        self.pixels = images if self.raw and images.shape[1] == 3 else None
-        if not self.raw and images.shape[1] == 3 and (known := guess_convention(self.images)):
-            mean, std = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (known.mean, known.std))
-            self.pixels = ((self.images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+
+def make_batch(source: Source, count: int, normalise: Normalise | None, device: torch.device) -> Batch | None:
+    """Makes a batch; None without a sample of an image and a label of integers (H, W)."""
+    samples = [(x, y) for _, x, y in source.take(count) if y.ndim == 2 and y.dtype.kind != "f"]
+    if not samples:
+        return None
+    side = [min(SIDE, *(label.shape[axis] for _, label in samples)) for axis in (0, 1)]
+    cut = []
+    for pair in samples:
+        top, left = ((whole - part) // 2 for whole, part in zip(pair[1].shape, side, strict=True))
+        cut.append([array[top : top + side[0], left : left + side[1]] for array in pair])
+    given, labels = (torch.from_numpy(np.stack(each)).to(device) for each in zip(*cut, strict=True))
+    given, raw, pixels = given.permute(0, 3, 1, 2), given.dtype == torch.uint8, None
+    images = (normalise or IMAGENET)(given) if raw else given.float()
+    if given.shape[1] == 3 and raw:
+        pixels = given
+    elif given.shape[1] == 3 and (known := guess_convention(images)):
+        mean, std = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (known.mean, known.std))
+        pixels = ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+    return Batch(images, labels.long(), raw, pixels)
 
 
 def guess_convention(images: Tensor) -> Normalisation | None:
     """Finds the pixel convention whose range the values fill, at least by half; None if there is none."""
     low, high = images.amin((0, 2, 3)).cpu(), images.amax((0, 2, 3)).cpu()
-    filled = {}
-    for name, known in CONVENTIONS.items():
+    best = (0.5, None)
+    for known in CONVENTIONS.values():
         bottom, top = ((v - torch.tensor(known.mean)) / torch.tensor(known.std) for v in (0.0, 1.0))
-        if (low >= bottom - 0.02 * (top - bottom)).all() and (high <= top + 0.02 * (top - bottom)).all():
-            filled[name] = float(((high - low) / (top - bottom)).mean())
-    best = max(filled, key=filled.get, default="")
-    return CONVENTIONS[best] if best and filled[best] > 0.5 else None
+        slack, filled = 0.02 * (top - bottom), float(((high - low) / (top - bottom)).mean())
+        if (low >= bottom - slack).all() and (high <= top + slack).all() and filled > best[0]:
+            best = (filled, known)
+    return best[1]
 
 
-def check_inputs(batch: Batch) -> Iterator[Finding]:
+def check_inputs(images: Tensor) -> Iterator[Finding]:
     """Checks the range of what the network gets."""
-    images = batch.images
     if (images.flatten(2).std(dim=2) < 1e-6).all() or not images.isfinite().all():
-        yield find("inputs_constant", f"all values of an image are {images.flatten()[0]:.3g}")
+        yield find("inputs_constant", value=float(images.flatten()[0]))
         return
-    mean, std = float(images.mean()), float(images.std())
-    text = f"values {images.min():.2f} to {images.max():.2f}, mean {mean:.2f}, deviation {std:.2f}"
+    low, high, mean, std = (float(value) for value in (images.min(), images.max(), images.mean(), images.std()))
     if std > 10 or abs(mean) > 10:
-        yield find("inputs_not_normalised", f"{text}; expected about 0 and 1")
-    elif images.min() >= 0 and images.max() <= 1.01:
-        yield find("inputs_0_to_1", f"{text}; expected about 0 and 1")
+        yield find("inputs_not_normalised", low=low, high=high, mean=mean, std=std)
+    elif low >= 0 and high <= 1.01:
+        yield find("inputs_0_to_1", low=low, high=high, mean=mean, std=std)
 
 
 def logits_of(model: nn.Module, images: Tensor) -> Tensor:
@@ -110,81 +112,68 @@ def is_fresh(norm: nn.Module) -> bool:
     return bool((norm.running_mean == 0).all() and (norm.running_var == 1).all() and plain)
 
 
-@contextmanager
-def as_evaluated(model: nn.Module):
-    """Puts a network into evaluation mode without gradients, and undoes that."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
-
-
-def check_structure(model: nn.Module, recipe: Recipe | None, classes: Sequence[str], batch: Batch) -> Iterator[Finding]:
+@torch.no_grad()
+def check_structure(model: nn.Module, recipe: Recipe | None, classes: Sequence[str], images: Tensor) -> list[Finding]:
     """Checks dilations and rates against the recipe, or against the output stride."""
-    found = conv3x3_dilations(model)
-    aspp = [(name, rate) for name, _, rate in found if IN_ASPP.search(name)]
-    stride, rates = 0, tuple(rate for _, rate in aspp)
+    layers, stride, findings = conv3x3_dilations(model), 0, []
+    aspp = [(name, rate) for name, _, rate in layers if IN_ASPP.search(name)]
+    rates = tuple(rate for _, rate in aspp)
     if aspp:
         widths: list[int] = []
-        layer = model.get_submodule(aspp[0][0])
-        with layer.register_forward_pre_hook(lambda _, args: widths.append(args[0].shape[-1])), as_evaluated(model):
-            model(batch.images[:1])
-        stride = 2 ** round(math.log2(batch.images.shape[-1] / widths[0]))
+        with model.get_submodule(aspp[0][0]).register_forward_pre_hook(lambda _, x: widths.append(x[0].shape[-1])):
+            model(images[:1])
+        stride = 2 ** round(math.log2(images.shape[-1] / widths[0]))
     if recipe is not None and not recipe.source and hasattr(model, "output_stride"):
         with torch.random.fork_rng(devices=[]):
             expected = build_network(recipe, classes, initial=False)
         if hasattr(expected, "set_output_stride") and expected.output_stride != model.output_stride:
             expected.set_output_stride(model.output_stride)
-        pairs = zip(found, conv3x3_dilations(expected), strict=False)
-        wrong = [(mine[0], mine[2], theirs[2]) for mine, theirs in pairs if mine != theirs]
+        pairs = [pair for pair in zip(layers, conv3x3_dilations(expected), strict=False) if pair[0] != pair[1]]
         for name, inside in (("rates_not_scaled", True), ("dilations", False)):
-            if differ := [row for row in wrong if ("aspp" in row[0]) == inside]:
-                shown = some([f"{mine} for {theirs} in {layer}" for layer, mine, theirs in differ], 3)
-                yield find(name, f"at output stride {model.output_stride}, beside the recipe's: {shown}")
+            if differ := [f"{a[2]} for {b[2]} in {a[0]}" for a, b in pairs if ("aspp" in a[0]) == inside]:
+                text = f"at output stride {model.output_stride}, beside the recipe's: {some(differ, 3)}"
+                findings.append(find(name, text))
     elif rates:
-        paper = tuple(rate * 16 // stride for rate in PAPER_RATES)
-        if rates != paper and rates in {tuple(rate * 16 // s for rate in PAPER_RATES) for s in (8, 16, 32)}:
-            yield find("rates_not_scaled", f"rates {rates} at output stride {stride}; the papers' are {paper}")
-        last = [rate for name, _, rate in found if ".layer4." in f".{name}"]
+        paper = {s: tuple(rate * 16 // s for rate in PAPER_RATES) for s in (8, 16, 32, stride)}
+        if rates != paper[stride] and rates in paper.values():
+            text = f"rates {rates} at output stride {stride}; the papers' are {paper[stride]}"
+            findings.append(find("rates_not_scaled", text))
+        last = [rate for name, _, rate in layers if ".layer4." in f".{name}"]
         if last and max(last) * stride < 32:
             text = f"output stride {stride}, dilations {last} of block 4: its stride was taken out"
-            yield find("dilations", f"{text}, and nothing put in its place")
-    side = recipe.crop_size if recipe is not None else batch.images.shape[-1]
+            findings.append(find("dilations", f"{text}, and nothing put in its place"))
+    side = recipe.crop_size if recipe is not None else images.shape[-1]
     if rates and max(rates) >= (cells := -(-side // stride)):
-        yield find("rates_beyond_map", f"rates {rates} on maps of {cells} x {cells}, from crops of {side} pixels")
+        findings.append(find("rates_beyond_map", rates=rates, cells=cells, side=side))
+    return findings
 
 
 def check_weights(model: nn.Module, recipe: Recipe | None, trained: bool) -> Iterator[Finding]:
     """Looks which batch norms are as they were drawn: in a backbone with pretrained weights, none is."""
     norms = norms_of(model)
     fresh = [is_fresh(norm) for norm in norms.values()]
-    if not norms:
-        return
-    wanted = (recipe.weights or recipe.start_from) if recipe is not None else ""
-    frozen = [not norm.training or not norm.weight.requires_grad for norm in norms.values() if norm.weight is not None]
-    if all(fresh):
-        if (recipe is not None and recipe.freeze_bn) or (model.training and all(frozen)):
-            yield find("batch_norm_frozen", f"{len(norms)} batch norms are frozen with mean 0 and variance 1")
-        text = f"all {len(norms)} batch norms are as they were drawn"
+    if fresh and all(fresh):
+        scales = [norm for norm in norms.values() if norm.weight is not None]
+        frozen = model.training and all(not norm.training or not norm.weight.requires_grad for norm in scales)
+        if frozen or (recipe is not None and recipe.freeze_bn):
+            yield find("batch_norm_frozen", number=len(norms))
+        wanted = (recipe.weights or recipe.start_from) if recipe is not None else ""
         if wanted or trained:
-            yield find("weights_missing", f"{text}; {f'the recipe names {wanted}' if wanted else 'yet it is trained'}")
+            why = f"the recipe names {wanted}" if wanted else "yet it is trained"
+            yield find("weights_missing", number=len(norms), why=why)
         else:
-            yield find("random_weights", text)
+            yield find("random_weights", number=len(norms))
     elif True in fresh and False in fresh[fresh.index(True) :]:
         later = len(fresh) - 1 - fresh[::-1].index(False)
         names = [name for name, new in list(zip(norms, fresh, strict=True))[:later] if new]
-        text = f"{len(names)} batch norms, {some(names, 2)}, are as drawn, later ones are not"
-        yield find("weights_half_loaded", text)
+        yield find("weights_half_loaded", number=len(names), names=some(names, 2))
 
 
 class _StopError(Exception):
     """Stops a forward pass."""
 
 
+@torch.no_grad()
 def mismatch(model: nn.Module, images: Tensor, only_first: bool = False) -> float:
     """Measures how far a batch's statistics are from those that batch norm keeps, in the mean over layers.
 
@@ -201,73 +190,58 @@ def mismatch(model: nn.Module, images: Tensor, only_first: bool = False) -> floa
         if only_first:
             raise _StopError
 
-    norms = [norm for norm in norms_of(model).values() if not is_fresh(norm)]
-    hooks = [norm.register_forward_pre_hook(measure) for norm in norms]
-    try:
-        with as_evaluated(model), suppress(_StopError):
-            model(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    hooks = [norm.register_forward_pre_hook(measure) for norm in norms_of(model).values() if not is_fresh(norm)]
+    with suppress(_StopError):
+        model(images)
+    for hook in hooks:
+        hook.remove()
     return float(np.mean(found)) if found else 0.0
 
 
-def check_convention(model: nn.Module, batch: Batch) -> Iterator[Finding]:
+def check_convention(model: nn.Module, images: Tensor, pixels: Tensor) -> Iterator[Finding]:
     """Feeds the same pixels in every convention: does batch norm know another one better?"""
     norms = norms_of(model)
-    if batch.pixels is None or batch.pixels.shape[1] != 3 or not norms or is_fresh(next(iter(norms.values()))):
+    if not norms or is_fresh(next(iter(norms.values()))):
         return
-    now = mismatch(model, batch.images, only_first=True)
-    others = {}
-    for name, convention in CONVENTIONS.items():
-        images = convention(batch.pixels)
-        others[name], others[name + BLUE_FIRST] = (mismatch(model, x, True) for x in (images, images.flip(1)))
-    best = min(others, key=others.get)
-    if now > 1.3 * others[best]:
-        images = CONVENTIONS[best.removesuffix(BLUE_FIRST)](batch.pixels)
-        images = images.flip(1) if best.endswith(BLUE_FIRST) else images
-        before, after = mismatch(model, batch.images), mismatch(model, images)
+    others = {name: convention(pixels) for name, convention in CONVENTIONS.items()}
+    others |= {f"{name}, blue first": values.flip(1) for name, values in others.items()}
+    off = {name: mismatch(model, values, only_first=True) for name, values in others.items()}
+    best = min(off, key=off.get)
+    if mismatch(model, images, only_first=True) > 1.3 * off[best]:
+        before, after = mismatch(model, images), mismatch(model, others[best])
         if after < min(2.0, 0.95 * before):
-            text = f"batch norm's statistics are {before:.2f} off, with pixels as {best} {after:.2f}"
-            yield find("pixel_convention", text)
+            yield find("pixel_convention", before=before, name=best, after=after)
 
 
-def check_outputs(model: nn.Module, batch: Batch, classes: int, void: int | None, trained: bool) -> Iterator[Finding]:
+@torch.no_grad()
+def check_outputs(model: nn.Module, batch: Batch, classes: int, void: int | None, trained: bool) -> list[Finding]:
     """Checks logits in evaluation mode: their number and range, the loss, statistics, and training mode beside it."""
-    with as_evaluated(model):
-        logits = logits_of(model, batch.images)
+    logits, findings = logits_of(model, batch.images), []
     found = logits.shape[1]
     if classes and found != classes:
-        yield find("classes_of_the_network", f"the network has {found} outputs, the data set {classes} classes")
-        return
+        return [find("classes_of_the_network", outputs=found, classes=classes)]
     if found > 1 and (logits >= 0).all() and (logits.sum(1) - 1).abs().max() < 1e-3:
-        yield find("probabilities_for_logits", "outputs are between 0 and 1 and sum to 1 over the classes")
-    labels = _masked(batch.labels, void, found)
-    valid = labels != -100
-    if not valid.any():
-        return
-    loss = float(F.cross_entropy(logits, labels, ignore_index=-100))
+        findings.append(find("probabilities_for_logits"))
+    labels = batch.labels
+    outside = (labels < 0) | (labels >= found) | (labels == (-1 if void is None else void))
+    if outside.all():
+        return findings
+    loss = float(F.cross_entropy(logits, labels.masked_fill(outside, IGNORED), ignore_index=IGNORED))
     if loss > 1.5 * math.log(max(2, found)):
-        yield find("loss_at_start", f"{loss:.2f} on a batch of training samples; ln K is {math.log(found):.2f}")
-    norms = norms_of(model)
-    if len(batch.images) < 4 or not norms or all(map(is_fresh, norms.values())):
-        return
-    twin = copy.deepcopy(model).eval()
+        findings.append(find("loss_at_start", loss=loss, expected=math.log(found)))
+    if not trained or len(labels) < 4 or all(map(is_fresh, norms_of(model).values())):
+        return findings
+    off, twin = mismatch(model, batch.images), copy.deepcopy(model)
     for norm in norms_of(twin).values():
         norm.train()
-    with torch.no_grad():
-        batchwise = logits_of(twin, batch.images)
-    here, there = (float((x.argmax(1) == labels)[valid].float().mean()) for x in (logits, batchwise))
-    if trained and there - here > 0.1:
-        text = f"{here:.0%} of a training batch's pixels are right in evaluation mode"
-        yield find("batch_norm_statistics", f"{text}, {there:.0%} with the batch's own statistics")
-    if trained and (off := mismatch(model, batch.images)) > 1.0:
-        text = f"in the mean, batch norm's statistics are {off:.2f} off a training batch's"
-        yield find("statistics_do_not_fit", text)
-
-
-def _masked(labels: Tensor, void: int | None, classes: int) -> Tensor:
-    return labels.masked_fill((labels < 0) | (labels >= classes) | (labels == (-1 if void is None else void)), -100)
+    here, there = (
+        float((x.argmax(1) == labels)[~outside].float().mean()) for x in (logits, logits_of(twin, batch.images))
+    )
+    if there - here > 0.1:
+        findings.append(find("batch_norm_statistics", here=here, there=there))
+    if off > 1.0:
+        findings.append(find("statistics_do_not_fit", off=off))
+    return findings
 
 
 def check_loss(loss: Loss, batch: Batch, classes: int, void: int) -> Iterator[Finding]:
@@ -284,56 +258,50 @@ def check_loss(loss: Loss, batch: Batch, classes: int, void: int) -> Iterator[Fi
         yield find("loss_fails_on_void", f"{type(error).__name__}: {str(error).splitlines()[0]}")
         return
     if abs(wide - plain) > 0.05 * abs(plain):
-        text = f"{plain:.3f}; with as many void pixels beside them {wide:.3f}"
-        yield find("loss_counts_void", f"the loss of the same labelled pixels is {text}")
+        yield find("loss_counts_void", plain=plain, wide=wide)
     elif not math.isfinite(empty):
-        yield find("loss_nan_without_labels", f"a batch of void gives {empty}")
+        yield find("loss_nan_without_labels", loss=empty)
 
 
 def check_learning(model: nn.Module, batch: Batch, loss: Loss, steps: int) -> Iterator[Finding]:
     """Trains a copy of the network on one batch: gradients reach every kernel, and it is learnt by heart."""
-    twin = copy.deepcopy(model).train()
     images, labels = batch.images[:2, :, :97, :97], batch.labels[:2, :97, :97]
     if len(images) < 2:
         return
+    twin = copy.deepcopy(model).train()
     for module in twin.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.eval()
     trainable = {name: p for name, p in twin.named_parameters() if p.requires_grad}
+    kernels = {name: p for name, p in trainable.items() if p.ndim > 1}
+    optimizer = torch.optim.Adam(trainable.values(), lr=2e-3) if trainable else None
     losses: list[float] = []
-    for step in range(steps):
+    for _ in range(steps):
         value = loss(logits_of(twin, images), labels)
-        losses.append(float(value.detach()))
-        if not trainable or not value.requires_grad:
+        if not value.requires_grad:
             yield find("no_gradient", "no parameter gets a gradient from the loss")
             return
-        if step == 0:
-            optimizer = torch.optim.Adam(trainable.values(), lr=2e-3)
         optimizer.zero_grad()
         value.backward()
-        kernels = {name: p for name, p in trainable.items() if p.ndim > 1}
-        if step == 0 and (dead := [n for n, p in kernels.items() if p.grad is None or not p.grad.any()]):
+        if not losses and (dead := [name for name, p in kernels.items() if p.grad is None or not p.grad.any()]):
             yield find("no_gradient", f"{len(dead)} of {len(kernels)} kernels get no gradient, such as {dead[0]}")
             return
+        losses.append(float(value.detach()))
         optimizer.step()
     if not losses[-1] < max(0.75 * losses[0], 0.5):
-        text = f"loss {losses[0]:.2f}, after {steps} steps on one batch {losses[-1]:.2f}"
         picture = draw_edges(images[0].permute(1, 2, 0).cpu().numpy(), labels[0].cpu().numpy())
-        yield find("batch_not_learnt", text, picture)
+        yield find("batch_not_learnt", picture=picture, first=losses[0], steps=steps, last=losses[-1])
 
 
-def check_loader(source: Source, model: nn.Module | None) -> Iterator[Finding]:
+def check_loader(source: Source) -> Iterator[Finding]:
     """Checks the size of a DataLoader's batches."""
-    if model is not None and not norms_of(model):
-        return
-    size = getattr(source.loader, "batch_size", None)
+    size = getattr(source.loader, "batch_size", None) or 0
     if size == 1:
         yield find("batch_of_one", "batches of one image")
-    elif size:
-        if len(source) % size == 1 and not source.loader.drop_last:
-            yield find("batch_of_one", f"{len(source)} samples in batches of {size}: the last one has 1")
-        if size < 4:
-            yield find("batch_norm_few_images", f"its statistics are taken over {size} images at a time")
+    elif size and len(source) % size == 1 and not source.loader.drop_last:
+        yield find("batch_of_one", f"{len(source)} samples in batches of {size}: the last one has 1")
+    if 1 < size < 4:
+        yield find("batch_norm_few_images", number=size)
 
 
 def check_network(
@@ -348,50 +316,49 @@ def check_network(
     steps: int,
 ) -> Iterator[Finding]:
     """Checks all of the above; the arguments are those of `seglib.diagnose.check`."""
-    if model is not None:
-        yield from check_weights(model, recipe, trained)
-    yield from check_loader(source, model)
-    try:
-        device = next(model.parameters()).device if model is not None else torch.device("cpu")
-        batch = Batch(source, 8, normalise, device)
-    except ValueError:  # told of elsewhere
-        return
-    if normalise is not None or not batch.raw:
-        yield from check_inputs(batch)
+    if model is None or norms_of(model):
+        yield from check_loader(source)
+    device = next(model.parameters()).device if model is not None else torch.device("cpu")
+    batch = make_batch(source, 8, normalise, device)
+    if batch is not None and (normalise is not None or not batch.raw):
+        yield from check_inputs(batch.images)
     classes = len(names) or getattr(model, "num_classes", 0)
-    if loss is not None and classes and void is not None:
+    if batch is not None and loss is not None and classes and void is not None:
         yield from check_loss(loss, batch, classes, void)
     if model is None:
         return
-    yield from check_structure(model, recipe, names, batch)
-    yield from check_convention(model, batch)
-    yield from check_outputs(model, batch, classes, void, trained)
+    yield from check_weights(model, recipe, trained)
+    if batch is None:
+        return
+    seen = copy.deepcopy(model).eval()
+    yield from check_structure(seen, recipe, names, batch.images)
+    if batch.pixels is not None:
+        yield from check_convention(seen, batch.images, batch.pixels)
+    yield from check_outputs(seen, batch, classes, void, trained)
     if steps and classes:
-        plain = partial(F.cross_entropy, ignore_index=-100 if void is None else void)
+        plain = partial(F.cross_entropy, ignore_index=IGNORED if void is None else void)
         yield from check_learning(model, batch, loss or plain, steps)
 
 
-def predict_again(
-    model: nn.Module, image: np.ndarray, normalise: Normalise | None, recipe: Recipe | None
-) -> np.ndarray:
-    """Predicts an image (H, W, C), of uint8 or as the network takes it, in evaluation mode. -> (H, W) uint8."""
+@torch.no_grad()
+def predict_again(model: nn.Module, image: np.ndarray, normalise: Normalise | None, scoring: Scoring) -> np.ndarray:
+    """Predicts an image (H, W, C), of uint8 or as the network takes it, by a network that is in evaluation mode."""
     if image.dtype == np.uint8:
-        return predict_image(model, image, normalise or IMAGENET, Scoring() if recipe is None else Scoring.of(recipe))
+        return predict_image(model, image, normalise or IMAGENET, scoring)
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
-    with as_evaluated(model):
-        return logits_of(model, pixels.to(next(model.parameters()).device)).argmax(1)[0].cpu().numpy().astype(np.uint8)
+    found = logits_of(model, pixels.to(next(model.parameters()).device))
+    return found.argmax(1)[0].cpu().numpy().astype(np.uint8)  # (H, W)
 
 
 def check_mode(
-    model: nn.Module, source: Source, predictions: list, recipe: Recipe | None, normalise: Normalise | None
+    model: nn.Module, source: Source, predictions: list, normalise: Normalise | None, scoring: Scoring
 ) -> Iterator[Finding]:
     """Predicts a few pictures again, in evaluation mode."""
-    differ = []
+    seen, differ = copy.deepcopy(model).eval(), []
     for index in np.linspace(0, len(predictions) - 1, min(8, len(predictions))).astype(int).tolist():
         found = to_classes(predictions[index])[0]
-        again = predict_again(model, source.given(index)[0], normalise, recipe)
+        again = predict_again(seen, source.given(index)[0], normalise, scoring)
         differ += [float((again != found).mean())] if again.shape == found.shape else []
     if differ and np.mean(differ) > 0.05:
         mode = "; it was given in training mode" if model.training else ""
-        text = f"{np.mean(differ):.0%} of the pixels are predicted otherwise when the model is in evaluation mode{mode}"
-        yield find("train_mode", text)
+        yield find("train_mode", share=np.mean(differ), mode=mode)

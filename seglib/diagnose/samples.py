@@ -4,7 +4,6 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,23 +16,30 @@ IMAGES = ("image", "images", "img", "pixel_values", "input")  # keys of samples 
 LABELS = ("label", "labels", "mask", "masks", "target", "seg", "semantic")
 THUMB = 16  # side of the grey thumbnails by which copies are found
 ORIENTATION = 0x0112  # EXIF's tag
-
+UNREADABLE = (OSError, ValueError, SyntaxError)  # Pillow raises the last
 MIRRORS = {"mirrored left to right": np.s_[:, ::-1], "upside down": np.s_[::-1], "turned by 180": np.s_[::-1, ::-1]}
 
 Arrays = tuple[np.ndarray, np.ndarray]  # image (H, W, C) of any range, label (H, W)
+
+
+class Picture(NamedTuple):
+    """What an image file betrays."""
+
+    shape: tuple[int, int] = (0, 0)  # as viewers show it
+    thumb: np.ndarray | None = None  # (THUMB, THUMB) float32 grey
+    digest: bytes = b""
+    turned: bool = False  # by EXIF
+    deep: bool = False  # more than 8 bits a channel
 
 
 class Row(NamedTuple):
     """What reading the files of a sample gave."""
 
     counts: np.ndarray | None  # (256,) pixels of each label value; None if it could not be read
-    messages: list[str]  # errors
     outside: list[int]  # label values below 0 or above 255
-    thumb: np.ndarray | None  # (THUMB, THUMB) float32 grey
-    digest: bytes  # of the image file; empty without
-    turned: bool  # EXIF turns the picture
-    deep: bool  # it has more than 8 bits a channel
     palette: bytes  # RGB of the mask's palette; empty without
+    picture: Picture
+    messages: list[str]  # errors
 
 
 class Scan(NamedTuple):
@@ -53,8 +59,8 @@ class Scan(NamedTuple):
         return [text for row in self.rows for text in row.messages]
 
     def named(self, what: str) -> list[str]:
-        """Names of the pictures whose row has something true there."""
-        return [name for name, row in zip(self.names, self.rows, strict=True) if getattr(row, what)]
+        """File names of the pictures that are `what`, "turned" or "deep"."""
+        return [Path(name).name for name, row in zip(self.names, self.rows, strict=True) if getattr(row.picture, what)]
 
 
 def to_arrays(sample: Any) -> Arrays:
@@ -66,17 +72,18 @@ def to_arrays(sample: Any) -> Arrays:
         sample = found
     if len(sample) < 2:
         raise ValueError("dataset: a sample without a label; expected (image, label)")
-    image, label = (_to_array(value) for value in (sample[0], sample[1]))
+    image, label = to_array(sample[0]), to_array(sample[1])
     image = image[..., None] if image.ndim == 2 else image
     if image.shape[0] in (1, 3, 4) and (hasattr(sample[0], "detach") or image.shape[-1] not in (1, 3, 4)):
         image = np.moveaxis(image, 0, -1)
     if label.ndim == 3 and 1 in (label.shape[0], label.shape[2]):
-        label = label.reshape(*(side for side in label.shape if side != 1))
+        label = label.reshape([side for side in label.shape if side != 1])
     return image, label
 
 
-def _to_array(value: Any) -> np.ndarray:
-    return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)  # of PIL's "P": the indices
+def to_array(value: Any) -> np.ndarray:
+    """Makes an array of anything; of a palette image, its indices."""
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
 
 
 class Source:
@@ -87,6 +94,7 @@ class Source:
         dataset: the data set.
         own: it is a `SegmentationDataset`, which reads a label by itself and as stored.
         files: (image, label) paths, if the data set keeps them.
+        classes: their names, if the data set has them.
     """
 
     def __init__(self, data: Any) -> None:
@@ -95,7 +103,8 @@ class Source:
         self.own = hasattr(self.dataset, "read_label") and hasattr(self.dataset, "files")
         if not hasattr(self.dataset, "__len__") or not hasattr(self.dataset, "__getitem__"):
             raise ValueError(f"dataset: {type(data).__name__} has no length or no items; expected samples by number")
-        self.files = find_files(self.dataset)
+        self.files = self.dataset.files if self.own else find_files(self.dataset)
+        self.classes = tuple(map(str, getattr(self.dataset, "classes", None) or ()))
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -111,89 +120,73 @@ class Source:
         except ValueError:
             if not self.own:
                 raise
-            image, label = self.dataset.files[index]
+            image, label = self.files[index]
             return self.dataset.read_image(image), self.dataset.read_label(label)
 
-    def stored(self, index: int) -> tuple[np.ndarray, Image.Image]:
-        """Returns a sample as its files hold it: (H, W, 3) RGB, and the mask's image."""
-        image, label = self.files[index]
-        return np.asarray(_open(image, "RGB")), _open(label, None)
-
-    @cached_property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes, if the data set has them."""
-        return tuple(map(str, getattr(self.dataset, "classes", None) or ()))
+    def take(self, count: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yields (index, image, label) of samples as given, spread over the set, without those that cannot be read."""
+        for index in self.spread(count):
+            try:
+                yield index, *self.given(index)
+            except (OSError, ValueError):
+                continue
 
     def scan(self, workers: int = 1, limit: int = 1000) -> Scan:
         """Reads labels and pictures' thumbnails: all of a set of ours, else at most `limit`."""
         chosen = range(len(self)) if self.own else self.spread(limit)
         names = [str(self.files[index][0]) if self.files else str(index) for index in chosen]
-        if self.own and workers > 1:
-            with ThreadPoolExecutor(workers) as pool:
-                return Scan(names, list(pool.map(self._read, chosen)))
-        return Scan(names, list(map(self._read, chosen)))
+        with ThreadPoolExecutor(workers if self.own else 1) as pool:
+            return Scan(names, list(pool.map(self._read, chosen)))
 
     def _read(self, index: int) -> Row:
-        counts, messages, outside, image, label, file = None, [], [], None, None, _File()
-        palette = _palette(self.files[index][1]) if self.files else b""
+        image_path, label_path = self.files[index] if self.files else (None, None)
+        image, label, messages, picture = None, None, [], Picture()
         try:
             if self.own:
-                label = self.dataset.read_label(self.dataset.files[index][1])
+                label = self.dataset.read_label(label_path)
             else:
                 image, label = self.given(index)
-            if label.ndim != 2 or label.dtype.kind == "f":
-                label, values = None, np.zeros(0, np.uint8)  # `data` tells of it
-            elif label.dtype == np.uint8:
-                values = label
-            else:
-                within = (label >= 0) & (label <= 255)
-                outside, values = np.unique(label[~within]).tolist(), label[within].astype(np.uint8)
-            counts = np.bincount(values.ravel(), minlength=256)
         except (OSError, ValueError) as error:
             messages.append(str(error))
+        counts, outside = (None, []) if label is None else _count(label)
         try:
-            if self.files:
-                file = _read_file(self.files[index][0], self.dataset if self.own else None)
-                if self.own and label is not None and label.shape != file.shape:
-                    text = describe_sizes(file.shape, label.shape, file.turned)
-                    messages.append(f"{self.files[index][1]}: {text}")
+            if image_path:
+                picture = _look_at(image_path, self.dataset if self.own else None)
             elif image is not None:
-                file = _File(thumb=_shrink(Image.fromarray(to_bytes(image))))
-        except (OSError, ValueError, SyntaxError) as error:
+                picture = Picture(thumb=_shrink(Image.fromarray(to_bytes(image))))
+            if self.own and label is not None and label.ndim == 2 and label.shape != picture.shape:
+                messages.append(f"{label_path}: {describe_sizes(picture.shape, label.shape, picture.turned)}")
+        except UNREADABLE as error:
             messages.append(str(error))
-        return Row(counts, messages, outside, file.thumb, file.digest, file.turned, file.deep, palette)
+        return Row(counts, outside, _palette(label_path) if label_path else b"", picture, messages)
 
 
-class _File(NamedTuple):
-    shape: tuple[int, int] = (0, 0)
-    thumb: np.ndarray | None = None
-    digest: bytes = b""
-    turned: bool = False
-    deep: bool = False
+def _count(label: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """Counts the values 0 to 255 of a label of integers (H, W), and lists the others."""
+    if label.ndim != 2 or label.dtype.kind == "f":
+        return np.zeros(256, np.int64), []
+    if label.dtype == np.uint8:
+        return np.bincount(label.ravel(), minlength=256), []
+    within = (label >= 0) & (label <= 255)
+    return np.bincount(label[within].astype(np.uint8), minlength=256), np.unique(label[~within]).tolist()
 
 
-def _read_file(path: Path, dataset: Any) -> _File:
+def _look_at(path: Path, dataset: Any) -> Picture:
     """Looks at an image file; what `dataset` reads of it, where a thumbnail made by Pillow would not do."""
     digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
     turned = deep = False
     if path.suffix.lower() != ".npy" and getattr(dataset, "in_channels", 3) == 3:
         with Image.open(path) as image:
-            turned = image.getexif().get(ORIENTATION, 1) != 1
+            turn = image.getexif().get(ORIENTATION, 1)
+            turned, shape = turn != 1, image.size if turn > 4 else image.size[::-1]
             deep = image.mode[0] in "IF" or any(";16" in str(tile[3]) for tile in image.tile)
-            shape = image.size if image.getexif().get(ORIENTATION, 1) > 4 else image.size[::-1]
             if not deep:
                 image.draft("L", (2 * THUMB, 2 * THUMB))  # a JPEG is decoded at an eighth of its side
-                return _File(shape, _shrink(image), digest, turned)
+                return Picture(shape, _shrink(image), digest, turned)
     if dataset is None:
-        return _File(digest=digest, turned=turned, deep=deep)
+        return Picture(digest=digest, turned=turned, deep=deep)
     pixels = dataset.read_image(path)
-    return _File(pixels.shape[:2], _shrink(Image.fromarray(pixels[..., 0])), digest, turned)
-
-
-def to_classes(prediction: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns classes (H, W), and probabilities (K, H, W) if it holds such."""
-    found = _to_array(prediction)
-    return (found.argmax(axis=0), found) if found.ndim == 3 else (found, None)
+    return Picture(pixels.shape[:2], _shrink(Image.fromarray(pixels[..., 0])), digest, turned)
 
 
 def find_files(dataset: Any) -> list[tuple[Path, Path]] | None:
@@ -204,14 +197,11 @@ def find_files(dataset: Any) -> list[tuple[Path, Path]] | None:
     pairs = getattr(dataset, "files", None)
     if pairs and isinstance(pairs[0], Sequence) and len(pairs[0]) == 2 and all(map(_is_file, pairs[0])):
         return [(Path(image), Path(label)) for image, label in pairs]
-    lists = [
-        value
-        for value in getattr(dataset, "__dict__", {}).values()
-        if isinstance(value, list) and len(value) == len(dataset) and value and _is_file(value[0])
-    ]
+    lists = [value for value in getattr(dataset, "__dict__", {}).values() if isinstance(value, list)]
+    lists = [value for value in lists if len(value) == len(dataset) and value and _is_file(value[0])]
     if len(lists) < 2:
         return None
-    lists.sort(key=lambda paths: _open(paths[0], None).mode not in ("RGB", "YCbCr", "CMYK"))  # the image first
+    lists.sort(key=lambda paths: open_image(paths[0]).mode not in ("RGB", "YCbCr", "CMYK"))  # the image first
     return [(Path(image), Path(label)) for image, label in zip(*lists[:2], strict=True)]
 
 
@@ -219,7 +209,7 @@ def _palette(path: Path) -> bytes:
     try:
         with Image.open(path) as image:
             return bytes(image.getpalette() or b"") if image.mode == "P" else b""
-    except (OSError, ValueError, SyntaxError):
+    except UNREADABLE:
         return b""
 
 
@@ -227,9 +217,10 @@ def _is_file(value: Any) -> bool:
     return isinstance(value, str | os.PathLike) and Path(value).is_file()
 
 
-def _open(path: Path, mode: str | None) -> Image.Image:
+def open_image(path: Path) -> Image.Image:
+    """Reads an image file as it is stored."""
     with Image.open(path) as image:
-        return image.convert(mode) if mode else image.copy()
+        return image.copy()
 
 
 def _shrink(image: Image.Image) -> np.ndarray:
@@ -246,8 +237,8 @@ def to_bytes(image: np.ndarray) -> np.ndarray:
 
 def draw_edges(image: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Draws a label's edges in red over its image."""
-    picture, edge = to_bytes(image).copy(), find_edges(label)
-    picture[edge] = (255, 0, 0)
+    picture = to_bytes(image).copy()
+    picture[find_edges(label)] = (255, 0, 0)
     return picture
 
 
@@ -257,12 +248,3 @@ def find_edges(label: np.ndarray) -> np.ndarray:
     edge[:, :-1] |= label[:, 1:] != label[:, :-1]
     edge[:-1] |= label[1:] != label[:-1]
     return edge
-
-
-def take(sources: Source, count: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yields (index, image, label) of samples as given, spread over the set; those that cannot be read are left out."""
-    for index in sources.spread(count):
-        try:
-            yield index, *sources.given(index)
-        except (OSError, ValueError):
-            continue

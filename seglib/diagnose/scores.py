@@ -1,6 +1,7 @@
 """What predictions and scores of a list of pictures betray: nearly all of it is in one confusion matrix."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -8,13 +9,20 @@ from scipy.optimize import linear_sum_assignment
 from seglib.data.base import VOID
 from seglib.data.cityscapes import CITYSCAPES_CLASSES
 from seglib.diagnose.report import Finding, find
-from seglib.diagnose.samples import MIRRORS, Source, to_classes
+from seglib.diagnose.samples import MIRRORS, Source, to_array
 from seglib.files import some
 from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS
 from seglib.metrics.ratios import divide, mean_present
 
 REACH = 9  # pixels by which a prediction is shifted
+MOVES = {move for step in range(-REACH, REACH + 1) for move in ((step, 0), (0, step), (step, step))}  # (down, right)
 CLOSE = 0.002  # scores that are the same
+
+
+def to_classes(prediction: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns classes (H, W), and probabilities (K, H, W) if it holds such."""
+    found = to_array(prediction)
+    return (found.argmax(axis=0), found) if found.ndim == 3 else (found, None)
 
 
 class Counts:
@@ -24,19 +32,19 @@ class Counts:
         joint: (256, 256) int64: rows are labels, columns predictions, void left out.
         singly: of each picture, (K, K + 1), the last column for all predictions that are no class.
         sizes: "label, prediction" of pictures whose sizes differ; they are not counted.
-        shifts: moved by (down, right) -> pixels that are right where the label's neighbourhood is mixed.
-        turns: name of a turn -> share of pixels that are right.
+        seen: labelled pixels of the pictures that are looked at closely; `inner`: without a border of REACH.
+        shifts: of these, moved by (down, right) -> inner pixels that are right.
+        turns: name of a turn -> pixels that are right; "" for none.
         noise: name, labels and probabilities of some pixels of each picture, where there are probabilities.
     """
 
     def __init__(
         self, source: Source, predictions: Iterable[np.ndarray], void: int | None, classes: int, close: int
     ) -> None:
-        self.joint, self.singly = np.zeros((256, 256), np.int64), []
+        self.joint, self.seen, self.inner = np.zeros((256, 256), np.int64), 0, 0
+        self.singly: list[np.ndarray] = []
         self.sizes: list[str] = []
-        self.shifts: dict[tuple[int, int], int] = {}
-        self.turns: dict[str, int] = dict.fromkeys(MIRRORS, 0)
-        self.seen = self.right = self.inner = 0  # pixels of the pictures that are looked at closely
+        self.shifts, self.turns = dict.fromkeys(MOVES, 0), dict.fromkeys(["", *MIRRORS], 0)
         self.noise: list[tuple[str, np.ndarray, np.ndarray]] = []
         chosen = {*source.spread(close)}
         for index, found in enumerate(predictions):
@@ -54,22 +62,21 @@ class Counts:
                 self._look(label, found, valid)
                 if probabilities is not None:
                     name = source.files[index][0].stem if source.files else str(index)
-                    self.noise.append((name, *_summarise(label, probabilities, valid)))
+                    places = np.flatnonzero(valid & (label < classes))
+                    places = places[:: max(1, len(places) // 20_000)]
+                    kept = probabilities.reshape(len(probabilities), -1)[:, places].T  # (M, K)
+                    self.noise.append((name, label.ravel()[places], kept))
 
     def _look(self, label: np.ndarray, found: np.ndarray, valid: np.ndarray) -> None:
         self.seen += int(valid.sum())
-        self.right += int((valid & (label == found)).sum())
-        for name, turn in MIRRORS.items():
+        for name, turn in {"": np.s_[:], **MIRRORS}.items():
             self.turns[name] += int((valid & (label == found[turn])).sum())
-        if min(label.shape) <= 4 * REACH:
-            return
-        inner = np.s_[REACH:-REACH, REACH:-REACH]
-        inside, allowed = label[inner], valid[inner]
-        (height, width), reach = label.shape, range(-REACH, REACH + 1)
-        for move in {*((step, 0) for step in reach), *((0, step) for step in reach), *((step, step) for step in reach)}:
-            moved = found[REACH - move[0] : height - REACH - move[0], REACH - move[1] : width - REACH - move[1]]
-            self.shifts[move] = self.shifts.get(move, 0) + int((allowed & (inside == moved)).sum())
-        self.inner += int(allowed.sum())
+        if min(label.shape) > 4 * REACH:
+            (height, width), inner = label.shape, np.s_[REACH:-REACH, REACH:-REACH]
+            self.inner += int(valid[inner].sum())
+            for down, right in MOVES:
+                moved = found[REACH - down : height - REACH - down, REACH - right : width - REACH - right]
+                self.shifts[down, right] += int((valid[inner] & (label[inner] == moved)).sum())
 
 
 def scores_of(joint: np.ndarray, classes: int) -> tuple[np.ndarray, float]:
@@ -92,25 +99,26 @@ def check_predictions(counts: Counts, names: Sequence[str], score: float | None)
     if predicted.max() > 0.95 and labelled.max() < 0.9:
         most = int(predicted.argmax())
         name = names[most] if most < classes else most
-        yield find(
-            "one_class", f"{name} is predicted on {predicted[most]:.0%} of the pixels, labelled on {labelled[most]:.0%}"
-        )
+        yield find("one_class", name=name, predicted=predicted[most], labelled=labelled[most])
     if never := [f"{names[k]} ({labelled[k]:.1%})" for k in range(classes) if labelled[k] > 0.005 and not predicted[k]]:
-        yield find("classes_never_predicted", f"{some(never)} of the labelled pixels")
-    turn = max(counts.turns, key=counts.turns.get)
-    if counts.seen and counts.turns[turn] > counts.right + 0.05 * counts.seen:
-        text = f"{counts.turns[turn] / counts.seen:.1%} of the pixels are right when the prediction is {turn}"
-        yield find("prediction_flipped", f"{text}, {counts.right / counts.seen:.1%} as it is")
-    elif counts.shifts:
-        shifts, total = counts.shifts, counts.inner
-        best = max(shifts, key=shifts.get)
-        wrong, least = total - shifts[0, 0], total - shifts[best]
-        if wrong and least < 0.9 * wrong:
-            text = f"moved by {best[0]} pixels down and {best[1]} to the right, {least / total:.2%} of pixels are wrong"
-            yield find("prediction_shifted", f"{text}, {wrong / total:.2%} as they are")
+        yield find("classes_never_predicted", names=some(never))
+    yield from _check_place(counts)
     if score is not None and abs(score - miou) > CLOSE:
         yield _explain(score, counts.singly, classes, miou)
     yield from _check_noise(counts.noise, names)
+
+
+def _check_place(counts: Counts) -> Iterator[Finding]:
+    """Looks for a turn or a shift of the predictions that fits the labels better."""
+    seen, inner, turn = max(1, counts.seen), counts.inner, max(counts.turns, key=counts.turns.get)
+    there, here = counts.turns[turn] / seen, counts.turns[""] / seen
+    if there > here + 0.05:
+        yield find("prediction_flipped", there=there, turn=turn, here=here)
+    elif inner:
+        down, right = best = max(counts.shifts, key=counts.shifts.get)
+        wrong, least = (1 - counts.shifts[move] / inner for move in ((0, 0), best))
+        if least < 0.9 * wrong:
+            yield find("prediction_shifted", down=down, right=right, least=least, wrong=wrong)
 
 
 def _check_numbering(joint: np.ndarray, names: Sequence[str], miou: float) -> Iterator[Finding]:
@@ -123,32 +131,28 @@ def _check_numbering(joint: np.ndarray, names: Sequence[str], miou: float) -> It
         renumbered = np.zeros_like(joint)
         np.add.at(renumbered.T, train_ids, joint.T)
         if (better := scores_of(renumbered, classes)[1]) > miou + 0.1:
-            text = f"mIoU {miou:.3f}; with the predictions read as ids, mapped to trainIds, {better:.3f}"
-            yield find("train_ids_for_ids", text)
+            yield find("train_ids_for_ids", miou=miou, better=better)
     used = np.flatnonzero(joint.sum(0))
     union = joint.sum(1)[:classes, None] + joint.sum(0)[None, used] - joint[:classes][:, used]
     iou = np.nan_to_num(divide(joint[:classes][:, used], union))
     rows, columns = linear_sum_assignment(iou, maximize=True)
-    gain = float(iou[rows, columns].sum()) / max(1, np.count_nonzero(joint.sum(1)[:classes])) - miou
+    better = float(iou[rows, columns].sum()) / max(1, np.count_nonzero(joint.sum(1)[:classes]))
     moved = {int(k): int(used[j]) for k, j in zip(rows, columns, strict=True) if used[j] != k and iou[k, j] > 0.1}
-    if gain > 0.1 and len(moved) > 1:
-        steps = {predicted - label for label, predicted in moved.items()}
+    if better > miou + 0.1 and len(moved) > 1:
         pairs = some([f"{names[k]} is predicted as {j}, expected {k}" for k, j in moved.items()], 3)
-        name = "off_by_one" if len(steps) == 1 and abs(next(iter(steps))) == 1 else "classes_permuted"
-        yield find(name, f"{pairs}; mIoU {miou:.3f}, in that numbering {miou + gain:.3f}")
+        name = "off_by_one" if {j - k for k, j in moved.items()} in ({1}, {-1}) else "classes_permuted"
+        yield find(name, pairs=pairs, miou=miou, better=better)
 
 
 def _explain(score: float, singly: list[np.ndarray], classes: int, miou: float) -> Finding:
     """Tells by which other average of the same predictions a score comes about."""
     whole = np.sum(singly, axis=0)
-    iou, each_iou = scores_of(whole, classes)[0], [scores_of(each, classes)[0] for each in singly]
+    iou, each_iou = scores_of(whole, classes)[0], np.array([scores_of(each, classes)[0] for each in singly])
     right, labelled = whole.diagonal()[:classes], whole.sum(1)[:classes]
     others = {
         "the mean over pictures": np.mean([mean_present(each) for each in each_iou]),
-        "the mean over pictures, absent classes counted as 1": np.mean(
-            [np.nan_to_num(each, nan=1.0) for each in each_iou]
-        ),
-        "the mean over pictures, absent classes counted as 0": np.mean([np.nan_to_num(each) for each in each_iou]),
+        "the mean over pictures, absent classes counted as 1": np.nan_to_num(each_iou, nan=1.0).mean(),
+        "the mean over pictures, absent classes counted as 0": np.nan_to_num(each_iou).mean(),
         "the mean without absent classes counted as 0": np.nan_to_num(iou).mean(),
         "the mean without class 0": mean_present(iou[1:]),
         "pixel accuracy": right.sum() / whole.sum(),
@@ -160,20 +164,11 @@ def _explain(score: float, singly: list[np.ndarray], classes: int, miou: float) 
         if len(parts) > 1:
             others[f"the mean over batches of {size}"] = np.mean([scores_of(part, classes)[1] for part in parts])
     kind = min(others, key=lambda name: abs(others[name] - score))
-    text = f"score = {score:.4f}; one confusion matrix over all pictures gives {miou:.4f}"
-    if abs(others[kind] - score) <= CLOSE:
-        return find("metric_averaged", f"{text}; {others[kind]:.4f} is {kind}")
-    return find("score_not_reproduced", text)
+    name = "metric_averaged" if abs(others[kind] - score) <= CLOSE else "score_not_reproduced"
+    return find(name, score=score, miou=miou, other=others[kind], kind=kind)
 
 
-def _summarise(label: np.ndarray, probabilities: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Keeps (M,) labels and (M, K) probabilities of at most 20,000 labelled pixels of a picture."""
-    places = np.flatnonzero(valid & (label < len(probabilities)))
-    places = places[:: max(1, len(places) // 20_000)]
-    return label.ravel()[places], probabilities.reshape(len(probabilities), -1)[:, places].T
-
-
-def _check_noise(noise: list, names: Sequence[str]) -> Iterator[Finding]:
+def _check_noise(noise: list[tuple[str, np.ndarray, np.ndarray]], names: Sequence[str]) -> Iterator[Finding]:
     """Finds labels that the network contradicts with confidence, void left out (confident learning, arXiv 1911.00068).
 
     A class's threshold is the mean probability that its own pixels give it; a pixel is suspect if another class is the
@@ -184,15 +179,12 @@ def _check_noise(noise: list, names: Sequence[str]) -> Iterator[Finding]:
     labels, probabilities = (np.concatenate([each[k] for each in noise]) for k in (1, 2))
     own = probabilities[np.arange(len(labels)), labels]
     thresholds = divide(np.bincount(labels, own, len(names)), np.bincount(labels, minlength=len(names)))
-    worst = []
+    shares = {}
     for name, label, found in noise:
         best = found.argmax(axis=1)
         suspect = (best != label) & (found.max(axis=1) >= np.nan_to_num(thresholds, nan=2.0)[best])
-        worst.append((float(suspect.mean()), name))
-    worst.sort(reverse=True)
-    mean = float(np.mean([share for share, _ in worst]))
-    if worst[0][0] > max(0.1, 3 * mean):
-        listed = some([f"{name} {share:.0%}" for share, name in worst if share > max(0.1, 3 * mean)], 5)
-        yield find(
-            "labels_suspect", f"of {listed} of the pixels another class is surely predicted; {mean:.1%} in the mean"
-        )
+        shares[name] = float(suspect.mean())
+    mean = float(np.mean([*shares.values()]))
+    worst = sorted((name for name in shares if shares[name] > max(0.1, 3 * mean)), key=lambda name: -shares[name])
+    if worst:
+        yield find("labels_suspect", names=some([f"{name} {shares[name]:.0%}" for name in worst], 5), mean=mean)

@@ -1,8 +1,21 @@
-"""Faults to plant in a healthy set-up, each found by name; the package's docstring tells how to use them."""
+"""Faults to plant in a healthy set-up, each of which `seglib.diagnose` finds by name.
+
+    setup = healthy(recipe)                      # data sets with the recipe's augmentation, a new network, its loss
+    faulty = FAULTS["flipped_apart"].plant(setup)
+    print(faulty.check())                        # finds FAULTS["flipped_apart"].finding
+    FILE_FAULTS["jpeg_masks"].plant(folder)      # changes a copy of a data set's files in place
+
+A fault belongs to a stage: "data" (train with `faulty.dataset`, score on the healthy `setup.val_dataset`; the fault is
+in both where `faulty.val_dataset` differs), "training" (`faulty.recipe`, or `trainer.loss = whole_loss(faulty.loss)`,
+`trainer.normalisation = faulty.normalisation`), "network" (`faulty.model`), or "scores" (`faulty.predictions` and
+`faulty.score` of a healthy network: set `predictions` of the set-up first). The tests plant each of them, and
+`tools.measure_faults` trains with some.
+"""
 
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +30,18 @@ from seglib.data.base import VOID, SegmentationDataset, Transform
 from seglib.data.masks import ClassEntry, ClassTable
 from seglib.data.noise import displace
 from seglib.data.open import build_dataset, choose_normalisation
-from seglib.data.transforms import IMAGENET, UNIT, Compose, Normalisation, RandomFlip, Squash, to_batch
-from seglib.diagnose.report import Report
+from seglib.data.transforms import (
+    IMAGENET,
+    UNIT,
+    Compose,
+    Normalisation,
+    RandomFlip,
+    RandomScaleCrop,
+    Sample,
+    Squash,
+    to_batch,
+)  # fmt: skip
+from seglib.diagnose import Report, check
 from seglib.diagnose.samples import ORIENTATION, Source
 from seglib.diagnose.scores import Counts, scores_of
 from seglib.metrics.cityscapes_labels import train_ids_to_ids
@@ -45,8 +68,6 @@ class Setup:
 
     def check(self, **options: Any) -> Report:
         """Checks all of it."""
-        from seglib.diagnose.checks import check
-
         return check(**vars(self), **options)
 
 
@@ -96,6 +117,38 @@ class Altered(SegmentationDataset):
         return self.label(self.origin.read_label(path)) if self.label else self.origin.read_label(path)
 
 
+@dataclass(frozen=True)
+class OnImage:
+    """A step that only the image goes through."""
+
+    step: Transform
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
+        return self.step(image, label, rng)[0], label
+
+
+@dataclass(frozen=True)
+class OnLabel:
+    """A step that only the label goes through: 256 values, each of which becomes another."""
+
+    values: tuple[int, ...]
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
+        return image, np.array(self.values, np.uint8)[label]
+
+
+@dataclass(frozen=True)
+class Blended:
+    """A resize that interpolates the label as it does the image; a value that is no class becomes void."""
+
+    step: Transform
+    classes: int
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
+        blended = self.step(label[..., None].repeat(3, axis=2), label, copy.deepcopy(rng))[0][..., 0]
+        return self.step(image, label, rng)[0], np.where(blended >= self.classes, VOID, blended)
+
+
 class Foreign:
     """Samples as other people's code gives them: tensors, normalised, of a class with nothing else but a length."""
 
@@ -143,9 +196,28 @@ def _relabel(setup: Setup, label: Change, classes: Sequence[str] = (), both: boo
     return replace(setup, dataset=Altered(setup.dataset, label, classes=classes))
 
 
-def _transform(setup: Setup, after: Transform) -> Setup:
-    before = setup.dataset.transform
-    return replace(setup, dataset=Altered(setup.dataset, transform=Compose((before, after) if before else (after,))))
+def steps_of(setup: Setup) -> tuple[Transform, ...]:
+    """The steps of the training's transform."""
+    return setup.dataset.transform.steps if setup.dataset.transform else ()
+
+
+def with_steps(setup: Setup, *steps: Transform) -> Setup:
+    """Trains through other steps."""
+    return replace(setup, dataset=Altered(setup.dataset, transform=Compose(steps)))
+
+
+def _flip_apart(setup: Setup) -> Setup:
+    """Only the image is mirrored."""
+    return with_steps(setup, *(s for s in steps_of(setup) if not isinstance(s, RandomFlip)), OnImage(RandomFlip()))
+
+
+def _blend(setup: Setup) -> Setup:
+    """Labels are interpolated: in the random scaling, or if there is none, by halving and enlarging them."""
+    if not steps_of(setup):
+        return _relabel(setup, _smooth, both=False)
+    blend = partial(Blended, classes=len(setup.dataset.classes))
+    steps = (blend(step) if isinstance(step, RandomScaleCrop) else step for step in steps_of(setup))
+    return with_steps(replace(setup, model=None, loss=None), *steps)
 
 
 def _roll(image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -191,11 +263,11 @@ def _loader(setup: Setup) -> Setup:
 
 def _squash(setup: Setup) -> Setup:
     side = (setup.recipe.crop_size,) * 2
-    dataset = Altered(setup.dataset, transform=Compose((Squash(side), RandomFlip(setup.recipe.flip))))
-    return replace(setup, recipe=setup.recipe.replace(squash=side), dataset=dataset)
+    return with_recipe(with_steps(setup, Squash(side), RandomFlip(setup.recipe.flip)), squash=side)
 
 
-def _recipe(setup: Setup, **changes: Any) -> Setup:
+def with_recipe(setup: Setup, **changes: Any) -> Setup:
+    """Trains by another recipe."""
     return replace(setup, recipe=setup.recipe.replace(**changes))
 
 
@@ -277,15 +349,14 @@ FAULTS = {
         lambda s: _relabel(s, lambda y: s.dataset.palette[y])),
     "label_as_grey": Fault("data", "label_in_colours", "palette PNGs are read as the grey of their colours",
         lambda s: _relabel(s, lambda y: _grey(s)[y])),
-    "label_resized_smoothly": Fault("data", "label_interpolated", "labels are halved and enlarged bilinearly",
-        lambda s: _relabel(s, _smooth, both=False)),
+    "label_resized_smoothly": Fault("data", "label_interpolated", "labels are scaled bilinearly", _blend),
     "label_by_to_tensor": Fault("data", "label_scaled", "labels go through ToTensor, which divides by 255",
         lambda s: _both(replace(s, model=None, loss=None), lambda part: Foreign(part, divisor=255))),
-    "flipped_apart": Fault("data", "misaligned", "the image is mirrored at random, and the label by another draw",
-        lambda s: _transform(s, lambda x, y, rng: (x, y[:, ::-1] if rng.random() < 0.5 else y))),
-    "cropped_apart": Fault("data", "misaligned", "the label's window is drawn anew", lambda s: _transform(s, _roll)),
+    "flipped_apart": Fault("data", "misaligned", "the image is mirrored at random, the label is not", _flip_apart),
+    "cropped_apart": Fault("data", "misaligned", "the label's window is drawn anew",
+        lambda s: with_steps(s, *steps_of(s), _roll)),
     "label_shifted": Fault("data", "misaligned", "every label lies four pixels too low and too far right",
-        lambda s: _transform(s, lambda x, y, rng: (x, np.roll(y, (4, 4), axis=(0, 1))))),
+        lambda s: with_steps(s, *steps_of(s), lambda x, y, rng: (x, np.roll(y, (4, 4), axis=(0, 1))))),
     "padded_with_0": Fault("data", "padding_is_a_class", "labels are padded with 0, not with void", _pad_with_0),
     "void_as_class": Fault("data", "void_is_a_class", "void is one class more",
         lambda s: _relabel(s, _swap(VOID, len(s.dataset.classes)), (*s.dataset.classes, "void"))),
@@ -314,19 +385,22 @@ FAULTS = {
         lambda s: replace(s, normalisation=Normalisation((0.0,) * 3, (1.0,) * 3))),
     "other_convention": Fault("training", "pixel_convention", "pixels as other weights expect them",
         lambda s: replace(s, normalisation=UNIT if s.normalisation == IMAGENET else IMAGENET)),
-    "tiny_batches": Fault("training", "batch_norm_few_images", "batches of two", lambda s: _recipe(s, batch_size=2)),
+    "tiny_batches": Fault("training", "batch_norm_few_images", "batches of two",
+        lambda s: with_recipe(s, batch_size=2)),
     "frozen_norms": Fault("training", "batch_norm_frozen", "batch norm is frozen as it is drawn",
-        lambda s: _recipe(s, freeze_bn=True)),
+        lambda s: with_recipe(s, freeze_bn=True)),
     "short_schedule": Fault("training", "schedule_ends_early", "the learning rate is 0 after half of the run",
-        lambda s: _recipe(s, decay_steps=max(1, s.recipe.iterations // 2))),
+        lambda s: with_recipe(s, decay_steps=max(1, s.recipe.iterations // 2))),
     "long_schedule": Fault("training", "schedule_cut_off", "the run stops at a third of its schedule",
-        lambda s: _recipe(s, decay_steps=3 * s.recipe.iterations)),
+        lambda s: with_recipe(s, decay_steps=3 * s.recipe.iterations)),
     "lr_too_high": Fault("training", "learning_rate", "the learning rate is thirty times too large",
-        lambda s: _recipe(s, lr=30 * s.recipe.lr)),
+        lambda s: with_recipe(s, lr=30 * s.recipe.lr)),
+    "slow_statistics": Fault("training", "batch_norm_statistics", "batch norm's momentum is that of a long training",
+        lambda s: with_recipe(s, bn_momentum=0.06 / s.recipe.iterations)),
     "lr_too_low": Fault("training", "learning_rate", "the learning rate is a thousandth",
-        lambda s: _recipe(s, lr=s.recipe.lr / 1000)),
+        lambda s: with_recipe(s, lr=s.recipe.lr / 1000)),
     "few_steps": Fault("training", "too_few_steps", "the run sees each picture twice",
-        lambda s: _recipe(s, iterations=max(1, 2 * len(s.dataset) // s.recipe.batch_size))),
+        lambda s: with_recipe(s, iterations=max(1, 2 * len(s.dataset) // s.recipe.batch_size))),
     "loss_over_void": Fault("training", "loss_counts_void", "the loss is a mean over all pixels, void's zeros too",
         lambda s: replace(s, loss=lambda x, y: F.cross_entropy(x, y, ignore_index=VOID, reduction="none").mean())),
     "loss_without_void": Fault("training", "loss_fails_on_void", "the loss takes 255 for a class",
