@@ -55,9 +55,8 @@ def measure_network(side: int, classes: int, options: argparse.Namespace) -> dic
     for name, script in {"inference, s": inference, "step, s": training_step}.items():
         run = run_of(model, side, classes, script)
         times[name] = take_turns({name: run}, options.rounds)[name].summary()
-    arguments = [f"--threads={options.threads}", *["--smoke"] * options.smoke]
-    # a process takes seconds: in a smoke run only one
-    peak = peak_memory(Path(__file__), f"{side} {classes}", arguments) if not options.smoke or side == 65 else None
+    memory_of = (Path(__file__), f"{side} {classes}", [f"--threads={options.threads}"])
+    peak = None if options.smoke else peak_memory(*memory_of)  # because a process takes seconds
     logits = 4 * BATCH * classes * side**2 / 2**20
     return {
         "side": side,
@@ -88,21 +87,26 @@ def measure_samples(options: argparse.Namespace) -> list[dict[str, Any]]:
     return found
 
 
-def measure_processes(count: int, rounds: int) -> dict[str, Any]:
+def measure_processes(count: int, options: argparse.Namespace) -> dict[str, Any]:
     """Time of a step, and of an evaluation, that `count` processes share."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-        command += [__file__, f"--share={folder}", f"--rounds={rounds}"]
+        command += [__file__, f"--share={folder}", f"--rounds={options.rounds}", *["--smoke"] * options.smoke]
         subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
         found = json.loads((Path(folder) / "seconds.json").read_text(encoding="utf-8"))
     return {"processes": count, **{what: Times(tuple(s), tuple(s)).summary() for what, s in found.items()}}
 
 
-def share(folder: Path, rounds: int) -> None:
+def share(folder: Path, rounds: int, smoke: bool) -> None:
     """Is one of the processes: takes steps, scores, and writes the seconds."""
     torch.set_num_threads(1)
     with distributed.join():
-        trainer = Trainer(Recipe.load("toy_v3"), folder / "run", device="cpu", progress=False).fit(1)
+        recipe = Recipe.load("toy_v3")
+        if smoke:
+            recipe = recipe.replace(
+                width=4, channels=8, crop_size=33, batch_size=4, eval_scales=(0.25,), eval_flip=False
+            )
+        trainer = Trainer(recipe, folder / "run", device="cpu", progress=False).fit(1)
         steps = [time_of(lambda: trainer.fit(trainer.iteration + STEPS))[0] / STEPS for _ in range(rounds)]
         scores = [time_of(lambda: trainer.evaluate(progress=False))[0] for _ in range(rounds)]
         if distributed.is_main():
@@ -134,7 +138,7 @@ def main() -> None:
     options.add_argument("--share", type=Path, help=argparse.SUPPRESS)
     options = options.parse_args()
     if options.share:
-        return share(options.share, options.rounds)
+        return share(options.share, options.rounds, options.smoke)
     torch.set_num_threads(options.threads)
     if options.memory_of:
         side, classes = map(int, options.memory_of.split())
@@ -146,7 +150,7 @@ def main() -> None:
         "images": [measure_network(side, 21, options) for side in sides],
         "classes": [measure_network(fixed, count, options) for count in classes],
         "samples": measure_samples(options),
-        "processes": [measure_processes(count, options.rounds) for count in (1, 2)[options.smoke :]],
+        "processes": [measure_processes(count, options) for count in (1, 2)[options.smoke :]],
     }
     for name in ("images", "classes"):
         last = result[name][-1]

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from refusal import refused
 from torch import nn
 
-from seglib.data import ToyVOC
 from seglib.data.open import split_into_folds
 from seglib.data.transforms import UNIT
 from seglib.train.optim import reestimate_batch_norm
@@ -35,9 +34,3 @@ def test_batch_norm_is_estimated_over_all_batches() -> None:
     torch.testing.assert_close(model[1].running_var, torch.stack([m.var(dim=(0, 2, 3)) for m in maps]).mean(dim=0))
     assert model.training and model[2].training and model[1].momentum == 0.1
     refused("found none", reestimate_batch_norm, model, [], UNIT)
-
-
-def test_a_subset_reads_the_chosen_samples() -> None:
-    whole = ToyVOC("val")
-    part = whole.subset([3, 1])
-    assert part.names == [whole.names[3], whole.names[1]] and (part.read(0)[1] == whole.read(3)[1]).all()

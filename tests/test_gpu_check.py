@@ -1,4 +1,4 @@
-"""tools/gpu_check.py whole, at small size on the CPU: every part's rows, and what becomes of a part that fails."""
+"""tools/gpu_check.py at small size on the CPU: the parts' rows, and what becomes of a part that fails."""
 
 import argparse
 import json
@@ -19,7 +19,6 @@ VALUES = {
     "loader": ("samples_per_s", "times_the_step"),
     "processes": ("largest_difference",),
     "precision": ("miou", "train_s"),
-    "compiled": ("images_per_s",),
 }
 
 

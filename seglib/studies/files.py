@@ -46,12 +46,6 @@ class Scale(msgspec.Struct):  # without its changes, as Row
 class Row(msgspec.Struct):
     published: dict[str, Any] | None = None
     only: tuple[ScaleName, ...] | None = None
-    smoke: Changes | None = None
-    toy: Changes | None = None
-    mini: Changes | None = None
-    photographs: Changes | None = None
-    gpu: Changes | None = None
-    paper: Changes | None = None
 
 
 def read_files() -> dict[Path, StudyFile]:
@@ -66,16 +60,18 @@ def read_study(path: Path, scale: str = "") -> dict[str, Any]:
     if scale not in file.scales:
         raise ValueError(f"scale = {scale!r}; the file offers {list(file.scales)}")
     common = {"seeds": file.seeds, **file.scales[scale]}
+    of_scale = {name: value for name, value in common.items() if name not in Scale.__struct_fields__}
+    no_changes = {*Row.__struct_fields__, *get_args(ScaleName)}
     rows, theirs = {}, {}
     for name, entries in file.rows.items():
         row = msgspec.convert(entries, Row)
-        own = {at: changes for at in get_args(ScaleName) if (changes := getattr(row, at)) is not None}
+        own = {at: msgspec.convert(entries[at], Changes) for at in get_args(ScaleName) if at in entries}
         if unknown := {*own, *(row.only or ())} - set(file.scales):
             raise ValueError(f"row {name!r} names {sorted(unknown)}; scales are {list(file.scales)}")
         if scale not in (row.only or file.scales):
             continue
         here = own.get(scale, own.get("toy", {}) if scale == "smoke" else {})
-        changes = {**_changes(common, Scale), **_changes(entries, Row), **here}
+        changes = of_scale | {name: value for name, value in entries.items() if name not in no_changes} | here
         if not (recipe := changes.pop("recipe", None)):
             raise ValueError(f"row {name!r}: expected a recipe of its own or its scale's, found none")
         rows[name] = Recipe.load(recipe).replace(**changes)
@@ -83,11 +79,6 @@ def read_study(path: Path, scale: str = "") -> dict[str, Any]:
             theirs[name] = published(*file.table, **row.published) / 100
     paper, table = file.table
     source = f"{load_papers()[paper]['name']}, Table {table}" if paper else ""
+    arguments = {"title": file.title, "rows": rows, "base": file.base, "source": source, "published": theirs}
     here = msgspec.convert(common, Scale)
-    arguments = {"title": file.title, "rows": rows, "seeds": here.seeds, "classes": here.classes, "scale": scale}
-    arguments["base"] = file.base
-    return arguments | {"source": source, "published": theirs}
-
-
-def _changes(entries: Changes, kind: type[msgspec.Struct]) -> Changes:
-    return {name: value for name, value in entries.items() if name not in kind.__struct_fields__}
+    return arguments | {"seeds": here.seeds, "classes": here.classes, "scale": scale}

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from seglib.recipe import Recipe
-from seglib.studies.report import mean_and_sd
+from seglib.studies.report import prediction_interval
 from seglib.studies.results import RESULTS, find_changed_code, record_equal_code, stored_results
 from seglib.train.results import device_name, load_result
 from seglib.train.trainer import Trainer
@@ -24,7 +24,7 @@ class Comparison:
 
     stored: dict[str, Any]
     again: dict[str, Any]
-    spread: float  # sd of the mIoU over the seeds that are stored of this recipe, nan for fewer than two
+    expected: tuple[float, float]  # the interval of one run more beside those stored of this recipe; nan for one seed
     code: list[str] | None  # definitions that changed in between; None where the stored result does not know its own
 
     @property
@@ -39,31 +39,33 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        """True if they are the same, as on one machine with the same code, or apart by at most twice the spread."""
-        return self.same or abs(self.again["scores"]["miou"] - self.stored["scores"]["miou"]) <= 2 * self.spread
+        """True if they are the same, as on one machine with the same code, or the new one lies in the interval."""
+        return self.same or self.expected[0] <= self.again["scores"]["miou"] <= self.expected[1]
 
     def __str__(self) -> str:
         before, after = (100 * result["scores"]["miou"] for result in (self.stored, self.again))
-        word = "within" if self.agrees else "BEYOND"
-        found = f"{after - before:+.2f} points, {word} twice the seeds' sd of {100 * self.spread:.2f}"
-        sentence = f"{self.stored['name']}: {before:.2f}, again {after:.2f}: "
-        sentence += "the same, pixel by pixel" if self.same else found
+        low, high = (100 * end for end in self.expected)
+        found = "the same, pixel by pixel"
+        if not self.same:
+            word = "inside" if self.agrees else "OUTSIDE"
+            found = f"{after - before:+.2f} points, {word} the interval for one run more, {low:.1f} to {high:.1f}"
         devices = self.stored["device"], self.again["device"]  # the last digits depend on the number of threads
         if devices[0] != devices[1]:
-            sentence += f" (on {devices[0]}, again on {devices[1]})"
+            found += f" (on {devices[0]}, again on {devices[1]})"
         changed = "unknown" if self.code is None else ", ".join(self.code)
-        return f"{sentence} (code changed: {changed})" if changed else sentence
+        found += f" (code changed: {changed})" if changed else ""
+        return f"{self.stored['name']}: {before:.2f}, again {after:.2f}: {found}"
 
 
 def run_again(path: Path) -> Comparison:
     """Trains a stored result's recipe from its beginning. Raises as `load_result` and `Trainer`."""
     stored = load_result(path)
     recipe = Recipe.from_dict(stored["recipe"])
-    _, spread = mean_and_sd([result["scores"]["miou"] for result in stored_results(recipe, path.parent)])
+    expected = prediction_interval([result["scores"]["miou"] for result in stored_results(recipe, path.parent)])
     with tempfile.TemporaryDirectory() as run_dir:
         Trainer(recipe, Path(run_dir), progress=False).fit()
         again = load_result(Path(run_dir) / "result.json")
-    return Comparison(stored, again, spread, find_changed_code(stored, path.parent))
+    return Comparison(stored, again, expected, find_changed_code(stored, path.parent))
 
 
 def sample(folder: Path, count: int | None, seed: int | None, pattern: str, renew: bool = False) -> list[Path]:
@@ -106,8 +108,7 @@ def rerun(
     Returns:
         The number of results that do not agree or cannot be run, at most 100.
     """
-    paths = sample(folder, count, seed, pattern, renew)
-    failed = []
+    paths, failed = sample(folder, count, seed, pattern, renew), []
     for path in paths:
         try:
             compared = run_again(path)
@@ -115,8 +116,7 @@ def rerun(
         except (OSError, ValueError, FloatingPointError) as error:  # the others are still worth their time
             compared, agrees = f"{path.stem}: {error}", False
         print(compared, flush=True)
-        if not agrees:
-            failed.append(path.stem)
+        failed += [] if agrees else [path.stem]
     if renew and failed:
         print(f"nothing is renewed; not the same: {', '.join(failed)}")
     elif renew and paths:

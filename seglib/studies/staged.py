@@ -41,14 +41,7 @@ def mean_weights(state_dicts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tenso
 
     Batch norm's running statistics are averaged with them, which is *not* what the mean network would see: estimate
     them again with `reestimate_batch_norm` (Izmailov et al. 2018, sec. 3.2). Integers (counters) are the first's.
-    Raises ValueError if there is no network, or their keys or shapes differ.
     """
-    if not state_dicts:
-        raise ValueError("mean_weights: expected at least one state dict, found none")
-    shapes = [{key: value.shape for key, value in state.items()} for state in state_dicts]
-    for number, found in enumerate(shapes):
-        if differ := [key for key in {**shapes[0], **found} if found.get(key) != shapes[0].get(key)]:
-            raise ValueError(f"mean_weights: network {number} differs from the first in {differ[:3]}")
     mean = {}
     for key, first in state_dicts[0].items():
         stacked = torch.stack([state[key] for state in state_dicts])

@@ -97,10 +97,7 @@ class Study:
         return self.rows[row].replace(seed=seed)
 
     def result(self, row: str, seed: int) -> Result | None:
-        """Reads the stored result of one run; None if it has not been run.
-
-        Raises ValueError if the file holds another run's result; as `load_result`.
-        """
+        """Reads the stored result of one run, None without one. Raises ValueError if the file holds another's."""
         path = self._path(row, seed)
         if not path.exists():
             return None
@@ -202,8 +199,7 @@ class Study:
         Results of earlier code count only for a row that has none of the present. A result for which `measure` returns
         None, such as the IoU of a class that is not there, is left out.
         """
-        measure = measure or self._miou
-        found = {seed: measure(result) for seed, result in self.stored(row).items()}
+        found = {seed: (measure or self._miou)(result) for seed, result in self.stored(row).items()}
         return {seed: float(value) for seed, value in found.items() if value is not None}
 
     def table(self, measure: Measure | None = None) -> pd.DataFrame:
@@ -222,8 +218,9 @@ class Study:
         for row in self.rows:
             values, stored = self.values(row, measure), self.stored(row)
             mean, sd = report.mean_and_sd(list(values.values()))
-            obstacle = results.find_obstacle(stored.values(), base_results.values(), self.folder)
-            obstacle = obstacle if row != self.base and values and base else ""
+            obstacle = ""
+            if row != self.base and values and base:
+                obstacle = results.find_obstacle(stored.values(), base_results.values(), self.folder)
             paired = self.recipe(row, 0).training_name == self.recipe(self.base, 0).training_name
             compare = report.paired_effect if paired else report.welch_effect
             effect = compare({} if row == self.base or obstacle else values, base)
@@ -231,9 +228,10 @@ class Study:
             their_gain = theirs - published.get(self.base, report.NAN) if row != self.base else report.NAN
             changed = self.changed_code(row)
             count = f" ({len(changed)} definition{'s' * (len(changed) > 1)} changed)" if changed else ""
-            word = report.verdict(effect, their_gain, runs=len(values))
-            if row == self.base or row in self.cannot_show or obstacle:
-                word = "base" if row == self.base else "cannot show" if row in self.cannot_show else "not comparable"
+            if row == self.base or row in self.cannot_show:
+                word = "base" if row == self.base else "cannot show"
+            else:
+                word = "not comparable" if obstacle else report.verdict(effect, their_gain, runs=len(values))
             remarks = [f"cannot show: {self.cannot_show[row]}"] if row in self.cannot_show else []
             remarks += [obstacle] if obstacle else self._remarks_on_pairs(row, effect.n if paired else 0)
             lines.append({
