@@ -139,6 +139,7 @@ def test_faults_of_files_are_found(name: str | None, folder: Path, capsys: pytes
     found = [line.split()[1].rstrip(":") for line in lines if line.startswith(("error", "warning"))]
     assert found == ([] if name is None else [FILE_FAULTS[name].finding]), lines
     assert status == int(any(line.startswith("error") for line in lines))
+    assert any("exif_turned" in line for line in lines) == (name == "exif_turn")
 
 
 # --- other people's code
