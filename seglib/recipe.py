@@ -132,6 +132,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     momentum: float = 0.9  # beta 1 of adam and adamw
     weight_decay: float = 1e-4
     freeze_bn: bool = False  # keep batch norm as it starts (v3 sec. 4.1, second stage)
+    frozen_blocks: Annotated[int, Meta(ge=0, le=4)] = 0  # so many blocks of a ResNet, and its stem, stay as they start
     bn_momentum: float = 0.1  # share of a new batch in the running statistics; PyTorch's, the TF code has 0.0003
     eval_every: Positive | None = None  # iterations between scores on val_split
     patience: Count = 0  # stop after so many scores without a new best, keep the best weights; 0 never stops
@@ -283,6 +284,10 @@ def _check_pairs(r: Recipe) -> None:
             refuse(name, "norm = 'group' leaves no batch norm")
     if r.freeze_bn and r.reestimate_bn:
         refuse("reestimate_bn", "freeze_bn keeps all of batch norm")
+    if r.frozen_blocks and (r.model == "unet" or not r.backbone.startswith("resnet")):
+        refuse("frozen_blocks", f"expected a ResNet, found {r.model if r.model == 'unet' else r.backbone}")
+    if r.frozen_blocks and r.reestimate_bn:
+        refuse("reestimate_bn", "frozen_blocks keeps the first statistics")
     if r.batch_size % r.accumulate:
         refuse("accumulate", f"expected a divisor of batch_size = {r.batch_size}")
     if r.accumulate > 1 and r.loss not in SUMS_OVER_PIXELS:

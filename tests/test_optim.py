@@ -59,6 +59,21 @@ def test_frozen_batch_norm_stays_as_it_is_even_after_an_evaluation(tmp_path: Pat
         assert torch.equal(value, before[key]) == (key in norms), key
 
 
+def test_frozen_blocks_stay_as_they_are_and_the_rest_is_trained(tmp_path: Path, data: Path) -> None:
+    first = make_trainer(SMALL, tmp_path / "first", data)
+    torch.save(first.model.state_dict(), tmp_path / "first.pth")
+    recipe = SMALL.replace(iterations=4, start_from="first.pth", frozen_blocks=2)
+    run = make_trainer(recipe, tmp_path / "run", data, weights_root=tmp_path, eval_every=2)
+    before = {key: value.clone() for key, value in run.model.state_dict().items()}
+    with pytest.raises(ValueError, match="frozen_blocks = 2, and no weights: random ones would stay"):
+        make_trainer(SMALL.replace(frozen_blocks=2), tmp_path / "random", data)
+    run.fit(until=1)
+    run = make_trainer(recipe, tmp_path / "run", data, weights_root=tmp_path, eval_every=2).fit(until=3)  # resumes
+    for key, value in run.model.state_dict().items():
+        frozen = key.startswith(("backbone.conv1.", "backbone.bn1.", "backbone.layer1.", "backbone.layer2."))
+        assert torch.equal(value, before[key]) == frozen, key
+
+
 def test_a_second_stage_starts_from_the_firsts_weights(tmp_path: Path, data: Path) -> None:
     first = make_trainer(SMALL, tmp_path / "first", data).fit(until=1)
     torch.save(first.model.state_dict(), tmp_path / "first.pth")

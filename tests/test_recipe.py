@@ -51,8 +51,8 @@ def test_one_recipe_has_one_name_however_its_numbers_are_written() -> None:
 def test_defaults_stay_what_stored_results_were_measured_with() -> None:
     """Results are stored with what differs from the defaults; a new field's default is what the code did before."""
     defaults = dict(zip(Recipe.__struct_fields__, Recipe.__struct_defaults__, strict=True))
-    assert len(defaults) == 79
-    assert hashlib.sha256(json.dumps(defaults, sort_keys=True).encode()).hexdigest()[:12] == "00f9d6a0b329"
+    assert len(defaults) == 80
+    assert hashlib.sha256(json.dumps(defaults, sort_keys=True).encode()).hexdigest()[:12] == "6388d95497ab"
 
 
 def test_stored_results_have_their_recipes_names() -> None:
@@ -133,6 +133,8 @@ def test_another_value_than_the_choices_is_refused(name: str) -> None:
         ({"norm": "group", "freeze_bn": True}, "freeze_bn = True; norm = 'group' leaves no batch norm"),
         ({"norm": "group", "bn_batch": 4}, "bn_batch = 4; norm = 'group'"),
         ({"freeze_bn": True, "reestimate_bn": 3}, "reestimate_bn = 3; freeze_bn keeps"),
+        ({"frozen_blocks": 2, "backbone": "vgg16", "model": "fcn8s"}, "frozen_blocks = 2; expected a ResNet"),
+        ({"frozen_blocks": 2, "weights": "x.pth", "reestimate_bn": 3}, "reestimate_bn = 3; frozen_blocks keeps"),
         ({"bn_batch": 5}, "bn_batch = 5; expected a divisor of batch_size = 16"),
     ],
 )

@@ -14,6 +14,7 @@ from seglib.data import SegmentationDataset
 from seglib.data.transforms import Normalisation
 from seglib.geometry import Grid
 from seglib.losses.pixel import valid_total
+from seglib.models.resnet import ResNet
 from seglib.recipe import SUMS_OVER_PIXELS, Recipe
 from seglib.train import distributed  # sums and shares over processes; in one process, nothing
 
@@ -153,6 +154,16 @@ def freeze_batch_norm(model: nn.Module) -> None:
         if isinstance(module, nn.modules.batchnorm._BatchNorm):  # synchronised ones too
             module.eval()
             module.requires_grad_(False)
+
+
+def freeze_blocks(backbone: ResNet, count: int) -> None:
+    """Keeps a ResNet's stem and first blocks as they are, weights and batch norm: they need no backward pass.
+
+    Call it after `model.train()`. The papers train all layers; detectron2 freezes a stem and one block.
+    """
+    stem = (backbone.conv1, backbone.bn1) if backbone.stem is None else (backbone.stem,)
+    for part in (*stem, *(getattr(backbone, f"layer{block}") for block in range(1, count + 1))):
+        part.eval().requires_grad_(False)
 
 
 @torch.no_grad()

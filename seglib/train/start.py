@@ -30,6 +30,9 @@ def build_network(
     """
     if not initial:
         recipe = recipe.replace(weights="", start_from="")
+    elif recipe.frozen_blocks and not (recipe.weights or recipe.start_from or recipe.source):
+        found = f"frozen_blocks = {recipe.frozen_blocks}, and no weights"
+        raise ValueError(f"recipe: {found}: random ones would stay; expected weights, start_from or source")
     if recipe.source:
         model = adapt_network(build_layout(recipe, len(classes)), recipe)
     else:

@@ -193,6 +193,8 @@ class Trainer:
         self.model.train()
         if recipe.freeze_bn:
             optim.freeze_batch_norm(self.model)
+        if recipe.frozen_blocks:
+            optim.freeze_blocks(self.model.backbone, recipe.frozen_blocks)
         # before anything is written: a batch size that cannot be is refused here
         batches = load_batches(recipe, self.train_set, self.iteration, end, self.num_workers)
         if self.iteration == 0:
