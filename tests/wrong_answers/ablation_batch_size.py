@@ -50,17 +50,6 @@ return recipe.replace(batch_size={size}, iterations={iterations}, lr={lr}, decay
     lr="recipe.lr / factor",
     steps="steps",
 )
-ROW = fill(
-    """
-mine = study.with_row({row})
-for row in {run}:
-    mine.run(row, seeds=[{seed}], progress=False)
-return {result}
-""",
-    run="()",
-    seed=0,
-    result="mine",
-)
 
 WRONG = {
     "8.1": {

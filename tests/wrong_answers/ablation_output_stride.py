@@ -1,43 +1,51 @@
-"""Usual wrong answers to the exercises of notebook 09. Runs are kept between those of 9.4: each has its own row."""
+"""Usual wrong answers to the exercises of notebook 09."""
 
 from tests.wrong_answers import fill
-from tests.wrong_answers.ablation_batch_size import ROW
 
-RANKS = fill(
+PERFECT = fill(
     """
-x, y = np.asarray(x), np.asarray(y)
-below_x, below_y = (x[:, None] > x).sum(1), (y[:, None] > y).sum(1)
-return float(np.corrcoef({ranks})[0, 1])
-"""
+from seglib.geometry import Grid
+wanted = torch.from_numpy(label).long() == torch.arange(num_classes)[:, None, None]
+{more}
+shares = F.avg_pool2d(wanted[None].float(), {square}, count_include_pad={pad})
+stretched = {stretched}
+return {result}
+""",
+    more="",
+    square="stride + 1, stride, stride // 2",
+    pad=False,
+    stretched="Grid(stride).resize(shares, label.shape)",
+    result="stretched[0].argmax(0).numpy().astype(np.uint8)",
 )
 COST = "return sum({term} for stride, cost in costs.items())"
-UNDONE = """
-begin, end, between = (float(np.mean([*row.values()])) for row in (base, both, stride_only))
-stride, batch = between - begin, end - between
-return {result}
-"""
-PARTS = fill(
+INTERACTION = fill(
     """
-def mean(later, earlier):
-    return float(np.mean([later[s] - earlier[s] for s in {seeds}]))
-return mean(stride_only, base), mean(both, stride_only)
-"""
+corners = (plain, stride, batch, both)
+n = np.array([len(values) for values in corners])
+mean = {mean}
+v = np.array([np.var(values, ddof={ddof}) for values in corners]) / {over}
+freedom = {freedom}
+half = student_t_quantile(freedom, {p}) * {root}
+return {result}
+""",
+    mean="np.mean(both) - np.mean(stride) - np.mean(batch) + np.mean(plain)",
+    ddof=1,
+    over="n",
+    freedom="v.sum() ** 2 / sum(v**2 / (n - 1))",
+    p=0.975,
+    root="np.sqrt(v.sum())",
+    result="float(mean), float(mean - half), float(mean + half)",
 )
 
 WRONG = {
     "9.1": {
-        "that is the correlation of the values": RANKS(ranks="x, y"),
-        "`argsort` gives the sorted values' places": RANKS(ranks="np.argsort(x), np.argsort(y)"),
-        "equal values share the mean of their ranks": """
-a, b = (np.argsort(np.argsort(v, kind="stable"), kind="stable") for v in (x, y))
-return float(np.corrcoef(a, b)[0, 1])
-""",
-        "the sign is turned": RANKS(ranks="below_x, -below_y"),
-        "the rank is the number of": RANKS(ranks="below_x, below_y"),
-        "the formula with squared": """
-a, b = ((v[:, None] > v).sum(1) + (v[:, None] == v).sum(1) / 2 for v in (x, y))
-return float(1 - 6 * ((a - b) ** 2).sum() / (len(x) * (len(x) ** 2 - 1)))
-""",
+        "each pixel takes the nearest value": PERFECT(stretched="F.interpolate(shares, label.shape)"),
+        "values in the middle of cells": PERFECT(stretched="F.interpolate(shares, label.shape, mode='bilinear')"),
+        "leave it out of the mean": PERFECT(pad=True),
+        "void was counted as a class": PERFECT(more="wanted[-1] |= torch.from_numpy(label == 255)"),
+        "half a stride to *each* side": PERFECT(square="stride - 1, stride, (stride - 1) // 2"),
+        "then argmax over the classes": PERFECT(result="stretched[0].argmin(0).numpy().astype(np.uint8)"),
+        "should have the shape": PERFECT(result="shares[0].argmax(0).numpy()"),
     },
     "9.2": {
         "half the stride is twice the width": COST.format(term="cost * stride / min(stride, output_stride)"),
@@ -51,22 +59,17 @@ return float(1 - 6 * ((a - b) ** 2).sum() / (len(x) * (len(x) ** 2 - 1)))
         "cost times (stride over the": COST.format(term="cost * (stride / min(stride, output_stride)) ** 3"),
     },
     "9.3": {
-        "the two are exchanged": UNDONE.format(result="batch, stride"),
-        "the signs are turned": UNDONE.format(result="-stride, -batch"),
-        "the second is the whole difference": UNDONE.format(result="stride, stride + batch"),
-        "the batch size's part is turned round": UNDONE.format(result="stride, -batch"),
-        "first stride_only - base": UNDONE.format(result="stride + batch, stride + batch"),
-        "the pair (stride, batch)": UNDONE.format(result="stride + batch"),
-        "runs were left out": PARTS(seeds="base.keys() & both.keys() & stride_only.keys()"),
-        "trainings of their own are not paired": PARTS(seeds="later.keys() & earlier.keys()"),
-    },
-    "9.4": {
-        "change nothing but eval_output_stride": ROW(row="'mine', batch_size=2"),
-        "The row 'mine' has no result.": ROW(row="'mine', eval_scales=[0.75]"),
-        "`with_row` leaves the study as it is and returns a new one": ROW(row="'mine', eval_flip=True", result="study"),
-        "return what `with_row` returned": ROW(row="'mine', eval_flip=True", result="mine.table()"),
-        "choose another value": ROW(row="'mine', eval_output_stride=8"),
-        "change one field": ROW(row="'mine'"),
-        "the base row has to be run too": ROW(row="'mine', eval_scales=[1.25]", run="('mine',)", seed=1),
+        "that is the whole difference": INTERACTION(mean="np.mean(both) - np.mean(plain)"),
+        "the signs are turned": INTERACTION(mean="np.mean(stride) + np.mean(batch) - np.mean(both) - np.mean(plain)"),
+        "add `plain` again": INTERACTION(mean="np.mean(both) - np.mean(stride) - np.mean(batch)"),
+        "of the means": INTERACTION(mean="np.mean(both)"),
+        "divide by n - 1": INTERACTION(ddof=0),
+        "a mean's variance is s squared over n": INTERACTION(over="1"),
+        "1.96 is for many runs": INTERACTION(freedom="1e9"),
+        "the quantile 0.975": INTERACTION(p=0.95),
+        "not the number of runs less four": INTERACTION(freedom="n.sum() - 4"),
+        "t times the root": INTERACTION(root="v.sum()"),
+        "should lie around the interaction": INTERACTION(result="float(mean), float(mean), float(mean + half)"),
+        "The function should return": INTERACTION(result="float(mean)"),
     },
 }

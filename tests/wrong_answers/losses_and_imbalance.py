@@ -37,15 +37,22 @@ return {result}
     twice=2,
     result="1 - torch.stack(terms).mean()",
 )
-PAIRED = fill(
+MEAN_NETWORK = fill(
     """
-seeds = sorted(set(base) & set(row))
-rows, bases = (np.array([scores[seed] for seed in seeds]) for scores in (row, base))
-differences = rows - bases
-return {mean}, {sd}
+import copy
+from seglib.train.optim import reestimate_batch_norm
+states = [network.state_dict() for network in networks]
+mean = {{name: {mean} if first.is_floating_point() else first for name, first in states[0].items()}}
+result = {start}
+{load}
+{anew}
+return {result}
 """,
-    mean="float(differences.mean())",
-    sd="float(differences.std(ddof=1))",
+    mean="torch.stack([state[name] for state in states]).mean(0)",
+    start="copy.deepcopy(networks[0])",
+    load="result.load_state_dict(mean)",
+    anew="reestimate_batch_norm(result, batches, torch.nn.Identity())",
+    result="result.eval()",
 )
 
 WRONG = {
@@ -89,13 +96,22 @@ return torch.stack(terms).mean()
         "the 2 above the line is missing": DICE(twice=1),
     },
     "12.4": {
-        "that is the base minus the row": PAIRED(mean="-float(differences.mean())"),
-        "seed 7 was run only with the base": PAIRED(mean="np.mean(list(row.values())) - np.mean(list(base.values()))"),
-        "divide by n - 1": PAIRED(sd="float(differences.std())"),
-        "that is the spread of the row itself": PAIRED(sd="float(np.std(list(row.values()), ddof=1))"),
-        "that is the standard error": PAIRED(sd="float(differences.std(ddof=1)) / len(seeds) ** 0.5"),
-        "those are the spreads of two samples added": PAIRED(sd="float(np.hypot(rows.std(ddof=1), bases.std(ddof=1)))"),
-        "paired by their place": PAIRED(sd="float(np.std([*row.values()] - np.array([*base.values()])[:4], ddof=1))"),
-        "the sample's standard deviation of the differences": PAIRED(sd="float(np.ptp(differences))"),
+        "that is the first network still": MEAN_NETWORK(load=""),
+        "that is the last network": MEAN_NETWORK(load="result.load_state_dict(states[-1])"),
+        "that is the sum": MEAN_NETWORK(mean="torch.stack([state[name] for state in states]).sum(0)"),
+        "load a state_dict that holds the means": MEAN_NETWORK(
+            mean="torch.stack([s[name] for s in states[:2]]).mean(0)"
+        ),
+        "that is the mean of the networks' variances": MEAN_NETWORK(anew=""),
+        "after the weights are averaged, not before": MEAN_NETWORK(
+            load="",
+            anew="""reestimate_batch_norm(result, batches, torch.nn.Identity())
+for name, value in result.named_parameters():
+    value.data = mean[name]""",
+        ),
+        "statistics are a plain mean": MEAN_NETWORK(anew="result[1].reset_running_stats()"),
+        "One of the given networks has changed": MEAN_NETWORK(start="networks[0]"),
+        "The mean network is in training mode": MEAN_NETWORK(result="result.train()"),
+        "A network is expected": MEAN_NETWORK(result="mean"),
     },
 }

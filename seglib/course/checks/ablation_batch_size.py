@@ -2,15 +2,13 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 import torch
 from torch import Tensor, nn
 
 from seglib.course.checks.verdict import call, compare, diagnose, exercise, expect, kind
-from seglib.recipe import SCORING, Recipe
-from seglib.studies.study import Study
+from seglib.recipe import Recipe
 
 
 @exercise("8.1", "The variance of all is the mean of the parts' variances plus the variance of their means.")
@@ -127,38 +125,6 @@ def at_equal_images(answer: Callable[[Recipe, int], Recipe]) -> None:
         diagnose(f"{what}decay_steps", found.decay_steps, steps, {}, "the decay's steps follow; None stays None.")
         others = _changed(recipe, found) - {"batch_size", "iterations", "lr", "decay_steps"}
         expect(not others, f"{what}{sorted(others)} changed as well.")
-
-
-def examine_row(found: Any, study: Study) -> None:
-    """Raises Mistake unless `found` is `study` with a readable row "mine" more, which was run as the base was."""
-    added_row(found, study)
-    mine = found.rows["mine"]
-    changed = _changed(found.rows[found.base], mine)
-    hint = "change one field, or 2, so that a difference can be attributed to something."
-    expect(0 < len(changed) <= 2, f"The row differs from the base in {sorted(changed) or 'nothing'}.", hint)
-    twins = [name for name, recipe in study.rows.items() if recipe == mine]
-    expect(not twins, f"The study has this row already, as {twins[:1]}.", "choose another value.")
-    hint = "run it: `mine.run('mine', seeds=[0])` trains four steps and stores what came out."
-    expect(bool(found.values("mine")), "The row 'mine' has no result.", hint)
-    shared = found.values("mine").keys() & found.values(found.base).keys()
-    hint = "the base row has to be run too, with the same seed."
-    expect(bool(shared), "The row 'mine' has no seed that the base row has.", hint)
-
-
-def added_row(found: Any, study: Study) -> None:
-    """Raises Mistake unless `found` is `study` with a row "mine" more."""
-    hint = "return what `with_row` returned; its table comes after."
-    expect(isinstance(found, Study), f"A Study is expected, found {kind(found)}.", hint)
-    hint = "`with_row` leaves the study as it is and returns a new one: that is the one to return."
-    expect("mine" in found.rows, "The study has no row 'mine'.", hint)
-    others = {name: recipe for name, recipe in found.rows.items() if name != "mine"}
-    hint = "start from the study that is handed in and only add a row."
-    expect(others == study.rows and found.base == study.base, "Other rows or the base changed.", hint)
-
-
-def only_scoring(base: Recipe, row: Recipe) -> bool:
-    """Returns True if two recipes share one training."""
-    return _changed(base, row) <= set(SCORING)
 
 
 def _changed(one: Recipe, other: Recipe) -> set[str]:

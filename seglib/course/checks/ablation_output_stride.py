@@ -1,37 +1,67 @@
-"""Checks of notebook 09: rank correlation, cost by stride, a confounded comparison undone, and a row of one's own."""
+"""Checks of notebook 09: the most that a map can say, cost by stride, and an interaction with its interval."""
 
 from collections.abc import Callable, Mapping
 from itertools import product
 
 import numpy as np
+import torch
+from scipy.special import stdtrit
+from torch.nn import functional as F
 
-from seglib.course.checks.ablation_batch_size import examine_row, only_scoring
 from seglib.course.checks.verdict import call, compare, diagnose, exercise, expect
-from seglib.studies.study import Study
+from seglib.geometry import Grid
+
+VOID = 255
 
 
-@exercise("9.1", "Only the order counts, and equal values share their rank.")
-def rank_correlation(answer: Callable[[np.ndarray, np.ndarray], float]) -> None:
-    """Takes values with outliers, out of order and with ties."""
-    from scipy.stats import rankdata
+def perfect_map(label: np.ndarray, stride: int, num_classes: int) -> np.ndarray:
+    """Returns (H, W) uint8, what a map of a stride would say that knew each class's share around its values.
 
-    def values(x: np.ndarray, y: np.ndarray) -> tuple[float, dict[str, float]]:
-        def correlate(rank: Callable[[np.ndarray], np.ndarray]) -> float:
-            return float(np.corrcoef(rank(x), rank(y))[0, 1])
+    label: (H, W) classes; void (255) is of none.
+    """
+    return _perfect(label, stride, num_classes)
 
-        right, squares, n = correlate(rankdata), ((rankdata(x) - rankdata(y)) ** 2).sum(), len(x)
-        return right, {
-            "that is the correlation of the values; take that of their ranks.": correlate(np.asarray),
-            "`argsort` gives the sorted values' places; the ranks are `argsort` of that.": correlate(np.argsort),
-            "equal values share the mean of their ranks.": correlate(lambda v: v.argsort(kind="stable").argsort()),
-            "the formula with squared differences holds only without equal values.": 1 - 6 * squares / (n**3 - n),
-            "the sign is turned: do both ranks count upwards?": -right,
+
+def _perfect(label: np.ndarray, stride: int, num_classes: int, grow: int = 1, **how: bool) -> np.ndarray:
+    wanted = torch.from_numpy(label).long() == torch.arange(num_classes)[:, None, None]  # (K, H, W)
+    if how.get("clip"):
+        wanted[-1] |= torch.from_numpy(label == VOID)
+    square = {"kernel_size": stride + grow, "stride": stride, "padding": (stride + grow) // 2}
+    shares = F.avg_pool2d(wanted[None].float(), **square, count_include_pad=how.get("pad", False))
+    if how.get("nearest"):
+        stretched = F.interpolate(shares, label.shape, mode="nearest")
+    elif how.get("centres"):
+        stretched = F.interpolate(shares, label.shape, mode="bilinear", align_corners=False)
+    else:
+        stretched = Grid(stride).resize(shares, label.shape)
+    return stretched[0].argmax(0).numpy().astype(np.uint8)
+
+
+@exercise("9.1", "No network of this stride that answers by shares can say more.")
+def perfect(answer: Callable[[np.ndarray, int, int], np.ndarray]) -> None:
+    """Takes two labels of blocks, with void, whose sides are no multiple of the stride."""
+
+    def values(label: np.ndarray, stride: int, num_classes: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        def say(**how: bool) -> np.ndarray:
+            return _perfect(label, stride, num_classes, **how)
+
+        return say(), {
+            "each pixel takes the nearest value; shares are stretched bilinearly.": say(nearest=True),
+            "that lays values in the middle of cells; value k lies on pixel k * stride: Grid(stride).resize.": say(
+                centres=True
+            ),
+            "what lies outside the image counts as no class; leave it out of the mean.": say(pad=True),
+            "void was counted as a class.": say(clip=True),
+            "the square reaches half a stride to *each* side: stride + 1 pixels.": say(grow=-1),
         }
 
-    xs = [3, 1, 40, 2, 15, 9], [30, 10, 20, 50, 40], [1, 2, 2, 2, 5, 3]
-    ys = [0.2, 0.1, 0.9, 0.5, 0.3, 0.4], [5, 1, 4, 2, 3], [4, 1, 3, 3, 6, 2]
-    cases = [(np.array(x, float), np.array(y, float)) for x, y in zip(xs, ys, strict=True)]
-    compare(answer, cases, values, "the rank is the number of smaller values plus half that of equal ones.", read=float)
+    generator = np.random.default_rng(0)
+    labels = [np.kron(generator.integers(0, 3, (9, 7)), np.ones((5, 6), int)).astype(np.uint8) for _ in range(2)]
+    for label in labels:
+        label[4:20, 10:16] = VOID
+    cases = {f"label {i}, stride {s}": (label, s, 3) for i, label in enumerate(labels) for s in (4, 8)}
+    hint = "shares by avg_pool2d, stretched by Grid, then argmax over the classes."
+    compare(answer, cases, values, hint, read=lambda found: np.asarray(found).astype(float))
 
 
 @exercise("9.2", "A removed stride quadruples every layer after it, and none before.")
@@ -60,42 +90,35 @@ def cost_at(answer: Callable[[Mapping[int, float], int], float]) -> None:
     compare(answer, product(bills, (8, 16, 32, 4)), values, hint, read=float)
 
 
-@exercise("9.3", "Two steps, each with one change; together they are the difference that was published.")
-def undone(answer: Callable[..., tuple[float, float]]) -> None:
-    """Takes rows with other seeds, and with more and fewer."""
-    base = {0: 0.50, 1: 0.58, 2: 0.61, 3: 0.55, 9: 0.46}
-    both = {3: 0.50, 2: 0.57, 0: 0.47, 1: 0.53, 8: 0.56, 7: 0.58}
-    stride_only = {1: 0.60, 0: 0.53, 2: 0.62, 8: 0.70, 9: 0.48}
-    found = call(answer, dict(base), dict(both), dict(stride_only))
-    expect(isinstance(found, tuple) and len(found) == 2, "The function should return the pair (stride, batch).")
+@exercise("9.3", "Four corners, four uncertain means: an interaction is harder to show than an effect.")
+def interaction(answer: Callable[..., tuple[float, float, float]]) -> None:
+    """Takes corners of different spreads, and with different numbers of runs."""
+    corners = [0.50, 0.58, 0.61, 0.55], [0.66, 0.60, 0.57], [0.43, 0.47, 0.41, 0.45, 0.44], [0.55, 0.40, 0.46]
+    found = call(answer, *map(list, corners))
+    expect(isinstance(found, tuple) and len(found) == 3, "The function should return (interaction, low, high).")
+    ns, means = np.array(list(map(len, corners))), [np.mean(corner) for corner in corners]
+    plain, stride, batch, both = means
+    mean = both - stride - batch + plain
 
-    def difference(later: Mapping[int, float], earlier: Mapping[int, float], *others: Mapping[int, float]) -> float:
-        seeds = set(later).intersection(earlier, *others)
-        return float(np.mean([later[seed] - earlier[seed] for seed in seeds]))
+    def half(ddof: int = 1, freedom: float = 0, p: float = 0.975, rooted: bool = True) -> float:
+        v = np.array([np.var(corner, ddof=ddof) for corner in corners]) / (ns if rooted else 1)
+        return float(stdtrit(freedom or v.sum() ** 2 / (v**2 / (ns - 1)).sum(), p) * np.sqrt(v.sum()))
 
-    stride, batch = map(float, np.diff([np.mean([*row.values()]) for row in (base, stride_only, both)]))
     usual = {
-        "the two are exchanged: the pair is (stride, batch).": (batch, stride),
-        "the signs are turned: an effect is the later row minus the earlier.": (-stride, -batch),
-        "the second is the whole difference; the batch's part counts from `stride_only`.": (stride, stride + batch),
-        "the batch size's part is turned round: `both` minus `stride_only`.": (stride, -batch),
-        "runs were left out: of trainings of their own every run counts, also without a partner of the same seed.": (
-            difference(stride_only, base, both), difference(both, stride_only, base)
+        "that is the whole difference of both changes.": both - plain,
+        "the signs are turned.": -mean,
+        "all four corners count: add `plain` again.": both - stride - batch,
+    }
+    diagnose("The interaction", float(found[0]), mean, usual, "both - stride - batch + plain, of the means.")
+    usual = {
+        "divide by n - 1 in the variances.": half(ddof=0),
+        "a mean's variance is s squared over n.": half(rooted=False),
+        "1.96 is for many runs.": half(freedom=1e9),
+        "95 % inside leaves 2.5 % on each side: the quantile 0.975.": half(p=0.95),
+        "the degrees of freedom are Welch's and Satterthwaite's, not the number of runs less four.": half(
+            freedom=ns.sum() - 4
         ),
-        "trainings of their own are not paired by seed: take the mean of each row.": (
-            difference(stride_only, base), difference(both, stride_only)
-        ),
-    }  # fmt: skip
-    hint = "first stride_only - base, then both - stride_only, of the rows' means."
-    diagnose("The pair (stride, batch)", tuple(map(float, found)), (stride, batch), usual, hint)
-
-
-@exercise("9.4", "One training, two scorings: what the seed did to both alike drops out.")
-def my_study(answer: Callable[[Study], Study], study: Study) -> None:
-    """Expects one row more that differs from the base only in its scoring; see `examine_row`."""
-    found = call(answer, study)
-    if isinstance(found, Study) and "mine" in found.rows:
-        hint = "change nothing but eval_output_stride, eval_scales, eval_flip, eval_window or reestimate_bn."
-        share = only_scoring(found.rows[found.base], found.rows["mine"])
-        expect(share, "The row would need a training of its own.", hint)
-    examine_row(found, study)
+    }
+    expect(abs(float(found[1]) + float(found[2]) - 2 * mean) < 1e-6, "The interval should lie around the interaction.")
+    reach = float(found[2]) - mean
+    diagnose("Half of the interval", reach, half(), usual, "t times the root of the sum of s squared over n.")

@@ -1,14 +1,14 @@
-"""Checks of notebook 12: median weights, the weighted mean over pixels, Dice under void, paired differences of runs."""
+"""Checks of notebook 12: median weights, the weighted mean over pixels, Dice under void, the mean of networks."""
 
-import math
-import statistics
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from seglib.course.checks.verdict import call, compare, diagnose, exercise, expect
+from seglib.course.checks.verdict import call, compare, diagnose, exercise, expect, kind
+from seglib.train.optim import reestimate_batch_norm
 
 VOID = 255
 
@@ -90,26 +90,43 @@ def soft_dice(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
     diagnose("The loss", found, dice(), usual, "(2 I + 1) / (P + L + 1) for each class, then the mean.")
 
 
-@exercise("12.4", "Seed by seed: what the seeds have in common drops out of the difference.")
-def paired(answer: Callable[[Mapping[int, float], Mapping[int, float]], tuple[float, float]]) -> None:
-    """Takes rows with their seeds in different orders, of which one has a seed more."""
-    base = {0: 0.50, 1: 0.58, 2: 0.61, 3: 0.55, 7: 0.20}
-    row = {3: 0.58, 2: 0.63, 1: 0.61, 0: 0.515}
-    found = call(answer, dict(base), dict(row))
-    expect(isinstance(found, tuple) and len(found) == 2, "The function should return the pair (mean, sd).")
-    differences, bases, rows = [row[seed] - base[seed] for seed in row], [*base.values()], [*row.values()]
-    mean, sd = statistics.mean(differences), statistics.stdev
-    usual = {
-        "that is the base minus the row.": -mean,
-        "seed 7 was run only with the base; compare only seeds that both have.": np.mean(rows) - np.mean(bases),
+@exercise("12.4", "The weights are averaged; the statistics are measured again.")
+def mean_network(answer: Callable[[list[nn.Module], list[Tensor]], nn.Module]) -> None:
+    """Takes three small networks with statistics of their own."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        batches = [torch.randn(4, 3, 6, 6) + shift for shift in range(3)]
+        networks = [nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1)).eval() for _ in range(3)]
+    for i, network in enumerate(networks):
+        network[1].running_mean.fill_(i)
+        network[1].running_var.fill_(1 + i)
+    before = [copy.deepcopy(network.state_dict()) for network in networks]
+    right = copy.deepcopy(networks[0])
+    right.load_state_dict({name: torch.stack([s[name] for s in before]).float().mean(0) for name in before[0]})
+    usual_weights = {
+        "that is the first network still.": networks[0][0].weight.detach().clone(),
+        "that is the last network.": networks[2][0].weight.detach().clone(),
+        "that is the sum; divide by the number of networks.": 3 * right[0].weight.detach(),
     }
-    diagnose("The mean", float(found[0]), mean, usual, "the mean of row[seed] - base[seed] over the seeds of both.")
+    averaged = right[1].running_var.clone()
+    reestimate_batch_norm(right, batches, nn.Identity())
+    of_first = copy.deepcopy(networks[0])
+    reestimate_batch_norm(of_first, batches, nn.Identity())
+    found = call(answer, networks, [batch.clone() for batch in batches])
+    expect(isinstance(found, nn.Module), f"A network is expected, found {kind(found)}.")
+    hint = "load a state_dict that holds the means."
+    diagnose("The first weight", found[0].weight.detach(), right[0].weight.detach(), usual_weights, hint)
     usual = {
-        "divide by n - 1: the mean was taken from the same few values.": statistics.pstdev(differences),
-        "that is the spread of the row itself; the differences have their own, smaller one.": sd(rows),
-        "that is the standard error; the standard deviation is asked for.": sd(differences) / math.sqrt(len(row)),
-        "those are the spreads of two samples added; pair by seed.": math.hypot(sd(rows), sd(bases[:4])),
-        "values were paired by their place, not by their seed.": sd(np.subtract(rows, bases[:4]).tolist()),
+        "that is the mean of the networks' variances; estimate them anew for the mean network.": averaged,
+        "those are the first network's statistics.": before[0]["1.running_var"],
+        "estimate the statistics after the weights are averaged, not before.": of_first[1].running_var,
     }
-    hint = "the sample's standard deviation of the differences."
-    diagnose("The standard deviation", float(found[1]), sd(differences), usual, hint)
+    hint = "statistics are a plain mean over the batches, as in exercise 8.3."
+    diagnose("The running variance", found[1].running_var, right[1].running_var, usual, hint)
+    same = all(
+        torch.equal(value, kept[name])
+        for network, kept in zip(networks, before, strict=True)
+        for name, value in network.state_dict().items()
+    )
+    expect(same, "One of the given networks has changed.", "work on a copy: copy.deepcopy(networks[0]).")
+    expect(not found.training, "The mean network is in training mode.", "call eval() before you return it.")
