@@ -99,7 +99,7 @@ def mean_network(answer: Callable[[list[nn.Module], list[Tensor]], nn.Module]) -
         networks = [nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1)).eval() for _ in range(3)]
     for i, network in enumerate(networks):
         network[1].running_mean.fill_(i)
-        network[1].running_var.fill_(1 + i)
+        network[1].running_var.fill_(2 + i)
     before = [copy.deepcopy(network.state_dict()) for network in networks]
     right = copy.deepcopy(networks[0])
     right.load_state_dict({name: torch.stack([s[name] for s in before]).float().mean(0) for name in before[0]})
