@@ -55,7 +55,7 @@ def spoil(data: Path, name: str, fault: str) -> str:
         return rf"{name}\.png: holds the label values \[9\]; expected 0 to 8 for 9 classes, or 255 for void"
     if fault == "other size":
         write_label(label, np.zeros((SIZE[0], SIZE[1] - 1), dtype=np.uint8))
-        return rf"{name}\.png: the label is 47 x 40, its image {name}\.jpg is 48 x 40 .*; expected equal sizes"
+        return rf"{name}\.png: a label \(40, 47\), its image {name}\.jpg is \(40, 48, 3\); expected equal sizes"
     if fault == "truncated":
         cut(image)
         return rf"{name}\.jpg: not an image that can be read; damaged or cut off\? \("

@@ -24,6 +24,7 @@ from seglib.models.weights import load_imagenet_weights
 from seglib.predict import Scoring, evaluate
 from seglib.recipe import Recipe
 from seglib.studies.files import STUDIES
+from seglib.studies.gates import TWICE
 from seglib.studies.listing import list_studies, plan_runs, read_times
 from seglib.studies.results import RESULTS, find_changed_code, store_result, stored_results
 from seglib.studies.run import run_study
@@ -460,6 +461,8 @@ def test_the_command(study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert run_study("batch_size", ("4",), dry_run=True, seeds=(98, 99), **places) == 0
     out = capsys.readouterr().out
     assert "seeds 98, 99" in out and out.splitlines()[-2].split()[1] == "2", "seeds of one's own"
+    assert run_study("batch_size", (TWICE,), dry_run=True, **places) == 0
+    assert capsys.readouterr().out.endswith(f"minutes: {5 * 3}\n"), "twice 90 s, five times"
 
 
 def test_a_run_may_diverge(study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

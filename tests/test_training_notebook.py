@@ -8,19 +8,30 @@ from typing import Any
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
+import torch
 from small_set import write_small_set
-from test_recipe import network, saved_for_backward
+from test_recipe import network
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from seglib.course import figures
 from seglib.data import download
+from seglib.models import build_model
 from seglib.recipe import Recipe
-from seglib.studies.cost import mult_adds
+from seglib.studies.cost import kept_bytes, mult_adds
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "06_training_voc_aug.ipynb"
 CELLS = nbformat.read(NOTEBOOK, as_version=4).cells
 TABLE = re.findall(r"^\| `\"(\w+)\"` \|.* \| (.*) \| (.*) \| (.*) \|$", CELLS[3].source, re.MULTILINE)
 NAMES = [f"2007_{number:06d}" for number in range(1, 31)]
 PEAK = {"Colab's T4": 65e12, "an A100": 312e12}  # operations per second, in half precision
+
+
+def saved_for_backward(recipe: Recipe) -> int:
+    """Counts the bytes that a training step keeps for its backward pass, in float32, the parameters left out."""
+    with FakeTensorMode():
+        model = build_model(recipe.replace(weights=""), 21).train()
+        images = torch.empty(recipe.batch_size, 3, recipe.crop_size, recipe.crop_size)
+        return kept_bytes(model, images, upsample=False)
 
 
 def shrink(recipe: Recipe) -> Recipe:

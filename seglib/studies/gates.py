@@ -229,11 +229,15 @@ def _check_headroom(study: Gated) -> Line:
     return Line(row, "headroom", value, limit=limit, outcome=_word(value >= HEADROOM), reason=reason)
 
 
+def add_twice_the_steps(study: Gated) -> Gated:
+    """Returns the study with a row `TWICE`, which the gate "steps" compares with the base row."""
+    return study.with_row(TWICE, iterations=2 * study.rows[study.base].iterations)
+
+
 def _check_steps(study: Gated) -> Line:
     largest = max(abs(value - study.published[study.base]) for value in study.published.values())
     limit = f"less than {largest:.3f}"
-    longer = study.with_row(TWICE, iterations=2 * study.rows[study.base].iterations)
-    once, twice = study.values(study.base), longer.values(TWICE)
+    once, twice = study.values(study.base), add_twice_the_steps(study).values(TWICE)
     gains = [twice[seed] - once[seed] for seed in sorted({*once} & {*twice})]
     if not gains:
         return Line(study.base, "steps", limit=limit, reason="the base row was not run with twice the steps")

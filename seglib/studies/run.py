@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from seglib.studies.gates import TWICE, add_twice_the_steps
 from seglib.studies.listing import format_minutes, list_studies, plan_runs, read_times
 from seglib.studies.results import RESULTS
 from seglib.studies.study import Study
@@ -25,7 +26,7 @@ def run_study(
 
     Args:
         study: a TOML file, or the name of one in seglib/studies.
-        rows: only these.
+        rows: only these; "twice the steps" is the base row trained for twice as long, for the gate of that name.
         list: run nothing; list all studies, what is stored of them and what is left.
         dry_run: run nothing; list the study's rows, and how long what is left of them takes.
         scale: one of the study's scales; default: its first.
@@ -44,6 +45,8 @@ def run_study(
         raise ValueError("expected the name of a study; --list lists them")
     loaded = Study.load(study, scale, folder=folder, runs=runs, gated=True)
     loaded = replace(loaded, seeds=seeds or loaded.seeds)
+    if TWICE in rows:
+        loaded = add_twice_the_steps(loaded)
     if dry_run:
         for row in rows:
             loaded.recipe(row, seed=0)  # raises if there is no such row
