@@ -150,7 +150,7 @@ def main() -> None:
         "images": [measure_network(side, 21, options) for side in sides],
         "classes": [measure_network(fixed, count, options) for count in classes],
         "samples": measure_samples(options),
-        "processes": [measure_processes(count, options) for count in (1, 2)[options.smoke :]],
+        "processes": [measure_processes(count, options) for count in (1, 2)[: 2 - options.smoke]],
     }
     for name in ("images", "classes"):
         last = result[name][-1]

@@ -1,10 +1,13 @@
 """The audit of live models, and the table of documented ones."""
 
+from itertools import product
+
 import pytest
 import segmentation_models_pytorch as smp
 import torch
 import torchvision
 from peer_networks import Weights, jfzhang95, vainf
+from refusal import refused
 
 from seglib.models import DeepLabV3, DeepLabV3Plus, HeadVariant, ResNet
 from seglib.zoo import load_checkpoint
@@ -53,8 +56,7 @@ def test_ours_is_the_papers(output_stride: int) -> None:
         assert audit(ours).align_corners is corners
 
 
-@pytest.mark.parametrize("output_stride", [16, 8])
-def test_documented_profiles_are_those_that_are_loaded(output_stride: int) -> None:
+def test_documented_profiles_are_those_that_are_loaded() -> None:
     """Two tables, one for the loader and one for the reader, that must not drift apart."""
     x = torch.zeros(1, 3, 33, 33)
     weights = {"vainf": Weights(), "jfzhang95": Weights()}
@@ -62,7 +64,7 @@ def test_documented_profiles_are_those_that_are_loaded(output_stride: int) -> No
         vainf(weights["vainf"], x, 2, 16, True, "resnet50")
         jfzhang95(weights["jfzhang95"], x, 2, 16, "resnet50")
     names = {"vainf": "VainF/DeepLabV3Plus-Pytorch", "jfzhang95": "jfzhang95/pytorch-deeplab-xception"}
-    for source, name in names.items():
+    for (source, name), output_stride in product(names.items(), (16, 8)):
         model = load_checkpoint(dict(weights[source]), source, output_stride)
         documented, variant = BY_NAME[name], model.variant
         assert audit(model).dilations == documented.dilations[output_stride]
@@ -93,10 +95,6 @@ def test_dilations_can_be_exchanged() -> None:
             set_dilations(model, dilations)
             found = audit(model)
             assert (found.output_stride, found.dilations) == (output_stride, dilations)
-    with pytest.raises(ValueError, match=r"dilations \(1, 2\); expected 3, one per unit"):
-        set_dilations(model, Dilations((1,) * 6, (1, 2), (6, 12, 18)))
-
-
-def test_an_fcn_is_no_deeplab() -> None:
-    with pytest.raises(ValueError, match="FCN: expected a DeepLab, found no atrous branches"):
-        audit(meta(segmentation.fcn_resnet50, weights=None, weights_backbone=None))
+    wrong, fcn = Dilations((1,) * 6, (1, 2), (6, 12, 18)), meta(segmentation.fcn_resnet50, weights_backbone=None)
+    refused(r"dilations \(1, 2\); expected 3, one per unit", set_dilations, model, wrong)
+    refused("FCN: expected a DeepLab, found no atrous branches", audit, fcn)

@@ -1,7 +1,6 @@
 """Backbones: the contract of all (`Features`), v3's cascades, pre-activation units, and aligned Xception."""
 
 from collections.abc import Callable
-from functools import cache
 from itertools import permutations
 
 import pytest
@@ -27,7 +26,7 @@ BACKBONES: dict[str, Callable[[int], nn.Module]] = {
     "xception71": lambda stride: Xception(71, stride, width_mult=0.05),
     "vgg16": lambda stride: VGG16(width=4),
 }
-OFFERED = [(name, stride) for name in BACKBONES for stride in (8, 16, 32) if name != "vgg16" or stride == 32]
+OFFERED = [(name, stride) for name in BACKBONES for stride in (8, 32) if name != "vgg16" or stride == 32]
 ONE_TAP = ("mobilenet_v2", "xception41", "xception71")
 
 
@@ -49,11 +48,10 @@ def test_maps_are_what_was_asked_for_and_do_not_depend_on_it(name: str, output_s
             ([single[stride]], same_high) = backbone(x, taps=(stride,))
             assert single[stride].shape == (1, channels, *size(min(stride, output_stride)))
             assert torch.equal(same_high, high)
-        for number in range(2, 1 + len(single)):
-            for order in permutations(single, number):
-                features = backbone(x, taps=order)
-                assert torch.equal(features.high, high) and len(features.taps) == number
-                assert all(torch.equal(tap, single[s]) for tap, s in zip(features.taps, order, strict=True))
+        for order in permutations(single) if len(single) > 1 else ():
+            features = backbone(x, taps=order)
+            assert torch.equal(features.high, high)
+            assert all(torch.equal(tap, single[s]) for tap, s in zip(features.taps, order, strict=True))
         for wrong in (2, 32, *({8, 16} - {*single})):
             offered = r"\(4,\)" if name in ONE_TAP else r"\(4, 8, 16\)"
             refused(rf"taps = \(4, {wrong}\); \w+ offers maps at strides {offered}$", backbone, x, taps=(4, wrong))
@@ -130,10 +128,6 @@ def test_the_tap_at_stride_4_is_the_map_before_the_next_stride(name: str, unit: 
     assert torch.equal(features.taps[0], maps[0])
 
 
-def cascade(cascade_blocks: int = 3, output_stride: int = 16) -> DeepLabV3:
-    return DeepLabV3(4, ResNet(18, output_stride, width=8, cascade_blocks=cascade_blocks))
-
-
 @pytest.mark.parametrize("multi_grid", [(1, 1, 1), (1, 2, 1), (1, 2, 4)])
 @pytest.mark.parametrize(
     ("output_stride", "base"),
@@ -178,13 +172,13 @@ def test_an_added_block_is_a_copy_of_block_4() -> None:
 
 def test_the_cascade_has_no_aspp() -> None:
     """v3 section 3.2: the classifier follows the last block."""
-    model = cascade(1).eval()
+    model = DeepLabV3(4, ResNet(18, width=8, cascade_blocks=1)).eval()
     assert model.aspp is None and model.classifier.in_channels == 64
     x = torch.randn(1, 3, 65, 65)
     with torch.inference_mode():
         expected = F.conv2d(model.backbone(x).high, model.classifier.weight, model.classifier.bias)
         torch.testing.assert_close(model(x, upsample=False), expected)
-    cascade(1).train()(x[:, :, :33, :33])  # no image pooling: a batch of one trains
+    model.train()(x[:, :, :33, :33])  # no image pooling: a batch of one trains
 
 
 @pytest.mark.parametrize("depth", [18, 50])
@@ -211,24 +205,21 @@ def test_pre_activation_by_hand(depth: int, stem: str) -> None:
         torch.testing.assert_close(high, norm_relu(maps[0], network.final_norm))
 
 
-@cache
-def meta_xception(depth: int = 65, output_stride: int = 16) -> Xception:
-    with torch.device("meta"):
-        return Xception(depth, output_stride)
-
-
-def rates_of_modules(network: Xception) -> list[list[int]]:
-    return [[conv.depthwise.dilation[0] for conv in module.convs] for module in network.blocks]
-
-
 @pytest.mark.parametrize(("depth", "entry", "middle"), [(41, 3, 8), (65, 3, 16), (71, 5, 16)])
 def test_modules_and_rates_are_the_papers_codes(depth: int, entry: int, middle: int) -> None:
     """A module that loses its stride keeps the rate before it, its third convolution too; no multi-grid."""
-    assert 3 * len(meta_xception(depth).blocks) + 2 == depth, "the root has two convolutions"
-    assert rates_of_modules(meta_xception(depth, 16)) == [[1] * 3] * (entry + middle + 1) + [[2] * 3]
-    assert rates_of_modules(meta_xception(depth, 8)) == [[1] * 3] * entry + [[2] * 3] * (middle + 1) + [[4] * 3]
+    expected = {
+        16: [[1] * 3] * (entry + middle + 1) + [[2] * 3],
+        8: [[1] * 3] * entry + [[2] * 3] * (middle + 1) + [[4] * 3],
+        32: [[1] * 3] * (entry + middle + 2),
+    }
+    for output_stride, rates_of_modules in expected.items():
+        with torch.device("meta"):
+            network = Xception(depth, output_stride)
+        assert 3 * len(network.blocks) + 2 == depth, "the root has two convolutions"
+        assert [[c.depthwise.dilation[0] for c in module.convs] for module in network.blocks] == rates_of_modules
     modules = (0, 2, 4, 21) if depth == 71 else (0, 1, 2, 3 + middle)
-    assert strided(meta_xception(depth, 32))[1:] == [f"blocks.{index}.convs.2.depthwise" for index in modules]
+    assert strided(network)[1:] == [f"blocks.{index}.convs.2.depthwise" for index in modules]
 
 
 def test_separable_convolutions_by_hand() -> None:

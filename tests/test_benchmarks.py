@@ -96,12 +96,6 @@ def test_the_page_of_growth_has_the_tables_of_its_file(tmp_path: Path, monkeypat
             assert page.read_text(encoding="utf-8") == before
 
 
-def test_import_brings_no_torchvision() -> None:
-    """It takes as long to import as torch itself, and most of a notebook does without it."""
-    code = "import seglib.train, seglib.models, seglib.data, sys; sys.exit('torchvision' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
-
-
 def test_contestants_take_turns_and_get_their_own_times() -> None:
     """Sleeping takes time on the clock and none of the processor's, which a child process's work counts to."""
     calls: list[str] = []
@@ -123,14 +117,10 @@ def test_the_ratio_is_taken_within_a_round() -> None:
     assert times_as_fast(ours, theirs) == {"ratio": 2.0, "quartile_low": 2.0, "quartile_high": 2.0, "ratio_cpu": 3.0}
     assert theirs.times_the(ours) == {"times_the_floor": 2.0, "times_the_floor_cpu": 3.0}
     assert theirs.times_the(ours, share=4)["times_the_floor"] == 0.5, "a contestant with four times the floor's work"
-
-
-def test_summary() -> None:
     wall = (5.0, 1.0, 3.0, 2.0, 4.0)
     expected = {"median_s": 3.0, "quartile_low_s": 2.0, "quartile_high_s": 4.0, "cpu_s": 1.0, "rounds": 5}
     assert Times(wall, (1.0,) * 5).summary() == expected
-    assert Times(wall, wall).per(10).summary()["cpu_s"] == 0.3
-    assert Times((2.0,), (1.0,)).summary()["quartile_high_s"] == 2.0
+    assert Times(wall, wall).per(10).summary()["cpu_s"] == 0.3 and Times((2.0,), (1.0,)).summary()["cpu_s"] == 1.0
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux can set the mark of the peak back")

@@ -52,12 +52,8 @@ def assert_loads(path: Path, source: str, output_stride: int, x: Tensor, expecte
 @pytest.mark.parametrize(
     ("plus", "backbone", "output_stride", "separable"),
     [
-        (True, "resnet50", 16, False),
-        (False, "resnet50", 8, False),
-        (True, "mobilenet", 8, False),
-        (False, "mobilenet", 16, False),
-        (True, "mobilenet", 16, True),
-        (False, "mobilenet", 8, True),
+        *((True, "resnet50", 16, False), (False, "resnet50", 8, False)),
+        *((True, "mobilenet", 8, True), (False, "mobilenet", 16, True)),
     ],
 )
 def test_vainf(tmp_path: Path, plus: bool, backbone: str, output_stride: int, separable: bool) -> None:
@@ -70,7 +66,7 @@ def test_vainf(tmp_path: Path, plus: bool, backbone: str, output_stride: int, se
     assert type(ours) is (DeepLabV3Plus if plus else DeepLabV3)
 
 
-@pytest.mark.parametrize(("backbone", "output_stride"), [("resnet50", 16), ("mobilenet", 16), ("mobilenet", 8)])
+@pytest.mark.parametrize(("backbone", "output_stride"), [("resnet50", 16), ("mobilenet", 8)])
 def test_jfzhang95(tmp_path: Path, backbone: str, output_stride: int) -> None:
     weights, x = Weights(), images()
     with torch.inference_mode():
@@ -151,7 +147,10 @@ NINE = ("background", "person", "cat", "dog", "horse", "sheep", "cow", "chair", 
 
 
 def test_the_published_model_scores_what_it_should(seglib_data: Path) -> None:
-    """All 224 val photographs, padded with the mean colour to 513 as in training; both numbers were counted apart."""
+    """Every seventh val photograph, padded with the mean colour to 513 as in training.
+
+    Both numbers were counted apart, with torchvision's network and NumPy; those of all 224 are 0.9438 and 0.6827.
+    """
     weights = seglib_data / "weights" / "deeplabv3_mobilenet_v2_voc.pth"
     if not weights.exists():
         pytest.skip(f"{weights}: not there")
@@ -159,10 +158,10 @@ def test_the_published_model_scores_what_it_should(seglib_data: Path) -> None:
     if len(photographs) != 224:
         pytest.skip(f"{seglib_data}: {len(photographs)} photographs in val; the known score is that of 224")
     model = load_checkpoint(weights, "tf-mobilenet")
-    scores = evaluate(model, photographs, UNIT, Scoring(pad_to=513)).compute()
+    scores = evaluate(model, photographs.subset(range(0, 224, 7)), UNIT, Scoring(pad_to=513)).compute()
     nine = [float(scores.iou[photographs.classes.index(name)]) for name in NINE]
-    assert float(scores.pixel_accuracy) == pytest.approx(0.9438, abs=1e-3)
-    assert sum(nine) / 9 == pytest.approx(0.6827, abs=1e-3)
+    assert float(scores.pixel_accuracy) == pytest.approx(0.9451, abs=1e-3)
+    assert sum(nine) / 9 == pytest.approx(0.6982, abs=1e-3)
 
 
 def test_a_refusal_names_the_files_own_keys_and_the_right_source(jfzhang95_state: dict[str, Tensor]) -> None:
