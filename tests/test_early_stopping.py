@@ -6,12 +6,14 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from refusal import refused
 from small_set import SMALL, make_trainer, weights
 
 from seglib.data import ToyVOC
 from seglib.data.noise import NoisyMasks, displace
-from seglib.data.open import build_dataset
+from seglib.data.open import build_dataset, split_into_folds
 from seglib.metrics import ConfusionMatrix
 from seglib.train import Trainer
 from seglib.train.results import load_result
@@ -67,11 +69,23 @@ def test_the_result_is_the_best_scores(tmp_path: Path, data: Path, whole: Script
     assert torch.equal(weights(third.model), weights(whole.model))
 
 
-@pytest.mark.parametrize("cut", [3, 6, 9])
+@pytest.mark.parametrize("cut", [3, 6])
 def test_an_interrupted_run_stops_with_the_same(cut: int, tmp_path: Path, data: Path, whole: Scripted) -> None:
     scripted(tmp_path, data).fit(until=cut)
     parts = scripted(tmp_path, data, num_workers=1).fit()
     assert parts.iteration == 12 and torch.equal(weights(parts.model), weights(whole.model))
+
+
+@given(length=st.integers(2, 60), data=st.data())
+def test_folds_partition_the_list(length: int, data: st.DataObject) -> None:
+    count = data.draw(st.integers(2, length))
+    parts = split_into_folds(length, count, seed=1)
+    assert sorted(index for part in parts for index in part) == list(range(length))
+    sizes = [len(part) for part in parts]
+    assert len(parts) == count and max(sizes) - min(sizes) <= 1
+    assert parts == split_into_folds(length, count, seed=1)
+    assert split_into_folds(40, 4, seed=0) != split_into_folds(40, 4, seed=1)
+    refused("folds = 1", split_into_folds, length, 1)
 
 
 def test_folds_of_a_recipe_partition_the_training_list(data: Path) -> None:

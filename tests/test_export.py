@@ -2,8 +2,7 @@
 
 import io
 import json
-import subprocess
-import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +33,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def onnx_file(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("onnx") / "new" / "network.onnx"
-    done = subprocess.run(
-        [sys.executable, "-m", "seglib", "export", run, file], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0 and "differs from PyTorch by at most" in done.stdout, done.stderr
-    assert "one view of a whole image; the recipe is scored by Scoring(scales=(0.5, 1.0)" in done.stderr
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        assert not main(["export", str(run), str(file)])
+    assert "differs from PyTorch by at most" in out.getvalue(), err.getvalue()
+    assert "one view of a whole image; the recipe is scored by Scoring(scales=(0.5, 1.0)" in err.getvalue()
     assert [*file.parent.iterdir()] == [file], "one file, with its weights"
     return file
 

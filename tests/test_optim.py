@@ -26,6 +26,7 @@ CHOICES = {
     "batch norm in groups": {"batch_size": 4, "bn_batch": 2},
     "group norm": {"norm": "group", "norm_groups": 4},
     "everything in the picture": {"augmentation": "occlusion"},
+    "in parts": {"batch_size": 4, "accumulate": 2},
     "a fold, noisy masks": {"folds": 3, "fold": 1, "label_noise": 2},
 }
 

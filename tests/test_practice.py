@@ -59,13 +59,6 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole(tmp_path: Path, data: P
     torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-5)
 
 
-def test_accumulation_resumes_bit_for_bit(tmp_path: Path, data: Path) -> None:
-    recipe = WHOLE.replace(accumulate=2)
-    whole = make_trainer(recipe, tmp_path / "whole", data).fit()
-    make_trainer(recipe, tmp_path / "parts", data).fit(until=1)
-    assert torch.equal(weights(make_trainer(recipe, tmp_path / "parts", data).fit().model), weights(whole.model))
-
-
 @pytest.mark.parametrize(
     ("message", "change"),
     [

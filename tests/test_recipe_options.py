@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from seglib.data import ToyVOC
 from seglib.data.batches import EpochBatches
+from seglib.data.transforms import UNIT
 from seglib.geometry import Grid
 from seglib.models import DeepLabV3Plus, HeadVariant, ResNet
 from seglib.models.build import build_model
@@ -59,6 +60,19 @@ def test_ghost_batch_norm_evaluates_and_freezes_as_batch_norm() -> None:
     freeze_batch_norm(model := nn.Sequential(ghost).train())
     model(x)
     assert torch.equal(weights(ghost), before) and not ghost.weight.requires_grad
+
+
+def test_statistics_are_re_estimated_over_all_batches() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.ReLU()).train()
+    model[1].running_mean.fill_(7.0)
+    batches = [torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8) for _ in range(3)]
+    reestimate_batch_norm(model, batches, UNIT)
+    with torch.no_grad():
+        maps = [model[0](UNIT(batch)) for batch in batches]
+    torch.testing.assert_close(model[1].running_mean, torch.stack([m.mean(dim=(0, 2, 3)) for m in maps]).mean(dim=0))
+    torch.testing.assert_close(model[1].running_var, torch.stack([m.var(dim=(0, 2, 3)) for m in maps]).mean(dim=0))
+    assert model.training and model[2].training and model[1].momentum == 0.1
+    refused("found none", reestimate_batch_norm, model, [], UNIT)
 
 
 def test_statistics_are_re_estimated_over_groups() -> None:

@@ -58,15 +58,6 @@ def test_every_kind_of_network_gets_new_outputs(tmp_path: Path, change: dict[str
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 2, 32, 32)
 
 
-def test_a_run_with_patience_gives_its_best_weights(tmp_path: Path, data: Path) -> None:
-    run = make_trainer(SMALL.replace(eval_every=2, patience=3), tmp_path, data).fit(until=2)
-    best = {key: value + 1 for key, value in run.model.state_dict().items()}
-    torch.save(best, run.best)
-    assert torch.equal(
-        starts(SHORT, run.checkpoint, list(run.train_set.classes)).classifier.bias, best["classifier.bias"]
-    )
-
-
 @pytest.mark.parametrize("change", [{"stride_unit": "first"}, {"normalisation": "unit"}])
 def test_a_run_that_no_shape_tells_from_another_is_refused(run: Path, change: dict[str, Any]) -> None:
     (field,) = change
