@@ -58,19 +58,39 @@ def test_the_papers_network_passes_against_itself() -> None:
 
 
 def test_a_map_of_7_fails_and_says_why() -> None:
-    reasons = cannot_show(Made.load("aspp", "toy"))
-    assert [*reasons] == [*Study.load("aspp", "toy").rows]
+    study = Made.load("aspp", "mini")
+    toy = Recipe.load("toy_ablation").replace(eval_window=(97, 97))
+    rates = {6: 2, 12: 4, 18: 6, 24: 8}  # a third
+    study.rows = {
+        row: toy.replace(
+            multi_grid=recipe.multi_grid,
+            image_pooling=recipe.image_pooling,
+            atrous_rates=tuple(rates[rate] for rate in recipe.atrous_rates),
+        )
+        for row, recipe in study.rows.items()
+    }
+    reasons = cannot_show(study)
+    assert [*reasons] == [*study.rows]
     assert "the backbone sees 10.4 crops, the paper's 2.0" in reasons[BASE]
     assert "atrous.2 (rate 6) meet the map at 14% of the positions, in the paper (rate 18) at 45%" in reasons[BASE]
     assert cannot_show(Made.load("aspp", "mini")) == {}
 
 
-@pytest.mark.parametrize("name", ["multi_grid", "output_stride", "training_protocol", "decoder_strides"])
+@pytest.mark.parametrize("name", ["multi_grid", "output_stride", "training_protocol", "scoring_cascade"])
 def test_small_strides_keep_the_papers_taps(name: str) -> None:
     found = check_gates(Made.load(name, "mini")).set_index("gate")
     taps = found.loc["side taps"]
     assert len(taps) == len(Study.load(name, "paper").rows) and (taps.value == taps.paper).all()
     assert (found.loc["field"].outcome == "passed").all()
+
+
+@pytest.mark.parametrize("name", ["batch_size", "decoder_strides", "output_stride_scoring"])
+def test_a_table_that_does_not_ask_for_context_is_not_held_to_it(name: str) -> None:
+    study = Made.load(name, "gpu")
+    assert not gates.asks_for_context(study) and cannot_show(study) == {}
+    assert check_gates(study).gate.tolist() == ["steps"]
+    study.rows = {row: recipe.replace(crop_size=65 + 16 * i) for i, (row, recipe) in enumerate(study.rows.items())}
+    assert gates.asks_for_context(study) and {*check_gates(study).gate} == {"field", "side taps", "steps"}
 
 
 class Made(Study):

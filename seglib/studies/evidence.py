@@ -8,11 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from seglib.studies.cost import read_times, tell_seconds
-from seglib.studies.files import ScaleName, read_files
+from seglib.studies.files import read_files
 from seglib.studies.listing import by_number, list_out_of_reach, plan_runs
 from seglib.studies.report import NOTABLE, VERDICTS, format_table
 from seglib.studies.results import RESULTS
 from seglib.studies.study import Study
+
+WITHOUT_GPU = ("toy", "mini", "photographs")
 
 
 def tell_outcomes(study: Study, rows: Sequence[str] = (), base: str = "") -> list[str]:
@@ -81,10 +83,18 @@ def compare_rows(study: Study, questions: Mapping[str, tuple[str, str]]) -> pd.D
     return pd.DataFrame(lines).T.infer_objects().assign(against=bases)
 
 
-def load_published(scale: ScaleName = "mini", folder: Path = RESULTS) -> list[Study]:
-    """Loads the studies of the papers' tables at a scale, with their gates, in the order of the tables."""
-    paths = [path for path, file in read_files().items() if file.table[0] and scale in file.scales]
-    studies = [Study.load(path, scale, folder=folder, gated=True) for path in paths]
+def load_published(folder: Path = RESULTS) -> list[Study]:
+    """Loads the studies of the papers' tables, with their gates, in the order of the tables.
+
+    Each is loaded at its scales that need no GPU, as the study's file orders them.
+    """
+    files = {path: file for path, file in read_files().items() if file.table[0]}
+    studies = [
+        Study.load(path, scale, folder=folder, gated=True)
+        for path, file in files.items()
+        for scale in file.scales
+        if scale in WITHOUT_GPU
+    ]
     return sorted(studies, key=lambda study: by_number(study.source))
 
 
@@ -99,11 +109,13 @@ def map_evidence(studies: Sequence[Study]) -> pd.DataFrame:
         table = study.table()
         words = table["effect"].drop(study.base).value_counts()
         trainings = {recipe.replace(seed=0).training_name: recipe for recipe in study.rows.values()}
+        earlier = " (with earlier code)" if table["sources"].astype(bool).any() else ""
         minutes = len(study.seeds) * sum(tell_seconds(recipe, known) for recipe in trainings.values()) / 60
         lines.append({
             "published table": study.source, "command": study.command(), "rows": len(table),
             "run": int((table["n"] > 0).sum()), "minutes": "?" if math.isnan(minutes) else f"{minutes:.0f}",
-            "scale": study.scale, "what came out": ", ".join(f"{words[w]} {w}" for w in VERDICTS if w in words),
+            "scale": study.scale,
+            "what came out": ", ".join(f"{words[w]} {w}" for w in VERDICTS if w in words) + earlier,
         })  # fmt: skip
     lines += [{"published table": table, "what came out": f"not run: {why}"} for table, why in list_out_of_reach()]
     return pd.DataFrame(lines, dtype=object).fillna("").set_index("published table")

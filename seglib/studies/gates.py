@@ -6,11 +6,13 @@ middle tap of a side of the kernel lies on the map. Where none does, the convolu
 "headroom": the row with the least context confuses what only the surroundings tell apart.
 "steps": more steps gain less than the table's rows do.
 
-The first two compare a row with the same row of the paper, and need no run. The last two speak of the whole table.
+The first two compare a row with the same row of the paper, and need no run. The last two speak of the whole table. All
+but "steps" concern tables that ask for context: where all rows see equally far, it does not come between them that they
+see more or less of a crop than the paper's.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple, Protocol
 
@@ -89,17 +91,27 @@ def check_gates(study: Gated) -> pd.DataFrame:
     Columns: row, gate, value (ours), paper (the paper's, nan where there is none), limit, outcome ("passed", "failed"
     or "not measured") and reason. A study of no published table has no line.
     """
-    lines = []
-    for row, recipe in _read_papers_rows().get(study.title, {}).items():
-        if row in study.rows:
+    lines, asks = [], asks_for_context(study)
+    papers = _read_papers_rows().get(study.title, {})
+    for row, recipe in papers.items():
+        if asks and row in study.rows:
             ours, theirs = measure_geometry(study.rows[row]), measure_geometry(recipe.replace(**PAPERS_NETWORK))
             lines += [_check_field(row, ours, theirs), check_taps(row, ours, theirs)]
-    if lines and study.base in study.published:
-        asked = {tuple(getattr(study.rows[row], name) for name in CONTEXT) for row in study.rows}
-        if study.rows[study.base].data in PAINTED and len(asked) > 1:  # else the table does not ask for context
+    if papers and study.base in study.published:
+        if study.rows[study.base].data in PAINTED and _differ(study, CONTEXT):
             lines.append(_check_headroom(study))
         lines.append(_check_steps(study))
     return pd.DataFrame(lines, columns=Line._fields)
+
+
+def asks_for_context(study: Gated) -> bool:
+    """Tells whether the rows differ in how far they see, or stack blocks on maps that can be smaller than a kernel."""
+    return _differ(study, CONTEXT) or any(recipe.cascade_blocks for recipe in study.rows.values())
+
+
+def _differ(study: Gated, names: Sequence[str]) -> bool:
+    rows = study.rows
+    return len({tuple(getattr(rows[row], name) for name in names) for row in rows}) > 1
 
 
 def cannot_show(study: Gated) -> dict[str, str]:
