@@ -120,4 +120,12 @@ def test_gates_of_results(swapped: int, gain: int, failed: list[str], monkeypatc
     found = check_gates(study)
     assert found.value[found.gate == "headroom"].item() == pytest.approx(swapped / 200)
     assert found.gate[found.outcome == "failed"].tolist() == failed
-    assert [*cannot_show(study)] == ([*study.rows] if failed else [])
+    concerned = {"headroom": [*study.rows], "steps": [row for row in study.rows if row != BASE]}
+    assert [*cannot_show(study)] == (concerned[failed[0]] if failed else [])
+
+
+def test_too_few_steps_do_not_concern_ways_of_scoring(monkeypatch: pytest.MonkeyPatch) -> None:
+    once, twice = [result(0.4, 0)], [result(0.5, 0)]
+    monkeypatch.setattr(Made, "made", {"train 16, score 16": once, TWICE: twice})
+    blind = cannot_show(Made.load("output_stride_scoring", "mini"))
+    assert "train 32, score 16" in blind and not {"train 16, score 16", "train 16, score 8"} & {*blind}

@@ -6,9 +6,9 @@ middle tap of a side of the kernel lies on the map. Where none does, the convolu
 "headroom": the row with the least context confuses what only the surroundings tell apart.
 "steps": more steps gain less than the table's rows do.
 
-The first two compare a row with the same row of the paper, and need no run. The last two speak of the whole table. All
-but "steps" concern tables that ask for context: where all rows see equally far, it does not come between them that they
-see more or less of a crop than the paper's.
+The first two compare a row with the same row of the paper, and need no run. The last two speak of the whole table, but
+"steps" only of trainings: it leaves out the rows that score the base row's weights in another way. All but "steps"
+concern only tables that ask for context: where all rows see equally far, the share of a crop that they see is no matter.
 """
 
 import math
@@ -115,10 +115,19 @@ def _differ(study: Gated, names: Sequence[str]) -> bool:
 
 
 def cannot_show(study: Gated) -> dict[str, str]:
-    """Returns row -> reason for rows that fail a gate, or for all of them where the whole table does."""
+    """Returns row -> reason for rows that fail a gate, or for all of them where the whole table does.
+
+    "steps" compares trainings. It says nothing of rows that score the base row's own weights in another way.
+    """
     reasons: dict[str, list[str]] = {}
     for line in check_gates(study).query("outcome == 'failed'").itertuples():
-        for row in study.rows if line.gate in ("headroom", "steps") else [line.row]:
+        rows = [line.row]
+        if line.gate == "headroom":
+            rows = [*study.rows]
+        elif line.gate == "steps":
+            trained = study.rows[study.base].training_name
+            rows = [row for row, recipe in study.rows.items() if recipe.training_name != trained]
+        for row in rows:
             reasons.setdefault(row, []).append(line.reason)
     return {row: "; ".join(found) for row, found in reasons.items()}
 
