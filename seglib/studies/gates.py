@@ -8,7 +8,7 @@ middle tap of a side of the kernel lies on the map. Where none does, the convolu
 
 The first two compare a row with the same row of the paper, and need no run. The last two speak of the whole table, but
 "steps" only of trainings: it leaves out the rows that score the base row's weights in another way. All but "steps"
-concern only tables that ask for context: where all rows see equally far, the share of a crop that they see is no matter.
+concern only tables that ask for context: where all rows see equally far, it does not matter how much of a crop that is.
 """
 
 import math
