@@ -188,6 +188,17 @@ def test_a_large_png_is_reduced_and_keeps_the_label_colours() -> None:
     assert {tuple(PALETTE[i].tolist()) for i in np.unique(label)} <= drawn and len(drawn) <= 256
 
 
+def test_no_class_name_lies_on_another() -> None:
+    label = np.full((60, 80), 2, np.uint8)
+    label[:, :30] = 0
+    label[26:34, 22:30] = 1  # where there is most room for the background's name, it would run into this one's
+    look = {"classes": ("background", "boathouse", "sky"), "palette": PALETTE}
+    texts = figures.show_samples([np.zeros((60, 80, 3), np.uint8)], [label], **look).axes[1].texts
+    boxes = {text.get_text(): text.get_window_extent() for text in texts}
+    assert boxes.keys() == set(look["classes"])
+    assert not boxes["background"].overlaps(boxes["boathouse"])
+
+
 def test_gains_are_blue_and_losses_red() -> None:
     ax = figures.difference_map({"": pd.DataFrame([[0.1, -0.1], [NAN, 0.004]])}).axes[0]
     gain, loss = ax.images[0].to_rgba(np.array([10.0, -10.0]))

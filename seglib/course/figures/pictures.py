@@ -9,7 +9,17 @@ from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from seglib.course.figures.style import GREY, INK, LETTER_WIDTH, PALE, VERMILION, halo, legend_columns, styled
+from seglib.course.figures.style import (
+    GREY,
+    INK,
+    LETTER_HEIGHT,
+    LETTER_WIDTH,
+    PALE,
+    VERMILION,
+    halo,
+    legend_columns,
+    styled,
+)
 from seglib.data import VOID
 from seglib.models.fields import Field
 
@@ -183,13 +193,23 @@ def draw_label(
     step = 1 + min(label.shape) // 256
     coarse = label[::step, ::step]
     pixels = label.shape[1] / (ax.get_position().width * ax.figure.get_figwidth())  # per inch, or a few more
-    named = (coarse < len(classes)) & ((coarse > 0) | (image is None))
-    for index in np.unique(coarse[named]).tolist():
-        if (place := _roomiest_place(coarse == index)) is not None:
-            half = min(LETTER_WIDTH * len(classes[index]) * pixels, label.shape[1]) / 2
-            x, y = np.clip(place[0] * step, half, label.shape[1] - half), place[1] * step  # no name leaves the panel
+    rows, columns = step * np.indices(coarse.shape)
+    present, counts = np.unique(coarse[(coarse < len(classes)) & ((coarse > 0) | (image is None))], return_counts=True)
+    taken: list[tuple[float, float, float]] = []  # x, y and half the width of the names so far; small things come first
+    for index in present[counts.argsort(kind="stable")].tolist():
+        half = min(LETTER_WIDTH * len(classes[index]) * pixels, label.shape[1]) / 2
+        across = np.clip(columns, half, label.shape[1] - half)  # no name leaves the panel
+        free = np.ones(coarse.shape, bool)
+        for x, y, width in taken:
+            free &= (abs(across - x) > half + width) | (abs(rows - y) > LETTER_HEIGHT * pixels)
+        place = _roomiest_place(coarse == index)
+        if place is not None and not free[int(place[1]), int(place[0])]:
+            place = _roomiest_place((coarse == index) & free)
+        if place is not None:
+            x, y = np.clip(place[0] * step, half, label.shape[1] - half), place[1] * step
             style = {"fontsize": 8, "color": "white", "path_effects": halo("black")}
             ax.text(x, y, classes[index], ha="center", va="center", **style)
+            taken.append((x, y, half))
 
 
 def _roomiest_place(mask: np.ndarray) -> tuple[float, float] | None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 MAX_PNG_BYTES = 150_000
 
-LEGEND_PATCH_WIDTH, LETTER_WIDTH = 0.6, 0.075  # inches
+LEGEND_PATCH_WIDTH, LETTER_WIDTH, LETTER_HEIGHT = 0.6, 0.075, 0.16  # inches
 
 # Okabe and Ito's colours for colour-blind readers.
 INK, GREY, RULE, PALE = "#222222", "#757575", "#D9D9D9", "#F2F2F2"
