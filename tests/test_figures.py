@@ -191,7 +191,7 @@ def test_a_large_png_is_reduced_and_keeps_the_label_colours() -> None:
 def test_no_class_name_lies_on_another() -> None:
     label = np.full((60, 80), 2, np.uint8)
     label[:, :30] = 0
-    label[26:34, 22:30] = 1  # where there is most room for the background's name, it would run into this one's
+    label[27:33, 24:30] = 1  # where there is most room for the background's name, it would run into this one's
     look = {"classes": ("background", "boathouse", "sky"), "palette": PALETTE}
     texts = figures.show_samples([np.zeros((60, 80, 3), np.uint8)], [label], **look).axes[1].texts
     boxes = {text.get_text(): text.get_window_extent() for text in texts}
