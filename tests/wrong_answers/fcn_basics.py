@@ -74,6 +74,8 @@ WRONG = {
         "the scores at stride 32 are left out": FUSE(middle="s16"),
         "U-Net concatenates": FUSE(result="torch.cat([fine, s8], dim=1)"),
         "that is the mean": FUSE(middle="(double(s32, s16.shape[2:]) + s16) / 2", result="(fine + s8) / 2"),
+        "not twice its own": "return double(double(s8, s16.shape[2:]) + s16, s32.shape[2:]) + s32",
+        "double first and add then": FUSE(middle="double(s32 + s16, s8.shape[2:])"),
         "double the sum to the size of s8": FUSE(result="fine - s8"),
     },
 }

@@ -7,7 +7,7 @@ import torch
 from torch import Size, Tensor, nn
 from torch.nn import functional as F
 
-from seglib.course.checks.verdict import call, compare, diagnose, exercise, expect, kind
+from seglib.course.checks.verdict import Mistake, call, compare, diagnose, exercise, expect, kind
 from seglib.geometry import Grid
 from seglib.metrics import ConfusionMatrix
 
@@ -99,4 +99,17 @@ def fuse(answer: Callable[[Tensor, Tensor, Tensor, Callable[[Tensor, Size], Tens
     generator = torch.Generator().manual_seed(3)
     maps = [torch.randn(2, 3, *size, generator=generator) for size in ((3, 4), (5, 8), (9, 15))]
     hint = "double s32 to the size of s16 and add s16; double the sum to the size of s8 and add s8."
-    compare(answer, {"The fused map": (*maps, Grid(stride=2).resize)}, values, hint)
+    wrong_order = {
+        "size of tensor": ("Maps of two sizes are added.", "double first and add then: only maps of one size add up."),
+        "fits no image": (
+            "A map is taken to a size that is not twice its own.",
+            "double s32 to s16's size, and the sum to s8's.",
+        ),
+    }
+    try:
+        compare(answer, {"The fused map": (*maps, Grid(stride=2).resize)}, values, hint)
+    except (RuntimeError, ValueError) as error:
+        mistakes = [mistake for said, mistake in wrong_order.items() if said in str(error)]
+        if not mistakes:
+            raise
+        raise Mistake(*mistakes[0]) from None
