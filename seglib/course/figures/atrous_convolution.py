@@ -109,7 +109,7 @@ def receptive_field_explorer() -> Explorer:
     """Sliders for pixel, rate, output stride and multi-grid."""
     return Explorer(
         show_receptive_field,
-        "Receptive field of one output pixel: heat is the effective field, the red frame the theoretical one.",
+        "Receptive field of one output pixel: heat is the effective field, the orange frame the theoretical one.",
         down=slider("down", range(0, 101, 10), 50, "%"),
         across=slider("across", range(0, 101, 10), 50, "%"),
         rate=slider("rate", range(1, 25), 6),
