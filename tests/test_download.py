@@ -206,8 +206,7 @@ def test_wrong_part_is_removed(server: FakeServer, tmp_path: Path, part: bytes) 
 
 def test_passing_trouble_is_waited_for(server: FakeServer, tmp_path: Path, waits: list[float]) -> None:
     server.codes = [503, 429, 408, 404]
-    with pytest.raises(ConnectionError, match=r"\.tar: .*404.*--url names another address"):  # a refusal is final
-        fetch(server, tmp_path / "root")
+    refused(r"\.tar: .*404.*--url names another address", fetch, server, tmp_path / "root", error=ConnectionError)
     assert waits == [2, 4, 8] and len(server.asked) == 4 and list((tmp_path / "root").iterdir()) == []
     fetch(server, tmp_path / "root")
     check_tree(tmp_path / "root")

@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
+from refusal import refused
 
 from seglib.__main__ import main
 from seglib.course import quiz as quizzes
@@ -106,8 +107,7 @@ def test_other_files_are_told(marks: Marks, name: str, said: str) -> None:
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="expected notebooks"):
-        main(["grade", str(tmp_path)])
+    refused("expected notebooks", main, ["grade", str(tmp_path)], error=SystemExit)
 
 
 # --- the quiz --------------------------------------------------------------------------------------------------------
@@ -130,8 +130,7 @@ def test_quiz() -> None:
     [(["a"], "each of 3 questions, found 1"), (["a", "d", "b"], "question 2: .*found 'd'")],
 )
 def test_answers_that_are_none_are_refused(answers: list, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        quizzes.quiz("08", answers)
+    refused(said, quizzes.quiz, "08", answers)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
