@@ -179,7 +179,6 @@ def sets_of(kind: type[SegmentationDataset], tmp_path: Path, data: Path) -> dict
     ("kind", "change"),
     [
         (Grey, {"augmentation": "occlusion"}),
-        (Stacked, {}),
         (Stacked, {"model": "unet", "output_stride": 4}),
         (Stacked, {"model": "fcn8s", "output_stride": 32, "backbone": "vgg16"}),
         (Grey, {"backbone": "mobilenet_v2", "weights": "mobilenet_v2_imagenet.pth"}),

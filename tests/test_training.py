@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_set import SMALL, make_trainer, weights, write_small_set
+from small_set import SMALL, make_trainer, weights
 from torch import Tensor, nn
 
 from seglib.data import SegmentationDataset
@@ -15,11 +15,6 @@ from seglib.recipe import Recipe
 from seglib.train import Trainer
 from seglib.train.results import code_hashes, load_result
 from seglib.train.trainer import LOG_EVERY
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_set(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
