@@ -91,13 +91,16 @@ def measure_processes(count: int, options: argparse.Namespace) -> dict[str, Any]
     """Time of a step, and of an evaluation, that `count` processes share."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-        command += [__file__, f"--share={folder}", f"--rounds={options.rounds}", *["--smoke"] * options.smoke]
-        subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
+        command += [__file__, f"--share={folder}", f"--rounds={options.rounds}"]
+        if options.smoke:  # in this process, because another takes seconds
+            share(Path(folder), options.rounds, smoke=True)
+        else:
+            subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
         found = json.loads((Path(folder) / "seconds.json").read_text(encoding="utf-8"))
     return {"processes": count, **{what: Times(tuple(s), tuple(s)).summary() for what, s in found.items()}}
 
 
-def share(folder: Path, rounds: int, smoke: bool) -> None:
+def share(folder: Path, rounds: int, smoke: bool = False) -> None:
     """Is one of the processes: takes steps, scores, and writes the seconds."""
     torch.set_num_threads(1)
     with distributed.join():
@@ -138,7 +141,7 @@ def main() -> None:
     options.add_argument("--share", type=Path, help=argparse.SUPPRESS)
     options = options.parse_args()
     if options.share:
-        return share(options.share, options.rounds, options.smoke)
+        return share(options.share, options.rounds)
     torch.set_num_threads(options.threads)
     if options.memory_of:
         side, classes = map(int, options.memory_of.split())
