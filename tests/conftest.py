@@ -2,7 +2,10 @@
 
 import os
 import random
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +32,22 @@ def _seeds() -> None:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small set, which no test changes; one that does writes its own."""
     return write_small_set(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """The Chromium that is installed."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="not installed: pip install -e '.[browser]'")
+    paths = map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))
+    if (path := next(filter(None, paths), None)) is None:
+        pytest.skip("Chromium is not installed")
+    quiet = ("quic", "sync", "background-networking", "gpu")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in quiet)]
+        )
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

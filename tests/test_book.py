@@ -2,7 +2,6 @@
 
 import functools
 import re
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ pytest.importorskip("myst_nb", reason="the book's packages are not installed: pi
 from tools.book import build, pages, slides
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*MystReferenceResolver")  # MyST's own, with the newest Sphinx
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 ENOUGH_TERMS = 60
 SECONDS = 120
 PHONE = {"width": 360, "height": 740}
@@ -137,17 +135,6 @@ def address(site: Path) -> Iterator[str]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--disable-gpu", "--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 def test_it_reads_on_a_telephone_and_in_the_dark(address: str, browser: Any) -> None:

@@ -4,10 +4,6 @@ import io
 from collections.abc import Callable
 from functools import partial
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -159,10 +155,10 @@ FIGURES: dict[str, Callable[[], Figure]] = {
 @pytest.mark.parametrize("name", FIGURES)
 def test_figure(name: str) -> None:
     """Small, white on any theme, closed, with its alt text, no legend cut off; the reader's style stays as it was."""
-    with matplotlib.rc_context({"figure.facecolor": "black", "text.color": "white", "axes.facecolor": "black"}):
-        before, numbers = dict(matplotlib.rcParams), plt.get_fignums()
+    with plt.rc_context({"figure.facecolor": "black", "text.color": "white", "axes.facecolor": "black"}):
+        before, numbers = dict(plt.rcParams), plt.get_fignums()
         figure = FIGURES[name]()
-        assert dict(matplotlib.rcParams) == before and plt.get_fignums() == numbers
+        assert dict(plt.rcParams) == before and plt.get_fignums() == numbers
         picture = figures.png(figure, alt="A sentence.")
     data, metadata = picture._repr_mimebundle_()
     assert set(data) == {"image/png"} and metadata["image/png"]["alt"] == "A sentence."
