@@ -17,6 +17,11 @@ from seglib.models import ResNet
 from seglib.models.fields import Layer, backbone_layers, theoretical_field
 from seglib.studies.papers import published
 
+ALTS = {  # of figures before which the reader predicts what they show
+    "Figure 4": "An astronaut and a motorcycle: alike at strides 16 and 8; torn, with wrong classes, without rates.",
+    "Figure 7": "Rates 2,2,2: a grid of dots. Rates 1,2,3: a full square. Rates 2,4,8: a wider grid of dots.",
+    "Figure 8": "Nine valid weights fall from most positions to none at rate 33; one valid weight rises to all at 65.",
+}
 FAMILY = """v1, 2014|VGG-16, stride 8:/rates 2 and 4|one 3x3 of rate 12|bilinear x 8,/fully connected CRF
 v2, 2016|ResNet-101, stride 8:/rates 2 and 4|ASPP: rates 6, 12, 18, 24;/three image sizes|bilinear x 8,/the same CRF
 v3, 2017|ResNet-101, stride 16 or 8,/multi-grid 1, 2, 4|ASPP: 1x1, rates 6, 12, 18,/image pooling|bilinear x 16 or x 8

@@ -19,6 +19,9 @@ from seglib.data import VOID
 from seglib.models import FCN, bilinear_kernel
 from seglib.models.fields import Layer, theoretical_field
 
+ALTS = {  # of a figure before which the reader predicts what it shows
+    "Figure 3": "How many kernels reach each output pixel: uneven for kernel 3, even for 4 and 2."
+}
 CELL = 0.27  # inches
 CELL_PANEL_WIDTH = 2.9
 

@@ -13,6 +13,13 @@ from seglib.course.figures.style import PALE, styled
 from seglib.models import ResNet
 from seglib.models.resnet import BasicUnit, BottleneckUnit, PreActivationBottleneckUnit
 
+ALTS = {  # of figures before which the reader predicts what they show
+    "Figure 2": "ResNet-50 at output stride 16: 2, 4, 8 in block 4. At 8: rate 2 in block 3, and 4, 8, 12 in block 4.",
+    "Figure 4": "Accuracy against distance: high up to the reach of each head, then chance; with 4, 4, 4 a comb.",
+    "Figure 5": "ResNet-50 at output stride 16. Stride in the last units: block 4 has 2, 2, 2; in the first: 1, 2, 2.",
+    "Figure 6": "Rate 1 up to block 3, then 2 4 2, 4 8 4, 8 16 8 and 16 32 16 in blocks 4 to 7.",
+}
+
 
 def steps_of(unit: nn.Module, channels: int) -> list[str]:
     """The layers of a residual unit, in the order in which they run; "+" is the sum with the shortcut."""

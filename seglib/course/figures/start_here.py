@@ -15,6 +15,12 @@ from seglib.course.explorer import Explorer
 from seglib.course.figures.pictures import show_overlays
 from seglib.data import SegmentationDataset
 
+ALTS = {  # of figures before which the reader predicts what they show
+    "Figure 3": "A cup, called dining table; a dahlia, called bird; and a rocket, which is left as background.",
+    "Figure 6": "The four pictures they come from: grass, a lake, the sea floor, and the sky; below, their labels.",
+}
+LOOK_ALIKES = {"A": (30, "tent"), "B": (9, "boat"), "C": (103, "fish"), "D": (72, "kite")}  # toy val set: index, class
+
 
 def cut_out(image: np.ndarray, label: np.ndarray, index: int) -> np.ndarray:
     """The largest patch of one class in the frame that just holds it, everything around it grey. -> (h, w, 3) uint8."""
