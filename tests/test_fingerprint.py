@@ -69,9 +69,7 @@ def test_only_changed_labels_are_read_again(root: Path) -> None:
     )
 
 
-def test_a_resumed_run_does_not_read_every_label_again(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_reads_no_label_again(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = make_trainer(SHORT, tmp_path / "run", root).fit(until=1)
     monkeypatch.setattr(SegmentationDataset, "read_label", None)
     assert make_trainer(SHORT, tmp_path / "run", root).data == trainer.data
@@ -117,7 +115,7 @@ def rename(root: Path) -> None:
         (rename, None, r"other train data \(12 images of other names or in another order\)"),
     ],
 )
-def test_a_run_is_not_called_again_on_other_data(
+def test_other_data_are_refused(
     root: Path, tmp_path: Path, change: Callable[[Path], None], until: int | None, message: str
 ) -> None:
     make_trainer(SHORT, tmp_path / "run", root).fit(until)

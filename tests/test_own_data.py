@@ -54,9 +54,7 @@ def test_own_sets_train_as_the_recipes_do_and_lend_classes_and_colours(tmp_path:
         ("folds: of the recipe's own data", lambda sets: None, {"recipe": SHORT.replace(folds=3)}),
     ],
 )  # fmt: skip
-def test_sets_that_cannot_be_trained_on_are_refused(
-    tmp_path: Path, data: Path, message: str, change: Callable, options: dict
-) -> None:
+def test_wrong_sets_are_refused(tmp_path: Path, data: Path, message: str, change: Callable, options: dict) -> None:
     sets = own_sets(data)
     change(sets)
     refused(message, Trainer, **{"recipe": SHORT, "run_dir": tmp_path, **sets, **options})

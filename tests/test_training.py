@@ -24,9 +24,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Trainer:
 
 
 @pytest.mark.parametrize(("stop", "workers"), [(3, 0), (10, 2)])
-def test_resumed_equals_uninterrupted_bit_for_bit(
-    tmp_path: Path, data: Path, whole: Trainer, stop: int, workers: int
-) -> None:
+def test_resumed_equals_whole_bit_for_bit(tmp_path: Path, data: Path, whole: Trainer, stop: int, workers: int) -> None:
     make_trainer(SMALL, tmp_path, data, num_workers=workers, eval_every=6).fit(until=stop)
     torch.manual_seed(stop)  # a new process has another generator state
     second = make_trainer(SMALL, tmp_path, data, num_workers=workers, eval_every=6)
@@ -54,7 +52,7 @@ def test_a_compiled_run_trains_the_same_network(tmp_path: Path, data: Path, monk
     torch.testing.assert_close(weights(resumed.model), weights(plain.model), rtol=1e-4, atol=1e-5)
 
 
-def test_another_seed_is_another_run_and_the_global_generator_is_left_as_it_is(
+def test_another_seed_is_another_run_and_leaves_the_global_generator(
     tmp_path: Path, data: Path, whole: Trainer
 ) -> None:
     torch.manual_seed(5)
@@ -109,9 +107,7 @@ def test_result_says_what_was_measured_and_how(whole: Trainer) -> None:
     assert int(torch.tensor(result["confusion"]).sum()) == labelled
 
 
-def test_another_scoring_of_a_finished_training_scores_anew(
-    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_scoring_of_a_training_scores_anew(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_trainer(SMALL.replace(iterations=2), tmp_path, data).fit()
     first = load_result(tmp_path / "result.json")
     flipped = make_trainer(run.recipe.replace(eval_flip=True), tmp_path, data).fit()
