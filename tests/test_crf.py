@@ -110,15 +110,12 @@ def test_a_displaced_edge_moves_to_the_colours() -> None:
 IMAGE, EVEN = np.indices((4, 5, 3)).sum(axis=0).astype(np.uint8), np.full((2, 4, 5), 0.5)
 
 
-@pytest.mark.parametrize(
-    ("message", "image", "probabilities", "options"),
-    [
+def test_refusals() -> None:
+    for message, image, probabilities, options in (
         ("found .* float64", IMAGE / 255, EVEN, {}),
         (r"found \(4, 5, 3\) uint8 and \(2, 5, 4\)", IMAGE, EVEN.transpose(0, 2, 1), {}),
         ("of logits, take the softmax", IMAGE, EVEN * 7, {}),
         ("rgb = 0, smooth_xy = 1.0; expected each more than 0", IMAGE, EVEN, {"rgb": 0}),
         ("range is too large for the lattice", IMAGE, EVEN, {"rgb": 1e-9}),
-    ],
-)
-def test_refusals(message: str, image: np.ndarray, probabilities: np.ndarray, options: dict[str, float]) -> None:
-    refused(message, dense_crf, image, probabilities, **options)
+    ):
+        refused(message, dense_crf, image, probabilities, **options)

@@ -201,18 +201,15 @@ def test_not_attempted(answer: Any) -> None:
     assert repr(double(answer)) == "Exercise 9.1: not attempted yet."
 
 
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
+def test_an_answer_that_gives_no_value_is_a_mistake() -> None:
+    for answer, said in (
         (forgotten, "forgotten returns None"),
         (lambda x: x / 0, "The answer raises ZeroDivisionError: division by zero"),
         (lambda: 0, "The answer raises TypeError"),
         (6, "A function is expected, found a value of type int"),
-    ],
-)
-def test_an_answer_that_gives_no_value_is_a_mistake(answer: Any, said: str) -> None:
-    verdict = double(answer)
-    assert verdict.status == "wrong" and said in verdict.message
+    ):
+        verdict = double(answer)
+        assert verdict.status == "wrong" and said in verdict.message
 
 
 def test_a_kernel_interrupt_is_not_swallowed() -> None:
@@ -238,9 +235,8 @@ def test_diagnose() -> None:
             diagnose("The map", found, map_, usual, "unknown.")
 
 
-@pytest.mark.parametrize(
-    ("found", "value", "same"),
-    [
+def test_agree() -> None:
+    for found, value, same in (
         (3, 3, True),
         (123_456_789, 123_456_788, False),
         (0.300001, 0.3, True),
@@ -254,10 +250,8 @@ def test_diagnose() -> None:
         (np.array([1, 2]), np.array([1, 3]), False),
         (1.0, np.ones(2), False),
         (np.ones(2), 1.0, False),
-    ],
-)
-def test_agree(found: Any, value: Any, same: bool) -> None:
-    assert agree(found, value) is same
+    ):
+        assert agree(found, value) is same, (found, value)
 
 
 def test_what_explains_half_of_the_wrong_values_is_not_the_hint() -> None:

@@ -153,23 +153,21 @@ def test_rates_of_the_cascade_are_the_network_s(multi_grid: tuple[int, ...]) -> 
     assert [rate for _, rate in ablation_context.cascade_rates(multi_grid, 6)] == built
 
 
-@pytest.mark.parametrize(
-    ("row", "column", "said"),
-    [
+def test_description_of_a_pixel(street: tuple[np.ndarray, ...]) -> None:
+    for row, column, said in (
         (0, 0, "row 0, column 0: road (id 7, trainId 0); category flat"),
         (5, 12, "row 5, column 12: car (id 26, trainId 13); category vehicle; instance 26001, 24 pixels"),
         (5, 25, "car (id 26, trainId 13); category vehicle; a group: its members are not told apart"),
         (19, 39, "ego vehicle (id 1, ignored); category void"),
-    ],
-)
-def test_description_of_a_pixel(street: tuple[np.ndarray, ...], row: int, column: int, said: str) -> None:
-    assert cityscapes_evaluation.describe_pixel(*street[1:], row, column).endswith(said)
+    ):
+        assert cityscapes_evaluation.describe_pixel(*street[1:], row, column).endswith(said)
 
 
-@pytest.mark.parametrize(
-    ("zoom", "pixel", "window"),
-    [(1, (3, 39), (0, 20, 0, 40)), (4, (10, 20), (8, 13, 15, 25)), (64, (7, 9), (7, 8, 9, 10))],
-)
-def test_the_window_holds_the_pixel(zoom: int, pixel: tuple[int, ...], window: tuple[int, ...]) -> None:
-    rows, columns = cityscapes_evaluation.zoom_window(SHAPE, zoom, *pixel)
-    assert (rows.start, rows.stop, columns.start, columns.stop) == window
+def test_the_window_holds_the_pixel() -> None:
+    for zoom, pixel, window in [
+        (1, (3, 39), (0, 20, 0, 40)),
+        (4, (10, 20), (8, 13, 15, 25)),
+        (64, (7, 9), (7, 8, 9, 10)),
+    ]:
+        rows, columns = cityscapes_evaluation.zoom_window(SHAPE, zoom, *pixel)
+        assert (rows.start, rows.stop, columns.start, columns.stop) == window

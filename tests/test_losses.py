@@ -126,19 +126,16 @@ def test_bad_arguments_are_named() -> None:
     refused("rule = 'square'", class_weights, [1], rule="square")
 
 
-@pytest.mark.parametrize(
-    ("name", "pixel_loss"),
-    [
+def test_mean_over_the_number_of_pixels() -> None:
+    for name, pixel_loss in (
         ("weighted, over pixels", lambda log_p, label: -WEIGHTS[label] * log_p[label]),
         ("smoothed as in the report", lambda log_p, label: -0.9 * log_p[label] - 0.025 * np.delete(log_p, label).sum()),
         ("focal", lambda log_p, label: -((1 - np.exp(log_p[label])) ** 2) * log_p[label]),
         ("weighted focal", lambda log_p, label: -WEIGHTS[label] * (1 - np.exp(log_p[label])) * log_p[label]),
-    ],
-)
-def test_mean_over_the_number_of_pixels(name: str, pixel_loss: Callable) -> None:
-    logits, labels = draw(3)
-    expected = np.mean(by_hand(logits, labels, pixel_loss))
-    assert float(LOSSES[name](logits, labels)) == pytest.approx(expected, rel=1e-5)
+    ):
+        logits, labels = draw(3)
+        expected = np.mean(by_hand(logits, labels, pixel_loss))
+        assert float(LOSSES[name](logits, labels)) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -231,15 +228,12 @@ def test_upsampled_equals_the_plain_loss(high: tuple[int, int], stride: int, rul
             )
 
 
-@pytest.mark.parametrize(
-    ("rule", "images_with", "expected"),
-    [
+def test_class_weights_by_hand() -> None:
+    for rule, images_with, expected in (
         ("inverse", None, [x / ((1.25 + 10 + 10) / 3) for x in (1.25, 10, 0, 10)]),
         ("enet", None, [1 / math.log(1.82), 1 / math.log(1.12), 0, 1 / math.log(1.12)]),
         # frequencies in the images that hold the class: 0.8, 0.2, 0.5; their median is 0.5
         ("median", [1000, 500, 0, 200], [0.5 / 0.8, 0.5 / 0.2, 0, 1.0]),
         ("median", None, [0.125, 1, 0, 1]),
-    ],
-)
-def test_class_weights_by_hand(rule: str, images_with: list[int] | None, expected: list[float]) -> None:
-    assert class_weights([800, 100, 0, 100], images_with, rule).tolist() == pytest.approx(expected)
+    ):
+        assert class_weights([800, 100, 0, 100], images_with, rule).tolist() == pytest.approx(expected)

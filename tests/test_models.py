@@ -1,6 +1,5 @@
 """Dilations, sizes, settings, errors and export of the networks; the head computed a second time by hand."""
 
-from collections.abc import Callable
 from itertools import accumulate
 from operator import mul
 
@@ -136,9 +135,8 @@ def test_a_batch_of_one_cannot_train_image_pooling(head: type[DeepLabV3]) -> Non
     frozen(x)
 
 
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
+def test_wrong_settings_are_named() -> None:
+    for build, message in (
         (lambda: ResNet(20), r"depth = 20; expected one of \(18, 34, 50, 101, 152\)"),
         (lambda: ResNet(18, stem="5x5"), "stem = '5x5'"),
         (lambda: ResNet(18, stride_unit="middle"), "stride_unit = 'middle'"),
@@ -169,10 +167,8 @@ def test_a_batch_of_one_cannot_train_image_pooling(head: type[DeepLabV3]) -> Non
         (lambda: FCN(4, MobileNetV2(32, 0.25)), r"MobileNetV2 offers no map at strides \[16, 8\]; expected a VGG16"),
         (lambda: FCN(4, VGG16(width=4)).set_output_stride(16), r"output_stride = 16; expected one of \(32,\)"),
         (lambda: BilinearUpsampling(3, 3), "factor = 3; expected an even number"),
-    ],
-)
-def test_wrong_settings_are_named(build: Callable[[], object], message: str) -> None:
-    refused(message, build)
+    ):
+        refused(message, build)
 
 
 def test_heads_start_as_the_papers() -> None:

@@ -1,6 +1,5 @@
 """A trainer on data sets of one's own: what it takes, refuses, and keeps of them in its checkpoint."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +39,8 @@ def test_own_sets_train_as_the_recipes_do_and_lend_classes_and_colours(tmp_path:
     assert Trainer(SHORT, tmp_path / "b", device="cpu", **flipped).train_set.transform == RandomFlip(1.0)
 
 
-@pytest.mark.parametrize(
-    ("message", "change", "options"),
-    [
+def test_wrong_sets_are_refused(tmp_path: Path, data: Path) -> None:
+    for message, change, options in (
         ("val_set: expected a SegmentationDataset", lambda sets: sets.pop("val_set"), {}),
         ("train_set: expected a SegmentationDataset", lambda sets: sets.update(train_set=[1]), {}),
         (r"val_set: expected the train_set's classes; found 9 there .* 2 here \('a', 'b'\)",
@@ -52,12 +50,10 @@ def test_own_sets_train_as_the_recipes_do_and_lend_classes_and_colours(tmp_path:
         (r"a picture \(40, 48\); expected \(height, width, 3\), .*: set in_channels",
          lambda sets: setattr(sets["val_set"], "read_image", lambda path: np.zeros(SIZE, np.uint8)), {}),
         ("folds: of the recipe's own data", lambda sets: None, {"recipe": SHORT.replace(folds=3)}),
-    ],
-)  # fmt: skip
-def test_wrong_sets_are_refused(tmp_path: Path, data: Path, message: str, change: Callable, options: dict) -> None:
-    sets = own_sets(data)
-    change(sets)
-    refused(message, Trainer, **{"recipe": SHORT, "run_dir": tmp_path, **sets, **options})
+    ):  # fmt: skip
+        sets = own_sets(data)
+        change(sets)
+        refused(message, Trainer, **{"recipe": SHORT, "run_dir": tmp_path, **sets, **options})
 
 
 def test_a_finished_run_says_so_and_is_not_that_of_other_data(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

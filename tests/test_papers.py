@@ -149,9 +149,8 @@ def test_cite_prints_the_digits_of_the_paper() -> None:
     assert whole == "56 (course report, Sections 2.6 to 2.8)", "printed without decimals, as there"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "row", "said"),
-    [
+def test_errors_name_what_there_is() -> None:
+    for arguments, row, said in (
         (("deeplabv4", 1), {}, "there are: deeplabv3, deeplabv3plus, fcn"),
         (("fcn", 9), {}, "no table 9; there are: 1, 2, 3"),
         (("fcn", 2), {"value": "iou", "model": "FCN-8s"}, "pixel_accuracy, mean_accuracy, miou, fwiou"),
@@ -159,9 +158,7 @@ def test_cite_prints_the_digits_of_the_paper() -> None:
         (("deeplabv3", 9), {"miou": 77.21}, "no condition miou"),
         (("deeplabv3", 9), {"batch_size": 32}, "found 0 of: batch_size=4; batch_size=8"),
         (("deeplabv3", 10), {"output_stride": 8}, "found 3 of: train_output_stride=8"),
-    ],
-)
-def test_errors_name_what_there_is(arguments: tuple, row: dict, said: str) -> None:
-    with pytest.raises(KeyError) as error:
-        published(*arguments, **row)
-    assert said in str(error.value)
+    ):
+        with pytest.raises(KeyError) as error:
+            published(*arguments, **row)
+        assert said in str(error.value)

@@ -59,16 +59,13 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole(tmp_path: Path, data: P
     torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("message", "change"),
-    [
+def test_accumulation_that_cannot_be_is_refused() -> None:
+    for message, change in (
         ("accumulate = 3; expected a divisor of batch_size = 16", {"accumulate": 3}),
         ("accumulate = 2; loss 'dice' is not the sum of its parts'", {"accumulate": 2, "loss": "dice"}),
         ("bn_batch = 8; expected a divisor of batch_size / accumulate = 4", {"accumulate": 4, "bn_batch": 8}),
-    ],
-)
-def test_accumulation_that_cannot_be_is_refused(message: str, change: dict[str, Any]) -> None:
-    refused(message, Recipe, **change)
+    ):
+        refused(message, Recipe, **change)
 
 
 # --- curves

@@ -210,18 +210,15 @@ def test_modes_and_stride_are_put_back_even_after_an_error(images: Tensor, strid
     assert model.training and model.conv.training and not model.norm.training and model.output_stride == 16
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
+def test_impossible_scorings_are_refused() -> None:
+    for changes, message in (
         ({"scales": ()}, r"scales = \(\); expected at least one, each more than 0"),
         ({"scales": (1.0, 0.0)}, r"scales = \(1\.0, 0\.0\); expected"),
         ({"window": (0, 8)}, r"window = \(0, 8\); expected \(height, width\), each at least 1"),
         ({"overlap": 1.0}, "overlap = 1.0; expected 0 <= overlap < 1"),
         ({"overlap": -0.1}, "overlap = -0.1; expected 0 <= overlap < 1"),
-    ],
-)
-def test_impossible_scorings_are_refused(changes: dict[str, Any], message: str) -> None:
-    refused(message, Scoring, **changes)
+    ):
+        refused(message, Scoring, **changes)
 
 
 @pytest.mark.parametrize("flip", [False, True])

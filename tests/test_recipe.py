@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -72,19 +72,16 @@ def test_packaged_recipes_load_and_round_trip(path: Path) -> None:
     assert Recipe.from_dict(recipe.changes()) == recipe == Recipe.load(path)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
+def test_a_wrong_file_is_named(tmp_path: Path) -> None:
+    for text, message in (
         ("output_strid = 8\n", r"mine\.toml.*unknown fields \['output_strid'\]; known are \[.*'crop_size'"),
         ('crop_size = "big"\n', r"mine\.toml.*crop_size = 'big'; expected int"),
         ("crop_size = \n", r"mine\.toml"),
         ('\ufeffcrop_size = "big"\n', r"crop_size = 'big'; expected int"),  # the mark of Windows' editors
-    ],
-)
-def test_a_wrong_file_is_named(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "mine.toml").write_text(text)
-    refused(message, Recipe.load, tmp_path / "mine.toml")
-    refused(r"no such recipe; the package has .*'toy_voc'", Recipe.load, "absent", error=FileNotFoundError)
+    ):
+        (tmp_path / "mine.toml").write_text(text)
+        refused(message, Recipe.load, tmp_path / "mine.toml")
+        refused(r"no such recipe; the package has .*'toy_voc'", Recipe.load, "absent", error=FileNotFoundError)
 
 
 @pytest.mark.parametrize("name", CHOICES)
@@ -98,9 +95,8 @@ def test_another_value_than_the_choices_is_refused(name: str) -> None:
         assert str(refused.value) == f"recipe: {name} = {wrong!r}; expected one of {CHOICES[name]}"
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
+def test_every_way_to_make_a_recipe_refuses_it() -> None:
+    for wrong, message in (
         ({"partial": 1}, "partial = 1; expected bool"),
         ({"lr": True}, "lr = True; expected float"),
         ({"lr": -0.1}, "lr = -0.1; expected float >= 0"),
@@ -132,11 +128,9 @@ def test_another_value_than_the_choices_is_refused(name: str) -> None:
         ({"frozen_blocks": 2, "backbone": "vgg16", "model": "fcn8s"}, "frozen_blocks = 2; expected a ResNet"),
         ({"frozen_blocks": 2, "weights": "x.pth", "reestimate_bn": 3}, "reestimate_bn = 3; frozen_blocks keeps"),
         ({"bn_batch": 5}, "bn_batch = 5; expected a divisor of batch_size = 16"),
-    ],
-)
-def test_every_way_to_make_a_recipe_refuses_it(wrong: dict[str, Any], message: str) -> None:
-    for make in (Recipe.from_dict, lambda values: Recipe(**values), lambda values: Recipe().replace(**values)):
-        refused(f"^recipe: {message}", make, wrong)
+    ):
+        for make in (Recipe.from_dict, lambda values: Recipe(**values), lambda values: Recipe().replace(**values)):
+            refused(f"^recipe: {message}", make, wrong)
 
 
 @pytest.mark.parametrize("name", ["fcn32s", "fcn16s", "fcn8s", "unet", "v3"])

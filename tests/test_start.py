@@ -78,9 +78,8 @@ def test_another_librarys_network_trains_and_is_read_again(tmp_path: Path, data:
     assert not torch.equal(weights(again.model), weights(loaded))
 
 
-@pytest.mark.parametrize(
-    ("message", "change"),
-    [
+def test_wrong_combinations_are_refused() -> None:
+    for message, change in (
         (r"source = 'smp': has no deeplabv3plus on resnet18 with separable = 'none'", {"separable": "none"}),
         (r"has no deeplabv3plus on mobilenet_v2", {"backbone": "mobilenet_v2"}),
         (r"source = 'smp'; it fixes multi_grid, decoder_depth: leave", {"multi_grid": (1, 1), "decoder_depth": 1}),
@@ -94,10 +93,8 @@ def test_another_librarys_network_trains_and_is_read_again(tmp_path: Path, data:
          {"source": "", "weights": "mobilenet_v2_imagenet.pth", "backbone": "mobilenet_v2"}),
         (r"weights = 'torchvision'; it has none for xception65",
          {"source": "", "weights": "torchvision", "backbone": "xception65"}),
-    ],
-)  # fmt: skip
-def test_wrong_combinations_are_refused(message: str, change: dict[str, Any]) -> None:
-    refused(message, lambda: build_network(SMP.replace(start_from="", **change), NINE))
+    ):  # fmt: skip
+        refused(message, lambda change=change: build_network(SMP.replace(start_from="", **change), NINE))
 
 
 def test_weights_that_cannot_be_fetched_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,9 +114,8 @@ LIGHTNING = {f"model.{key}": value for key, value in BARE.items()} | {
 }
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
+def test_forms_of_checkpoints() -> None:
+    for content in (
         BARE,
         *({name: BARE, "epoch": 3, "optimizer": {"state": {}, "lr": 0.1}} for name in
           ("model_state_dict", "net", "weights", "model_ema", "state_dict", "model", "model_state")),
@@ -129,22 +125,17 @@ LIGHTNING = {f"model.{key}": value for key, value in BARE.items()} | {
         {"n_averaged": torch.tensor(3)} | {f"module.{key}": value for key, value in BARE.items()},
         {"state_dict": LIGHTNING, "hyper_parameters": {"lr": 0.1}},
         {f"net.{key}": value for key, value in BARE.items()},
-    ],
-)  # fmt: skip
-def test_forms_of_checkpoints(content: dict[str, Any]) -> None:
-    found, _ = find_state_dict(content, "file")
-    assert found == BARE
+    ):  # fmt: skip
+        found, _ = find_state_dict(content, "file")
+        assert found == BARE
 
 
-@pytest.mark.parametrize(
-    ("message", "content"),
-    [
+def test_files_without_one_state_dict_are_refused() -> None:
+    for message, content in (
         ("file: holds several state dicts, ema, net; expected one", {"net": BARE, "ema": BARE}),
         ("file: expected a state dict, names to tensors; epoch, net are no tensors", {"epoch": 1, "net": {"a": 1}}),
-    ],
-)
-def test_files_without_one_state_dict_are_refused(message: str, content: dict[str, Any]) -> None:
-    refused(message, find_state_dict, content, "file")
+    ):
+        refused(message, find_state_dict, content, "file")
 
 
 def test_a_module_is_no_file() -> None:

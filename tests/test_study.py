@@ -91,9 +91,8 @@ def test_cascades_start_from_public_weights(name: str) -> None:
         load_imagenet_weights(backbone, theirs)
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
+def test_a_file_that_is_no_study_is_refused(tmp_path: Path) -> None:
+    for text, said in (
         ("rows.small = { crop = 65 }", "unknown fields .*crop"),
         ("", "missing required field `rows`"),
         ("sedes = [0]\nrows.a = {}", "unknown field `sedes`"),
@@ -106,13 +105,11 @@ def test_cascades_start_from_public_weights(name: str) -> None:
         ("rows.a = { published = { batch_size = 4 } }", "no paper ''"),
         ("scales.smoke = {}\nrows.a = {}", "row 'a': expected a recipe"),
         ("[scales", "Invalid|Expected"),
-    ],
-)
-def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    path = tmp_path / "wrong.toml"
-    toy = "" if "scales" in text else 'scales.toy = { recipe = "toy_voc" }\n'
-    path.write_text(f'title = "t"\n{toy}{text}\n')
-    refused(rf"(?s)wrong\.toml: not a study .*({said})", Study.load, path)
+    ):
+        path = tmp_path / "wrong.toml"
+        toy = "" if "scales" in text else 'scales.toy = { recipe = "toy_voc" }\n'
+        path.write_text(f'title = "t"\n{toy}{text}\n')
+        refused(rf"(?s)wrong\.toml: not a study .*({said})", Study.load, path)
 
 
 def test_the_table_compares_seed_by_seed_beside_the_paper(study: Study) -> None:
