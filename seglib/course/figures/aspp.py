@@ -11,6 +11,13 @@ from seglib.course.fields import share_on_map
 from seglib.course.figures.pictures import draw_panels
 from seglib.course.figures.style import BLUE, GREY, PALE, VERMILION, styled
 
+ALTS = {  # of figures before which the reader predicts what they show
+    "Figure 3": "Taps of rates 6, 12 and 18 around the middle of a 33x33 map; of rate 18 only the centre lies on it.",
+    "Figure 4": "Influence on one output pixel: itself; a star of single pixels; every pixel weakly; star and all.",
+    "Figure 6": "Two pairs: 1x1 guesses; ASPP is better at 24 and 48 pixels only; after block 4 it hardly errs.",
+    "Figure 7": "One pair: 1x1 guesses, with pooling it is always right; block 4 up to its reach, with ASPP far.",
+}
+
 
 @styled
 def show_taps(rates: Sequence[int], side: int, row: int | None = None, column: int | None = None) -> Figure:
