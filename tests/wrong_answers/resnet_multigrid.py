@@ -39,7 +39,7 @@ WRONG = {
     "3.2": {
         "the sum of the rates has to grow": "return (2, 4, 8)",
         "equal rates see a grid": "return (6, 6, 6)",
-        "neighbouring sums may lie 3 apart": "return (4, 4, 8)",
+        "neighbouring sums may lie 2 apart": "return (4, 4, 8)",
         "Three whole numbers of at least 1": "return (2, 16)",
     },
     "3.3": {

@@ -53,7 +53,7 @@ def choose_rates(answer: Callable[[], Sequence[int]]) -> None:
     hint = "the sum of the rates has to grow; where it comes from is your choice."
     expect(reach(head) >= max(distances), f"Rates {rates} reach {reach(head)} pixels, not 64.", hint)
     blind = [place for place, share in zip(distances, shares_in_view(head, distances), strict=True) if share < 1]
-    hint = "add up one of -r, 0 and r for each rate: neighbouring sums may lie 3 apart, and not more."
+    hint = "add up one of -r, 0 and r for each rate: neighbouring sums may lie 2 apart, and not more."
     if len({*rates}) == 1:
         hint = "equal rates see a grid; a small one beside them fills it."
     expect(not blind, f"Rates {rates} do not always see a beacon {blind[:1]} pixels away.", hint)
