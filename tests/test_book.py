@@ -56,6 +56,14 @@ def test_links_to_headings_must_fit_one(part: str) -> None:
         pages.LINK.sub(pages.point_to, f"[](../notebooks/00_start_here.ipynb#{part})")
 
 
+def test_links_of_the_questions_have_their_headings_as_text() -> None:
+    """Where the book is not built, as on GitHub, a link without text cannot be seen."""
+    for link in pages.LINK.finditer((pages.DOCS / "questions.md").read_text(encoding="utf-8")):
+        assert pages.point_to(link) == pages.LINK.sub(pages.point_to, link[0].replace(f"[{link[1]}]", "[]")), link[0]
+    for path in pages.DOCS.glob("*.md"):
+        assert "[](" not in path.read_text(encoding="utf-8"), path
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_page_of_a_notebook(site: Path, name: str) -> None:
     """Opens elsewhere, offers an issue for each section, has its pictures with alt text, its formulas and answers."""
