@@ -133,10 +133,12 @@ class NetworkOptions:
 
         from seglib.data.open import CLASSES
         from seglib.data.transforms import Normalisation
+        from seglib.files import find_checkpoint
         from seglib.recipe import Recipe
         from seglib.train.checkpoint import Run, load_run
         from seglib.zoo import load_checkpoint
 
+        checkpoint = find_checkpoint(checkpoint)
         if self.source is None:
             run = load_run(checkpoint)
         elif data is None:
@@ -193,7 +195,7 @@ def predict(
     """Write a palette PNG of classes for each image, of its size and name. Scored as the run's recipe says by default.
 
     Args:
-        checkpoint: checkpoint.pt of a run, or another library's weights.
+        checkpoint: the folder of a run, its checkpoint.pt, or another library's weights.
         images: image files, and folders, whose sub-folders are kept.
         output: folder for the masks.
         overlay: opacity, 0 to 1, of the masks over the pictures in NAME_overlay.jpg; 0 writes none.
@@ -240,7 +242,8 @@ def score(
     """Score a network, or a folder of masks, on any list of a data set. Scored as the run's recipe says by default.
 
     Args:
-        predicted: checkpoint.pt of a run, another library's weights, or a folder with a mask NAME.png for each image.
+        predicted: the folder of a run, its checkpoint.pt, another library's weights, or a folder with a mask NAME.png
+            for each image.
         data: data set with the labels, such as voc; default: the run's.
         data_root: its folder; default: the bundled data, or SEGLIB_DATA.
         split: its image list; default: the run's val list, or val.
@@ -255,9 +258,10 @@ def score(
     from seglib.recipe import Recipe
 
     run = scoring = None
-    if predicted.is_dir():
+    if predicted.is_dir() and not (predicted / "checkpoint.pt").is_file():
         if data is None:
-            raise ValueError("--data: masks do not say what they are of; expected the data set with their labels")
+            found = f"{predicted} has no checkpoint.pt, so it is a folder of masks, and masks do not say what they are of"
+            raise ValueError(f"--data: {found}; expected the data set with their labels")
         if given := network.given():
             raise ValueError(f"{', '.join(given)}: for a network; {predicted} is a folder of masks")
         recipe = Recipe(data=data)
@@ -305,18 +309,19 @@ def export(
     (B, K, H, W) float32 logits.
 
     Args:
-        checkpoint: checkpoint.pt of a run, or another library's weights.
+        checkpoint: the folder of a run, its checkpoint.pt, or another library's weights.
         file: NAME.onnx, NAME.pt2 for torch.export, or NAME.safetensors for the weights of a run.
         labels: return (B, H, W) uint8 classes in place of logits.
         palette: the data set that other weights were trained on: its classes and their colours.
     """
     if file.suffix == ".safetensors":
         from seglib.export import save_weights
+        from seglib.files import find_checkpoint
         from seglib.train.checkpoint import load_run
 
         if unused := ["--labels"] * labels + ["--palette"] * bool(palette) + network.given():
             raise ValueError(f"{', '.join(unused)}: not for {file}, which holds a run's weights as they are")
-        return save_weights(load_run(checkpoint), file)
+        return save_weights(load_run(find_checkpoint(checkpoint)), file)
     from seglib.export import export_network
     from seglib.predict import Scoring
 

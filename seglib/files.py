@@ -78,15 +78,31 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     write_atomic(path, lambda file: file.write(text.encode()))
 
 
+def find_checkpoint(path: str | os.PathLike) -> Path:
+    """Returns a file of weights, or of a run's folder the checkpoint. Raises FileNotFoundError if it holds none."""
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    if (path / "checkpoint.pt").is_file():
+        return path / "checkpoint.pt"
+    deeper = sorted(each.parent.name for each in path.glob("*/checkpoint.pt"))
+    held = some(deeper or sorted(each.name for each in path.iterdir()), 3) or "nothing"
+    found = f"found runs inside it, {held}" if deeper else f"found {held}"
+    raise FileNotFoundError(f"{path}: a folder without checkpoint.pt; expected a run's folder, or a file; {found}")
+
+
 def load_tensors(path: str | os.PathLike) -> Any:
     """Reads a file written by `torch.save`, onto the CPU, without executing code (`weights_only=True`).
 
     Raises:
         FileNotFoundError: if there is no such file.
+        IsADirectoryError: if it is a folder.
         ValueError: if it is damaged, a checksum included, or holds more than tensors and plain values; names `path`.
     """
     import torch  # here: what needs no torch imports this file too
 
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{path}: a folder; expected a file of weights, such as {Path(path) / 'checkpoint.pt'}")
     try:
         # torch does not look at the checksums that it writes: a flipped bit would go on into the weights
         if zipfile.is_zipfile(path):

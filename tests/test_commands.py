@@ -16,6 +16,7 @@ from PIL import Image
 from small_set import SMALL, TRAIN, make_trainer, write_recipe, write_small_set
 from torch import nn
 
+from seglib import diagnose
 from seglib.__main__ import COMMANDS, _load, main
 from seglib.data import ToyCityscapes, ToyVOC, cityscapes_palette, voc_palette
 from seglib.data.transforms import IMAGENET, UNIT
@@ -184,6 +185,30 @@ def test_predict_refuses_what_it_cannot_do(runs: dict[str, Path], tmp_path: Path
     assert not list((tmp_path / "masks").glob("*")), "nothing is written then"
 
 
+def test_a_run_folder_is_taken_for_its_checkpoint(runs: dict[str, Path], data: Path, tmp_path: Path) -> None:
+    run, image = runs["voc"].parent, ToyVOC("val").files[0][0]
+    masks = [np.asarray(predict(given, image, tmp_path / given.name)) for given in (run, runs["voc"])]
+    assert np.array_equal(*masks)
+    for given in (run, runs["voc"]):
+        scored = [str(given), "--data-root", str(data), "--device", "cpu", "--output", str(tmp_path / f"{given.name}.json")]
+        main(["score", *scored])
+        main(["export", str(given), str(tmp_path / f"{given.name}.safetensors")])
+    for end in ("safetensors", "json"):
+        first, second = ((tmp_path / f"{given.name}.{end}").read_text("latin-1") for given in (run, runs["voc"]))
+        assert first.replace(str(run), "") == second.replace(str(runs["voc"]), "")
+    report = diagnose.check(run=run, steps=0)
+    assert "history of" in str(report) or report.names() == diagnose.check(run=runs["voc"], steps=0).names()
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "checkpoint.pt").touch()
+    (tmp_path / "empty").mkdir()
+    for given, found in (("runs", "found runs inside it, mine"), ("empty", "found nothing")):
+        told = f"{given}: a folder without checkpoint.pt; expected a run's folder, or a file; {found}"
+        assert told in refusal("predict", tmp_path / given, image, "--output", tmp_path / "masks")
+        assert told in refusal("export", tmp_path / given, tmp_path / "x.safetensors")
+    with pytest.raises(OSError, match=r"a folder; expected a file of weights, such as .*checkpoint\.pt"):
+        load_run(run)
+
+
 def test_large_pictures_need_windows(runs: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = ToyCityscapes("val").files[0][0]
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
@@ -214,7 +239,7 @@ def test_score_on_any_list_and_of_masks(runs: dict, data: Path, tmp_path: Path, 
     other = score(runs["smp"], "--source", "smp", "--data", "toy_voc", "--device", "cpu")
     assert sum(map(sum, other["confusion"])) == sum(map(sum, network["confusion"]))
     for arguments, message in (
-        ([masks], "--data: masks do not say what they are of"),
+        ([masks], "so it is a folder of masks, and masks do not say what they are of"),
         ([masks, "--data", "toy_voc", "--scales", "2"], f"--scales: for a network; {masks} is a folder of masks"),
         ([runs["voc"], "--data", "toy_cityscapes"], "toy_cityscapes: its classes are road, sidewalk"),
         ([runs["smp"], "--source", "smp"], "expected --palette or --data"),

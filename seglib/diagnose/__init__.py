@@ -6,7 +6,7 @@
     print(report)                 # in a notebook, `report` by itself is a table
     diagnose.check(train_set, val_set, predictions=maps, score=0.71)
 
-`python -m seglib diagnose FOLDER --checkpoint RUN/checkpoint.pt` does so from the command line. findings.toml lists all
+`python -m seglib diagnose FOLDER --checkpoint RUN` does so from the command line. findings.toml lists all
 findings by name, with severity, wording, fix and the section of notebook 14; `tools/faults.py` plants each of them.
 """
 

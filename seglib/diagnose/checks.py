@@ -13,7 +13,7 @@ from seglib.diagnose import data as of_data
 from seglib.diagnose.folder import open_parts
 from seglib.diagnose.report import Finding, Report, find, find_by_messages
 from seglib.diagnose.samples import Source
-from seglib.files import some
+from seglib.files import find_checkpoint, some
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,7 +49,7 @@ def check(
         val_dataset: what is scored.
         model: any network that returns logits (B, K, h, w), or a dictionary with them as "out".
         recipe: the run's settings, if it is this package's.
-        run: checkpoint.pt of a run; or its history, rows of iteration, loss and lr.
+        run: the folder of a run, or its checkpoint.pt; or its history, rows of iteration, loss and lr.
         predictions: of val_dataset's samples in their order (without it, dataset's): (H, W) classes, or (K, H, W)
             probabilities, which find labels that are wrong too.
         score: the mIoU, 0 to 1, that was computed of these predictions.
@@ -66,7 +66,8 @@ def check(
         from seglib.train.checkpoint import load_run
         from seglib.train.start import read_run
 
-        loaded, stored = load_run(run), read_run(Path(run))[0]
+        run = find_checkpoint(run)
+        loaded, stored = load_run(run), read_run(run)[0]
         model, recipe, history = model or loaded.model, recipe or loaded.recipe, loaded.log
         normalisation, trained_on = normalisation or loaded.normalisation, loaded.classes
     sources = {part: Source(each) for part, each in (("train", dataset), ("val", val_dataset)) if each is not None}
@@ -155,7 +156,7 @@ def diagnose(
 
     Args:
         data_root: a folder with images, masks and classes.toml; or the folder of the data set that `data` names.
-        checkpoint: checkpoint.pt of a run: its network, history, and predictions of val pictures.
+        checkpoint: the folder of a run, or its checkpoint.pt: its network, history, and predictions of val pictures.
         data: the data set, such as voc.
         samples: pictures of each split that are looked at closely.
         workers: threads that read labels.
@@ -175,7 +176,7 @@ def check_root(
     if checkpoint is not None:
         from seglib.train.checkpoint import load_run
 
-        run = load_run(checkpoint)
+        run = load_run(find_checkpoint(checkpoint))
         recipe = run.recipe.replace(data=data, partial=True)
     if data == "folder":
         parts, faults = open_parts(data_root)
