@@ -388,7 +388,12 @@ def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "images/a.jpg").unlink()
     refused("a.jpg is not in .*--images names", convert_masks, path, tmp_path / "wrong", error=FileNotFoundError)
     path.write_text("{}")
-    refused(r"instances\.json: not Coco's JSON: .* required field `images`", convert_masks, path, tmp_path / "wrong")
+    refused(
+        r"instances\.json: not COCO's JSON, it holds .* required field `images`",
+        convert_masks,
+        path,
+        tmp_path / "wrong",
+    )
 
 
 PART_OF_A_BOAT = np.array([[0, 1, 1, 0], [1, 1, 1, 1], [0, 0, 1, 0]], np.uint8)
@@ -421,6 +426,12 @@ def test_labelme(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert np.array_equal(found[distance > 5.6], expected[distance > 5.6])
     classes = ClassTable.load(tmp_path / "out/classes.toml").classes
     assert [entry.name for entry in classes] == ["background", "boat", "lake"]
+    assert "read: 1 labelme files" in run(capsys, "convert-masks", path, tmp_path / "one")[1]
+    assert (tmp_path / "one/masks/a.png").read_bytes() == (tmp_path / "out/masks/a.png").read_bytes()
+    path.write_text('{"images": [], "annotations": [], "categories": []}')
+    refused(r"a\.json: COCO's JSON in a folder; .*: name the file", convert_masks, tmp_path / "in", tmp_path / "wrong")
+    path.write_text('{"regions": 3}')
+    refused(r"a\.json: not COCO's JSON, it holds regions: .*`images`", convert_masks, path, tmp_path / "wrong")
     shapes[0]["shape_type"] = "linestrip"
     path.write_text(json.dumps(content))
     refused(r"a\.json: lake is a linestrip of 4 points", convert_masks, tmp_path / "in", tmp_path / "wrong")

@@ -76,16 +76,17 @@ def convert_masks(source: Path, target: Path, /, *, images: Path | None = None) 
     """Write a folder of pictures, index PNGs and classes.toml from masks in any form, or COCO or labelme files.
 
     Args:
-        source: a folder with images and masks, a COCO file (.json), or a folder of labelme files.
+        source: a folder with images and masks, a COCO file (.json), or labelme's: one, or a folder of them.
         target: the new folder.
         images: the folder of the annotated pictures; default: the annotations' own, or images in it or beside it.
     """
     if target.exists() and any(target.iterdir()):
         raise FileExistsError(f"{target}: expected a new or empty folder, found files in it")
-    if source.suffix.lower() == ".json":
-        table, samples = _read_coco(source, images)
-    elif files := sorted(source.glob("*.json")):
+    files = [source] if source.suffix.lower() == ".json" and not source.is_dir() else sorted(source.glob("*.json"))
+    if files and (files[0] != source or "shapes" in _keys(source)):
         table, samples = _read_labelme(files, images)
+    elif files:
+        table, samples = _read_coco(source, images)
     else:
         table, samples = _read_folder(source)
     palette = table.palette
@@ -138,12 +139,24 @@ def _read_folder(source: Path) -> tuple[ClassTable, Iterator[Sample]]:
     return table, samples()
 
 
-def _read_json(path: Path, kind: type[Content]) -> Content:
-    text = read_text(path)
+def _keys(path: Path) -> list[str]:
+    """Returns the names that a JSON file begins with; none if it is something else."""
     try:
-        return msgspec.json.decode(text, type=kind)
-    except ValueError as error:  # msgspec's say where
-        raise ValueError(f"{path}: not {kind.__name__[1:]}'s JSON: {error}") from error
+        return [*msgspec.json.decode(read_text(path), type=dict[str, msgspec.Raw])]
+    except ValueError:
+        return []
+
+
+def _read_json(path: Path, kind: type[Content]) -> Content:
+    try:
+        return msgspec.json.decode(read_text(path), type=kind)
+    except msgspec.MsgspecError as error:  # says where
+        keys, what = _keys(path), "COCO's" if kind is _Coco else "labelme's"
+        if kind is _Labelme and {"images", "annotations"} <= {*keys}:
+            raise ValueError(
+                f"{path}: COCO's JSON in a folder; expected labelme's: name the file to convert it"
+            ) from None
+        raise ValueError(f"{path}: not {what} JSON, it holds {some(keys) or 'no object'}: {error}") from error
 
 
 def _index_names(path: Path, names: Iterable[str]) -> tuple[ClassTable, dict[str, int]]:
