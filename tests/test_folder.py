@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from imagecodecs import tiff_encode
 from PIL import Image
 from pycocotools.coco import COCO
 from refusal import refused
@@ -264,11 +265,11 @@ def all_binary(root: Path) -> None:
         ),
         (resize, r"bay_02\.png: 24 x 20, its picture is 48 x 40 .*nearest neighbour"),
         (lambda r: Image.new("L", (9, 9)).save(mask_of(r, "bay_02")), r"9 x 9.*is it the mask of another picture"),
-        (lambda r: paint(r, (1, 2, 3)), r"bay_02\.png: colours, .*without a class: \(1, 2, 3\) \(7 pixels\)"),
+        (lambda r: paint(r, (1, 2, 3)), r"bay_02\.png: colours without a class: \(1, 2, 3\) \(7 pixels\)"),
         (lambda r: mask_of(r, "bay_02").unlink(), r"no mask of bay_02\.jpg"),
         (lambda r: (r / "images/bay_02.jpg").unlink(), r"bay_02\.png: a mask without a picture"),
         (lambda r: mask_of(r, "bay_02").write_bytes(b"no"), r"bay_02\.png: not an image that can be read"),
-        (lambda r: deep(r), r"new\.npy: 16 bits a channel"),
+        (lambda r: deep(r), r"new\.npy: more than 8 bits a channel, as 1 of 16 pictures have; .*expected one depth"),
         (lambda r: remove_class(r, "val"), "val: no pixel of class 2, which cannot be scored; .*seed"),
         (lambda r: remove_class(r, "train"), "train: no pixel of class 2, which cannot be learned"),
         (all_binary, r"train: no pixel of object in any label, while .* are void: binary masks often store 255"),
@@ -279,6 +280,66 @@ def test_every_fault_is_listed(root: Path, capsys: pytest.CaptureFixture, damage
     damage(root)
     status, out = run(capsys, "check-folder", root)
     assert status == 1 and re.search(rf"^fault: .*{fault}", out, re.MULTILINE), out
+    assert "colours, colours" not in out
+
+
+def test_deep_pictures_of_four_channels_are_told_in_one_round(root: Path, capsys: pytest.CaptureFixture) -> None:
+    """Depth, channels, sizes and masks without a class at once; the lines that are told, written, end all of it."""
+    for number, path in enumerate(sorted((root / "images").iterdir())):
+        pixels = np.full((40, 48, 4), 1000 + number, np.uint16)
+        pixels[0, 0] = 60000 if number == 3 else 100 + number
+        path.with_suffix(".tif").write_bytes(tiff_encode(pixels, photometric="rgb"))
+        path.unlink()
+    resize(root)
+    paint_other = np.array(Image.open(mask_of(root, "bay_03")))
+    paint_other[3, :7] = (1, 2, 3)
+    Image.fromarray(paint_other).save(mask_of(root, "bay_03"))
+    status, out = run(capsys, "check-folder", root)
+    faults = [line for line in out.splitlines() if line.startswith("fault: ")]
+    assert status == 1 and len(faults) == 4, out
+    for told in (
+        r": images/bay_01\.tif, images/bay_02\.tif, images/bay_03\.tif and 12 more: 4 channels, as 15 of 15 pictures "
+        r"have; in_channels = 3 in classes\.toml; set in_channels = 4 in classes\.toml$",
+        r"15 of 15 pictures have; values 100 to 60000; set pixel_range = \[100, 60000\] in classes\.toml",
+        r"bay_02\.png: 24 x 20, its picture is 48 x 40",
+        r"bay_03\.png: colours without a class: \(1, 2, 3\)",
+    ):
+        assert any(re.search(told, fault) for fault in faults), (told, out)
+    assert main(["diagnose", str(root)]) == 1
+    report = capsys.readouterr().out
+    assert all(f"error   {name}: " in report for name in ("channels", "deep_pixels", "size_differs"))
+    text = (root / "classes.toml").read_text().replace("in_channels = 3", "in_channels = 4\npixel_range = [100, 60000]")
+    (root / "classes.toml").write_text(text)
+    for name in ("bay_02", "bay_03"):
+        draw(root, name, mask="masks/{}.png", picture="spare/{}.png")
+    status, out = run(capsys, "check-folder", root)
+    assert status == 0 and "faults: 0" in out, out
+    Image.open(root / "spare/bay_02.png").save(root / "images/bay_02.tif")
+    status, out = run(capsys, "check-folder", root)
+    assert re.search(r"^fault: images/bay_02\.tif: 3 channels, as 1 of 15 .*expected one number$", out, re.MULTILINE), (
+        out
+    )
+    assert re.search(r"bay_02\.tif: 8 bits a channel, as 1 of 15 pictures have; pixel_range .* is for more", out), out
+
+
+def test_a_fourth_channel_that_is_not_read_is_told(root: Path, capsys: pytest.CaptureFixture) -> None:
+    for path in sorted((root / "images").iterdir())[:2]:
+        infrared = np.dstack([np.array(Image.open(path)), np.full((40, 48), 90, np.uint8)])
+        path.with_suffix(".tif").write_bytes(tiff_encode(infrared, photometric="rgb"))
+        path.unlink()
+    status, out = run(capsys, "check-folder", root)
+    assert status == 0 and "a fourth channel of bay_01.tif, bay_02.tif is not read" in out
+    main(["diagnose", str(root)])
+    assert "channel_dropped: " in capsys.readouterr().out
+
+
+def test_pictures_without_any_mask_are_counted(root: Path, capsys: pytest.CaptureFixture) -> None:
+    for path in (root / "masks").iterdir():
+        path.unlink()
+    assert main(["diagnose", str(root)]) == 1
+    assert "picture_without_mask: 15 in 15 pictures; " in capsys.readouterr().out
+    status, out = run(capsys, "check-folder", root)
+    assert status == 1 and "15 pictures; faults: 15" in out
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from seglib.data.base import VOID
 from seglib.diagnose import data as of_data
 from seglib.diagnose.folder import open_parts
 from seglib.diagnose.report import Finding, Report, find, find_by_messages
-from seglib.diagnose.samples import Source
+from seglib.diagnose.samples import Source, describe_pictures
 from seglib.files import find_checkpoint, some
 
 if TYPE_CHECKING:
@@ -123,6 +123,9 @@ def _check_data(
     scans = {part: source.scan(workers) for part, source in sources.items()}
     own = all(source.own for source in sources.values())
     stride = recipe.output_stride * recipe.stem_stride // 4 if recipe is not None else 16
+    table = next((source.dataset.table for source in sources.values() if hasattr(source.dataset, "table")), None)
+    if table is not None:
+        yield from find_by_messages(describe_pictures(scans, table), sum(len(scan.rows) for scan in scans.values()))
     for part, source in sources.items():
         found = [*of_data.check_labels(scans[part], names, void, own)]
         found += of_data.check_samples(source, part == "val", void, stride, names, samples)
@@ -172,14 +175,14 @@ def check_root(
     """Checks a data set by its folder, and a run on it; the arguments are those of the command `diagnose`."""
     from seglib.recipe import Recipe
 
-    run, recipe, faults, predictions = None, Recipe(data=data, partial=True), [], None
+    run, recipe, faults, number, predictions = None, Recipe(data=data, partial=True), [], 0, None
     if checkpoint is not None:
         from seglib.train.checkpoint import load_run
 
         run = load_run(find_checkpoint(checkpoint))
         recipe = run.recipe.replace(data=data, partial=True)
     if data == "folder":
-        parts, faults = open_parts(data_root)
+        parts, faults, number = open_parts(data_root)
     else:
         from seglib.data.open import build_dataset
 
@@ -192,4 +195,4 @@ def check_root(
         val, scoring = val.subset(Source(val).spread(samples)), Scoring.of(run.recipe)
         predictions = [predict_image(run.model, val.read(k)[0], run.normalisation, scoring) for k in range(len(val))]
     report = check(train, val, run=checkpoint, predictions=predictions, samples=samples, workers=workers)
-    return Report.of([*find_by_messages(faults, sum(map(len, parts.values()))), *report.findings], report.checked)
+    return Report.of([*find_by_messages(faults, number), *report.findings], report.checked)

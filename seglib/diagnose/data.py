@@ -31,7 +31,7 @@ def check_labels(scan: Scan, names: Sequence[str], void: int | None, own: bool) 
     if other and (scan.messages or not own):
         shown = some([Path(name).name for name in (palettes[longest], *other)], 3)
         yield find("palette_differs", palettes=len(palettes), number=number, names=shown)
-    for what, name in (("turned", "exif_turned"), ("deep", "deep_pixels")):
+    for what, name in (("turned", "exif_turned"), ("deep", "deep_pixels"), ("dropped", "channel_dropped")):
         if found := scan.named(what):
             yield find(name, found=len(found), number=number, names=some(found, 2))
     if not classes or not pixels.any():

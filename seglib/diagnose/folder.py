@@ -8,7 +8,8 @@ from seglib.data.folder import FolderSegmentation, find_masks, find_splits
 from seglib.data.make_table import list_masks, make_table
 from seglib.data.masks import ClassTable
 from seglib.diagnose.data import find_shared
-from seglib.diagnose.samples import Source
+from seglib.diagnose.report import plain
+from seglib.diagnose.samples import Source, describe_pictures
 from seglib.files import some
 
 
@@ -20,20 +21,21 @@ class Readable(FolderSegmentation):
         SegmentationDataset.__init__(self, files, [entry.name for entry in table.classes], table.palette)
 
 
-def open_parts(folder: Path) -> tuple[dict[str, Readable], list[str]]:
-    """Opens all splits of a folder, and says which pictures have not one mask, or masks no picture.
+def open_parts(folder: Path) -> tuple[dict[str, Readable], list[str], int]:
+    """Opens all splits of a folder; says which pictures have not one mask, or masks no picture; counts the pictures.
 
     Raises FileNotFoundError and ValueError as `FolderSegmentation`, of the folder as a whole.
     """
     table = ClassTable.load(folder / "classes.toml")
-    parts, faults, used = {}, [], set()
+    parts, faults, used, number = {}, [], set(), 0
     for split, images in find_splits(folder, table.split).items():
         found = find_masks(folder, images)
+        number += len(found)
         faults += [fault for *_, fault in found if fault]
         used.update(mask for _, masks, _ in found for mask in masks)
         parts[split] = Readable(table, [(image, masks[0]) for image, masks, _ in found if masks])
     faults += [f"{mask}: a mask without a picture" for mask in list_masks(folder) if mask not in used]
-    return parts, faults
+    return parts, faults, number
 
 
 def check_folder(folder: Path, /, *, write: bool = False) -> int:
@@ -52,14 +54,16 @@ def check_folder(folder: Path, /, *, write: bool = False) -> int:
             raise FileNotFoundError(f"{folder / 'masks'}: no such folder; expected images and masks; {cure}")
         make_table(list_masks(folder)).save(path)
         print(f"{path}: written; give the classes their names")
-    parts, faults = open_parts(folder)
+    parts, faults, number = open_parts(folder)
     scans = {split: Source(part).scan() for split, part in parts.items()}
-    faults += find_shared(scans) + [text for scan in scans.values() for text in scan.messages]
-    names = next(iter(parts.values())).classes
+    table = next(iter(parts.values())).table
+    faults += describe_pictures(scans, table) + find_shared(scans)
+    faults += [plain(text) for scan in scans.values() for text in scan.messages]
+    names = [entry.name for entry in table.classes]
     pixels = {split: scan.pixels for split, scan in scans.items()}
-    for split in sorted(pixels.keys() & {"train", "val"}):
+    for split in sorted(split for split in pixels.keys() & {"train", "val"} if pixels[split].any()):
         absent = [name for name, count in zip(names, pixels[split], strict=False) if not count]
-        if text := VOID in next(iter(parts.values())).table.void and describe_binary(names, pixels[split]):
+        if text := VOID in table.void and describe_binary(names, pixels[split]):
             faults.append(f"{split}: {text}")
         elif absent:
             lost = "learned" if split == "train" else "scored"
@@ -71,6 +75,7 @@ def check_folder(folder: Path, /, *, write: bool = False) -> int:
         print(f"{name:30}" + "".join(f"{100 * counts[k] / max(1, counts.sum()):10.2f}" for counts in pixels.values()))
     if turned := [Path(name).name for scan in scans.values() for name in scan.named("turned")]:
         print(f"EXIF turns {some(turned)}: masks must lie as viewers show the pictures")
-    number = sum(map(len, parts.values()))
+    if dropped := [Path(name).name for scan in scans.values() for name in scan.named("dropped")]:
+        print(f"a fourth channel of {some(dropped)} is not read: in_channels = 4 in classes.toml would read it")
     print(*[f"fault: {fault}" for fault in faults], f"{number} pictures; faults: {len(faults)}", sep="\n")
     return int(bool(faults))

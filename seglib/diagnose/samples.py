@@ -2,15 +2,19 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from seglib.data.images import read_channels
 from seglib.data.make_table import describe_sizes
+from seglib.files import some
 
 IMAGES = ("image", "images", "img", "pixel_values", "input")  # keys of samples that are dictionaries
 LABELS = ("label", "labels", "mask", "masks", "target", "seg", "semantic")
@@ -29,7 +33,10 @@ class Picture(NamedTuple):
     thumb: np.ndarray | None = None  # (THUMB, THUMB) float32 grey
     digest: bytes = b""
     turned: bool = False  # by EXIF
-    deep: bool = False  # more than 8 bits a channel
+    deep: bool = False  # more than 8 bits a channel, of which a loader may know nothing
+    dropped: bool = False  # a fourth channel that is not read
+    # of one that its folder's table refuses: channels; lowest and highest value, () of 8 bits, None if these are right
+    refused: tuple[int, tuple | None] | None = None
 
 
 class Row(NamedTuple):
@@ -59,7 +66,7 @@ class Scan(NamedTuple):
         return [text for row in self.rows for text in row.messages]
 
     def named(self, what: str) -> list[str]:
-        """File names of the pictures that are `what`, "turned" or "deep"."""
+        """File names of the pictures that are `what`, "turned", "deep" or "dropped"."""
         return [Path(name).name for name, row in zip(self.names, self.rows, strict=True) if getattr(row.picture, what)]
 
 
@@ -171,22 +178,69 @@ def _count(label: np.ndarray) -> tuple[np.ndarray, list[int]]:
     return np.bincount(label[within].astype(np.uint8), minlength=256), np.unique(label[~within]).tolist()
 
 
+def describe_pictures(scans: Mapping[str, Scan], table: Any) -> list[str]:
+    """Says of all splits of a folder at once which pictures its table refuses, and which lines in it take them."""
+    pictures = {name: row.picture for scan in scans.values() for name, row in zip(scan.names, scan.rows, strict=True)}
+    refused = [("/".join(Path(name).parts[-2:]), *each.refused) for name, each in pictures.items() if each.refused]
+    texts = []
+    for number in sorted({channels for _, channels, _ in refused} - {table.in_channels}):
+        names = [name for name, channels, _ in refused if channels == number]
+        cure = f"set in_channels = {number} in classes.toml" if len(names) == len(pictures) else "expected one number"
+        found = f"{some(names, 3)}: {number} channels, as {len(names)} of {len(pictures)} pictures have"
+        texts.append(f"{found}; in_channels = {table.in_channels} in classes.toml; {cure}")
+    for deep, bits in ((True, "more than 8 bits a channel"), (False, "8 bits a channel")):
+        ranges = {name: values for name, _, values in refused if values is not None and bool(values) == deep}
+        low, high = (pick(chain.from_iterable(ranges.values()), default=0) for pick in (min, max))
+        cure = f"values {low} to {high}; set pixel_range = [{low}, {high}] in classes.toml, or save them with 8 bits"
+        cure = cure if deep else "pixel_range in classes.toml is for more"
+        if ranges:
+            mixed = "" if len(ranges) == len(pictures) else "; expected one depth for all pictures"
+            found = f"{some([*ranges], 3)}: {bits}, as {len(ranges)} of {len(pictures)} pictures have"
+            texts.append(f"{found}; {cure}{mixed}")
+    return texts
+
+
+def _read_mended(path: Path, table: Any) -> tuple[np.ndarray, tuple[int, tuple | None] | None]:
+    """Reads a picture of a folder, after each refusal as its table should have been; with what the picture has."""
+    channels, scale, values = table.in_channels, table.pixel_range, None
+    while True:
+        try:
+            pixels = read_channels(path, channels, scale)
+        except ValueError as error:
+            text = str(error).removeprefix(f"{path}: ")
+            if known := re.match(r"an array \(\d+, \d+, (\d+)\)", text):
+                channels = int(known[1])
+            elif known := re.match(r"(8 bits a channel, )?.*?values (\S+) to ([^\s;]+); expected", text):
+                low, high = (float(value) for value in known.groups()[1:])
+                if not np.isfinite([low, high]).all():
+                    raise ValueError(f"{path}: holds {high}; expected finite numbers") from error
+                values = () if known[1] else tuple(int(v) if v == int(v) else v for v in (low, high))
+                scale = (low, max(high, low + 1)) if values else None
+            else:
+                raise
+        else:
+            refused = values is not None or channels != table.in_channels
+            return pixels, (channels, values) if refused else None
+
+
 def _look_at(path: Path, dataset: Any) -> Picture:
     """Looks at an image file; what `dataset` reads of it, where a thumbnail made by Pillow would not do."""
     digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
-    turned = deep = False
+    turned = deep = dropped = False
     if path.suffix.lower() != ".npy" and getattr(dataset, "in_channels", 3) == 3:
         with Image.open(path) as image:
             turn = image.getexif().get(ORIENTATION, 1)
             turned, shape = turn != 1, image.size if turn > 4 else image.size[::-1]
             deep = image.mode[0] in "IF" or any(";16" in str(tile[3]) for tile in image.tile)
-            if not deep:
+            dropped = image.mode in ("RGBA", "RGBX") and image.getextrema()[3][0] < 255
+            if not deep and getattr(dataset, "pixel_range", None) is None:
                 image.draft("L", (2 * THUMB, 2 * THUMB))  # a JPEG is decoded at an eighth of its side
-                return Picture(shape, _shrink(image), digest, turned)
+                return Picture(shape, _shrink(image), digest, turned, dropped=dropped)
     if dataset is None:
         return Picture(digest=digest, turned=turned, deep=deep)
-    pixels = dataset.read_image(path)
-    return Picture(pixels.shape[:2], _shrink(Image.fromarray(pixels[..., 0])), digest, turned)
+    table = getattr(dataset, "table", None)
+    pixels, refused = (dataset.read_image(path), None) if table is None else _read_mended(path, table)
+    return Picture(pixels.shape[:2], _shrink(Image.fromarray(pixels[..., 0])), digest, turned, refused=refused)
 
 
 def find_files(dataset: Any) -> list[tuple[Path, Path]] | None:
