@@ -16,7 +16,8 @@ from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS
 
 RARE = 0.005  # share of the labelled pixels
 COPY, ALIKE = 1.0, 8.0  # differences of thumbnails, in grey levels
-REACH = 8  # pixels by which image and label are shifted
+REACH = 40  # pixels by which image and label are shifted
+GOOD = 0.4  # mean gradient on label edges, in deviations, of labels that fit
 SIDE = 512  # of the part of a large sample that is looked at
 BORDERS = (np.s_[-1:], np.s_[:, -1:], np.s_[:1], np.s_[:, :1])
 
@@ -199,36 +200,82 @@ def _check_interpolation(labels: list[np.ndarray]) -> Iterator[Finding]:
 
 
 def _check_alignment(contents: list[Arrays]) -> Iterator[Finding]:
-    """Compares label edges with image edges under shifts and mirror images (up to REACH pixels)."""
-    total, turns, seen, shown = 0.0, Counter(), 0, None
-    for image, label in contents:
-        image, label = image[:SIDE, :SIDE], label[:SIDE, :SIDE]
-        edge = find_edges(label).astype(np.float32)
-        if edge.sum() < 32 or min(label.shape) < 4 * REACH:
+    """Compares label edges with image edges, and label regions with the image's colours, under shifts and mirrorings.
+
+    Edges say where a label would fit, regions whether it then fits better: outlines that were drawn loosely have edges
+    beside the image's on all sides, but no move or turn improves their regions.
+    """
+    used: list[Arrays] = []
+    maps, turns = [], Counter()
+    for image, label in ([_middle(array) for array in pair] for pair in contents):
+        edge = find_edges(label)
+        if edge.sum() < 32 or min(label.shape) < 32:
             continue
-        straight, *others = _correlate(_gradient(image), [edge, *(edge[turn] for turn in MIRRORS.values())])
-        seen, total, turned = seen + 1, total + straight, [_centre(other) for other in others]
-        if max(turned) > _centre(straight) + 0.25:
-            turns[[*MIRRORS][int(np.argmax(turned))]] += 1
-            shown = draw_edges(image, label) if shown is None else shown
-    if seen < 8:
+        gradient = _gradient(image)
+        used.append((image, label))
+        maps.append(_correlate(gradient, edge))
+        turned = {name: _near(gradient, edge[turn]) for name, turn in MIRRORS.items()}
+        name = max(turned, key=turned.get)
+        if turned[name] > _at(maps[-1]) + 0.25 and _explained(image, label[MIRRORS[name]]) > _explained(image, label):
+            turns[name] += 1
+    if (seen := len(used)) < 8:
         return
-    mean, shown = total / seen, draw_edges(*contents[0]) if shown is None else shown
-    down, right = (int(x) - REACH for x in np.unravel_index(mean.argmax(), mean.shape))
-    around = float(np.concatenate([mean[0], mean[-1], mean[:, 0], mean[:, -1]]).mean())
-    text = ""
-    if mean.max() < around + 0.1:
-        text = "image edges are no stronger on label edges than beside them"
-    elif turns.total() > 0.15 * seen:
-        text = "{1} of {2} labels fit their image better {0}".format(*turns.most_common(1)[0], seen)
-    elif max(abs(down), abs(right)) > 1 and mean.max() > 1.15 * _centre(mean):
+    scores = np.array(maps)
+    mean, shown = scores.mean(axis=0), draw_edges(*used[0])
+    best, here, far = _peak(mean), _at(mean), float(np.median(mean))
+    down, right = best
+    sides = [_votes([_at(each, best) - _at(each, other) for each in maps]) for other in ((0, 0), (-down, -right))]
+    (turn, turned), *others = [*turns.most_common(2), ("", 0), ("", 0)]
+    moves = [_peak(each) for each in maps]
+    sharp = float(np.mean((scores.max(axis=(1, 2)) - np.median(scores, axis=(1, 2))) / scores.std(axis=(1, 2))))
+    if (
+        max(abs(down), abs(right)) > 1
+        and mean.max() > max(GOOD, 1.15 * here)
+        and sides[0] >= 0.5
+        and sides[1] >= 0.3
+        and _votes([_gain(*pair, best) for pair in used], 0) >= 0.5
+    ):
         text = f"label edges fit best when the label is moved by {down} pixels down and {right} to the right"
-    if text:
-        yield find("misaligned", text, shown)
+    elif turned >= max(3, 0.2 * seen) and turned > 2 * others[0][1]:
+        text = f"{turned} of {seen} labels fit their image better {turn}"
+    elif sharp > 5 and _votes([_gain(*pair, move) for pair, move in zip(used, moves, strict=True)], 0) > 0.6:
+        down, right = max(moves, key=lambda move: abs(move[0]) + abs(move[1]))
+        text = f"labels fit when each is moved by another amount, one by {down} pixels down and {right} to the right"
+    elif here < far + 0.25 and _ring(mean) < max(here, far) + 0.1 and _own(used) < 0.6:
+        text = "labels fit their images no better than other pictures' labels do"
+    else:
+        if here < far + 0.1:
+            yield find("outlines_loose", picture=shown)
+        return
+    yield find("misaligned", text, shown)
 
 
-def _centre(scores: np.ndarray) -> float:
-    return float(scores[REACH - 1 : REACH + 2, REACH - 1 : REACH + 2].max())
+def _middle(array: np.ndarray) -> np.ndarray:
+    top, left = (max(0, (side - SIDE) // 2) for side in array.shape[:2])
+    return array[top : top + SIDE, left : left + SIDE]
+
+
+def _votes(differences: list[float], least: float = 0.1) -> float:
+    """Returns the share of differences above `least`, less that of those below its negative."""
+    return float(np.mean([(each > least) - (each < -least) for each in map(float, differences)]))
+
+
+def _peak(scores: np.ndarray) -> tuple[int, int]:
+    down, right = np.unravel_index(scores.argmax(), scores.shape)
+    return int(down) - REACH, int(right) - REACH
+
+
+def _at(scores: np.ndarray, move: tuple[int, int] = (0, 0)) -> float:
+    """Returns the best score within a pixel of a move."""
+    top, left = (max(0, REACH + step - 1) for step in move)
+    return float(scores[top : REACH + move[0] + 2, left : REACH + move[1] + 2].max())
+
+
+def _ring(scores: np.ndarray) -> float:
+    """Returns the largest mean of the scores on a ring around no move: where outlines lie on all sides of the edges."""
+    steps = np.arange(-REACH, REACH + 1)
+    radius = np.hypot(*np.meshgrid(steps, steps)).round().astype(int).ravel()
+    return float((np.bincount(radius, scores.ravel()) / np.bincount(radius))[3:20].max())
 
 
 def _gradient(image: np.ndarray) -> np.ndarray:
@@ -238,12 +285,48 @@ def _gradient(image: np.ndarray) -> np.ndarray:
     return (found - found.mean()) / max(found.std(), 1e-6)
 
 
-def _correlate(gradient: np.ndarray, edges: list[np.ndarray]) -> list[np.ndarray]:
-    """Averages the gradient over the edges, for shifts of the edges by up to REACH pixels. -> (2 REACH + 1) ** 2."""
+def _correlate(gradient: np.ndarray, edge: np.ndarray) -> np.ndarray:
+    """Averages the gradient over the edge, for shifts of the edge by up to REACH pixels. -> (2 REACH + 1) ** 2."""
     size = [fft.next_fast_len(side + 2 * REACH, real=True) for side in gradient.shape]
     spectrum, window = fft.rfft2(gradient, size), np.arange(-REACH, REACH + 1)
-    found = [fft.irfft2(spectrum * fft.rfft2(edge, size).conj(), size) / edge.sum() for edge in edges]
-    return [scores[np.ix_(window, window)] for scores in found]
+    found = fft.irfft2(spectrum * fft.rfft2(edge.astype(np.float32), size).conj(), size) / edge.sum()
+    return found[np.ix_(window, window)]
+
+
+def _near(gradient: np.ndarray, edge: np.ndarray) -> float:
+    """Averages the gradient over the edge, moved by at most a pixel to where that is largest."""
+    steps = ((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1))
+    return max(float(np.roll(gradient, step, axis=(0, 1))[edge].mean()) for step in steps)
+
+
+def _explained(image: np.ndarray, label: np.ndarray) -> float:
+    """Returns the share of the colours' variance that lies between the label's regions, from every few pixels."""
+    step = max(1, min(label.shape) // 96)
+    colours, codes = image[::step, ::step].reshape(-1, image.shape[2]).astype(np.float64), label[::step, ::step].ravel()
+    codes = np.unique(codes, return_inverse=True)[1]
+    sizes = np.bincount(codes)
+    means = np.stack([np.bincount(codes, colour) for colour in colours.T]) / sizes
+    between = (means - colours.mean(axis=0)[:, None]) ** 2 @ sizes
+    return float(between.sum() / len(colours) / max(colours.var(axis=0).sum(), 1e-6))
+
+
+def _gain(image: np.ndarray, label: np.ndarray, move: tuple[int, int]) -> float:
+    """Returns how much more of the colours a label explains when it is moved, where both lie in the picture."""
+    here, there = (
+        tuple(slice(max(0, step), side + min(0, step)) for step, side in zip(way, label.shape, strict=True))
+        for way in (move, (-move[0], -move[1]))
+    )
+    return _explained(image[here], label[there]) - _explained(image[here], label[here])
+
+
+def _own(samples: list[Arrays]) -> float:
+    """Returns how often a label explains its image's colours better than labels of other images, enlarged to it, do."""
+    wins = []
+    for index, (image, label) in enumerate(samples):
+        others = [samples[(index + step) % len(samples)][1] for step in range(1, min(9, len(samples)))]
+        own = _explained(image, label)
+        wins += [own > _explained(image, _resize(other, label.shape)) for other in others]
+    return float(np.mean(wins))
 
 
 def _check_structures(
