@@ -1,7 +1,7 @@
 """What files, labels and loader of a data set get wrong, before anything is trained."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS
 RARE = 0.005  # share of the labelled pixels
 COPY, ALIKE = 1.0, 8.0  # differences of thumbnails, in grey levels
 REACH = 40  # pixels by which image and label are shifted
-GOOD = 0.4  # mean gradient on label edges, in deviations, of labels that fit
+GOOD = 0.35  # mean gradient on label edges, in deviations, of labels that fit
 SIDE = 512  # of the part of a large sample that is looked at
 BORDERS = (np.s_[-1:], np.s_[:, -1:], np.s_[:1], np.s_[:, :1])
 
@@ -226,14 +226,14 @@ def _check_alignment(contents: list[Arrays]) -> Iterator[Finding]:
     down, right = best
     sides = [_votes([_at(each, best) - _at(each, other) for each in maps]) for other in ((0, 0), (-down, -right))]
     (turn, turned), *others = [*turns.most_common(2), ("", 0), ("", 0)]
-    moves = [_peak(each) for each in maps]
+    moves, gains = [_peak(each) for each in maps], np.array([_gain(*pair, best) for pair in used])
     sharp = float(np.mean((scores.max(axis=(1, 2)) - np.median(scores, axis=(1, 2))) / scores.std(axis=(1, 2))))
     if (
         max(abs(down), abs(right)) > 1
-        and mean.max() > max(GOOD, 1.15 * here)
+        and mean.max() > max(GOOD, 1.15 * here, 0.62 * scores.max(axis=(1, 2)).mean())
         and sides[0] >= 0.5
-        and sides[1] >= 0.3
-        and _votes([_gain(*pair, best) for pair in used], 0) >= 0.5
+        and min(sides[1], _votes(gains, 0)) >= 0.3
+        and gains.mean() > 2 * gains.std() / seen**0.5
     ):
         text = f"label edges fit best when the label is moved by {down} pixels down and {right} to the right"
     elif turned >= max(3, 0.2 * seen) and turned > 2 * others[0][1]:
@@ -241,7 +241,7 @@ def _check_alignment(contents: list[Arrays]) -> Iterator[Finding]:
     elif sharp > 5 and _votes([_gain(*pair, move) for pair, move in zip(used, moves, strict=True)], 0) > 0.6:
         down, right = max(moves, key=lambda move: abs(move[0]) + abs(move[1]))
         text = f"labels fit when each is moved by another amount, one by {down} pixels down and {right} to the right"
-    elif here < far + 0.25 and _ring(mean) < max(here, far) + 0.1 and _own(used) < 0.6:
+    elif far - 0.1 < here < far + 0.25 and _ring(mean) < max(here, far) + 0.1 and _own(used) < 0.6:
         text = "labels fit their images no better than other pictures' labels do"
     else:
         if here < far + 0.1:
@@ -255,7 +255,7 @@ def _middle(array: np.ndarray) -> np.ndarray:
     return array[top : top + SIDE, left : left + SIDE]
 
 
-def _votes(differences: list[float], least: float = 0.1) -> float:
+def _votes(differences: Iterable[float], least: float = 0.1) -> float:
     """Returns the share of differences above `least`, less that of those below its negative."""
     return float(np.mean([(each > least) - (each < -least) for each in map(float, differences)]))
 
