@@ -79,8 +79,10 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def find_checkpoint(path: str | os.PathLike) -> Path:
-    """Returns a file of weights, or of a run's folder the checkpoint. Raises FileNotFoundError if it holds none."""
+    """Returns a file of weights, or of a run's folder the checkpoint. Raises FileNotFoundError if there is none."""
     path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
     if not path.is_dir():
         return path
     if (path / "checkpoint.pt").is_file():

@@ -112,7 +112,9 @@ def write_masks(
         write_atomic(areas, lambda file: file.write(text.getvalue().encode()))
     if failed:
         done = len(targets) - len(failed)
-        raise ValueError("; ".join(failed) + (f". The other {done} are done" if done else ""))
+        raise ValueError(
+            "; ".join(failed) + (f". The other {done} {'is' if done == 1 else 'are'} done" if done else "")
+        )
 
 
 def _predict_refined(model: nn.Module, image: np.ndarray, normalisation: Normalisation, scoring: Scoring) -> np.ndarray:

@@ -179,7 +179,7 @@ def test_predict_refuses_what_it_cannot_do(runs: dict[str, Path], tmp_path: Path
         ([runs["voc"], tmp_path / "gone.jpg"], "gone.jpg: no such file"),
         ([runs["smp"], image], "weights.pth: holds no recipe; expected the checkpoint.pt of a run"),
         ([runs["smp"], image, "--source", "smp"], "do not say what their classes are: expected --palette or --data"),
-        ([tmp_path / "gone.pt", image], "gone.pt"),
+        ([tmp_path / "gone.pt", image], "gone.pt: no such file or folder"),
     ):
         assert message in refusal("predict", *arguments, *output)
     assert not list((tmp_path / "masks").glob("*")), "nothing is written then"

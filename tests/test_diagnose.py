@@ -23,6 +23,7 @@ from seglib.__main__ import main
 from seglib.data import SegmentationDataset, ToyVOC, build_dataset, voc_palette
 from seglib.data.masks import ClassEntry, ClassTable
 from seglib.data.transforms import IMAGENET
+from seglib.diagnose.network import make_batch
 from seglib.diagnose.report import SECTIONS, catalogue, explain_message
 from seglib.diagnose.samples import Source, find_edges
 from seglib.diagnose.scores import Counts, scores_of
@@ -336,6 +337,13 @@ def test_metrics_of_public_repositories(setup: Callable[[str], Setup], average: 
     iou = np.array([scores_of(each, 9)[0] for each in counts.singly])
     report = replace(base, score=float(average(iou))).check(samples=8)
     assert report.names("error") == ["metric_averaged"] and told in report.errors[0].evidence
+
+
+def test_one_tiny_picture_does_not_cut_the_batch(toy: Setup) -> None:
+    pairs = [toy.val_dataset[k] for k in range(7)]
+    tiny = (pairs[0][0][:1, :1], pairs[0][1][:1, :1])
+    batch = make_batch(Source([*pairs[:3], tiny, *pairs[3:]]), 8, None, torch.device("cpu"))
+    assert len(batch.labels) == 7 and min(batch.labels.shape[1:]) > 96
 
 
 def test_networks_of_anyone(toy: Setup) -> None:

@@ -269,6 +269,10 @@ def all_binary(root: Path) -> None:
         (lambda r: mask_of(r, "bay_02").unlink(), r"no mask of bay_02\.jpg"),
         (lambda r: (r / "images/bay_02.jpg").unlink(), r"bay_02\.png: a mask without a picture"),
         (lambda r: mask_of(r, "bay_02").write_bytes(b"no"), r"bay_02\.png: not an image that can be read"),
+        (
+            lambda r: (r / "images/bay_02.jpg").write_bytes(b"\xff\xd8\xff"),
+            r"images/bay_02\.jpg: cannot be read \(cannot identify",
+        ),
         (lambda r: deep(r), r"new\.npy: more than 8 bits a channel, as 1 of 16 pictures have; .*expected one depth"),
         (lambda r: remove_class(r, "val"), "val: no pixel of class 2, which cannot be scored; .*seed"),
         (lambda r: remove_class(r, "train"), "train: no pixel of class 2, which cannot be learned"),
@@ -331,6 +335,36 @@ def test_a_fourth_channel_that_is_not_read_is_told(root: Path, capsys: pytest.Ca
     assert status == 0 and "a fourth channel of bay_01.tif, bay_02.tif is not read" in out
     main(["diagnose", str(root)])
     assert "channel_dropped: " in capsys.readouterr().out
+
+
+def test_masks_of_several_forms_and_folders_of_nothing(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (root / "classes.toml").unlink()
+    Image.fromarray(np.arange(1920, dtype=np.uint8).reshape(40, 48) % 3).save(mask_of(root, "bay_02"))
+    _, out = run(capsys, "check-folder", root, "--write")
+    assert "masks of several forms: colours as bay_01.png, 8-bit grey as bay_02.png; a class may be there by its" in out
+    assert ClassTable.load(root / "classes.toml").values
+    (root / "classes.toml").unlink()
+    Image.fromarray(np.arange(1920, dtype=np.uint16).reshape(40, 48) % 3).save(mask_of(root, "bay_02"))
+    refused(r"16-bit grey as bay_02.png; expected one form in all", check_folder, root, write=True)
+    assert not (root / "classes.toml").exists()
+    (tmp_path / "a b" / "nothing").mkdir(parents=True)
+    missing = {"error": FileNotFoundError}
+    refused(r"gone: no such folder$", check_folder, tmp_path / "gone", **missing)
+    refused(
+        r"nothing: expected the folders images and masks, found nothing",
+        check_folder,
+        tmp_path / "a b/nothing",
+        **missing,
+    )
+    refused(
+        r"`python -m seglib convert-masks '.*a b/nothing' NEW`",
+        check_folder,
+        tmp_path / "a b/nothing",
+        write=True,
+        **missing,
+    )
 
 
 def test_pictures_without_any_mask_are_counted(root: Path, capsys: pytest.CaptureFixture) -> None:

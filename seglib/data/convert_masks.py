@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -119,7 +120,7 @@ def convert_masks(source: Path, target: Path, /, *, images: Path | None = None) 
         old = [str(each) for each in (entry.value, entry.colour) if each is not None]
         print(f"{k:5} {entry.name:24} {pixels[k] / pixels.sum():7.2%}" + (f"  was {' '.join(old)}" if old else ""))
     print(f"{VOID:5} {'void':24} {pixels[VOID] / pixels.sum():7.2%}")
-    print(f"{target}: written; `python -m seglib check-folder {target}` checks it")
+    print(f"{target}: written; `python -m seglib check-folder {quote(str(target))}` checks it")
 
 
 def _read_folder(source: Path) -> tuple[ClassTable, Iterator[Sample]]:

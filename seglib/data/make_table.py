@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm  # not .auto: in a notebook it writes to no terminal, and is silent
 
 from seglib.data.folder import list_files
-from seglib.data.masks import ClassEntry, ClassTable, Colour, read_stored
+from seglib.data.masks import NO_COLOUR, ClassEntry, ClassTable, Colour, read_stored
 from seglib.files import some
 
 MOST = 100  # values or colours that are taken for classes
@@ -36,21 +36,30 @@ def describe_sizes(image: tuple[int, int], label: tuple[int, int], turned: bool)
 def make_table(masks: Iterable[Path]) -> ClassTable:
     """Makes a table of what masks hold: a class per value or colour, called class_0 and so on.
 
-    255, or white, is taken as void where there are more than two. Raises ValueError for more than MOST, or for none.
+    255, or white, is taken as void where there are more than two. Raises ValueError for more than MOST, for none, or
+    for values of 16 bits beside colours.
     """
     found: Counter[tuple[int, Colour]] = Counter()  # code, or -1 for a colour; colour as shown
+    forms: dict[str, Path] = {}  # the first mask of each
     for path in tqdm(masks, "masks", unit="mask", disable=None):
         mask = read_stored(path)
+        forms.setdefault(mask.form, path)
         counts = np.unique(mask.codes, return_counts=True)[1].tolist()
         codes = [-1] * len(counts) if mask.form == "colours" else mask.used.tolist()
         for code, colour, count in zip(codes, mask.colours, counts, strict=True):
             found[code, colour] += count
     if not found:
         raise ValueError("masks: no mask in this folder; expected one for each picture, of the picture's name")
+    greys = all(colour[0] == colour[1] == colour[2] for _, colour in found)
+    if not greys and {*forms} - {"palette"} != {"colours"} and len(forms) > 1:
+        listed = some([f"{form} as {path.name}" for form, path in forms.items()])
+        if NO_COLOUR in {colour for _, colour in found}:
+            raise ValueError(f"masks: {listed}; expected one form in all: save them alike, or write classes.toml")
+        print(f"masks of several forms: {listed}; a class may be there by its value and again by its colour")
     if len(found) > MOST:
         cure = "smoothed edges (data/README.md has a cure) or lossy copies? If they are right, write classes.toml"
         raise ValueError(f"masks: {len(found)} different values or colours; expected 1 to {MOST}; {cure}")
-    if all(colour[0] == colour[1] == colour[2] for _, colour in found):
+    if greys:
         values = sorted({code if colour[0] < 0 else colour[0] for code, colour in found})
         void = {255} & {*values} if len(values) > 2 else set()
         entries, colours = [(value, None) for value in values if value not in void], ()

@@ -1,12 +1,13 @@
 """What is wrong with a folder of pictures and masks: `python -m seglib check-folder FOLDER`."""
 
 from pathlib import Path
+from shlex import quote
 
 from seglib.data.base import VOID, SegmentationDataset
 from seglib.data.fingerprint import describe_binary
 from seglib.data.folder import FolderSegmentation, find_masks, find_splits
 from seglib.data.make_table import list_masks, make_table
-from seglib.data.masks import ClassTable
+from seglib.data.masks import ClassTable, SplitRule
 from seglib.diagnose.data import find_shared
 from seglib.diagnose.report import plain
 from seglib.diagnose.samples import Source, describe_pictures
@@ -26,6 +27,10 @@ def open_parts(folder: Path) -> tuple[dict[str, Readable], list[str], int]:
 
     Raises FileNotFoundError and ValueError as `FolderSegmentation`, of the folder as a whole.
     """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    if not (folder / "images").is_dir():
+        find_splits(folder, SplitRule())  # says what is there in its place, before classes.toml is missed
     table = ClassTable.load(folder / "classes.toml")
     parts, faults, used, number = {}, [], set(), 0
     for split, images in find_splits(folder, table.split).items():
@@ -50,7 +55,7 @@ def check_folder(folder: Path, /, *, write: bool = False) -> int:
         if path.exists():
             raise FileExistsError(f"{path}: is there already; delete it to have it written, or leave out --write")
         if not (folder / "masks").is_dir():
-            cure = f"`python -m seglib convert-masks {folder} NEW` makes them of labelme's files"
+            cure = f"`python -m seglib convert-masks {quote(str(folder))} NEW` makes them of labelme's files"
             raise FileNotFoundError(f"{folder / 'masks'}: no such folder; expected images and masks; {cure}")
         make_table(list_masks(folder)).save(path)
         print(f"{path}: written; give the classes their names")

@@ -49,6 +49,8 @@ class Batch(NamedTuple):
 def make_batch(source: Source, count: int, normalise: Normalise | None, device: torch.device) -> Batch | None:
     """Makes a batch; None without a sample of an image and a label of integers (H, W)."""
     samples = [(x, y) for _, x, y in source.take(count) if y.ndim == 2 and y.dtype.kind != "f"]
+    usual = np.median([min(label.shape) for _, label in samples] or [0]) / 2
+    samples = [pair for pair in samples if min(pair[1].shape) >= min(usual, SIDE)]  # a tiny one would cut the others
     if not samples:
         return None
     side = [min(SIDE, *(label.shape[axis] for _, label in samples)) for axis in (0, 1)]

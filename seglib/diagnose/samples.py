@@ -164,7 +164,8 @@ class Source:
             if self.own and label is not None and label.ndim == 2 and label.shape != picture.shape:
                 messages.append(f"{label_path}: {describe_sizes(picture.shape, label.shape, picture.turned)}")
         except UNREADABLE as error:
-            messages.append(str(error))
+            told = str(error) if str(error).startswith(str(image_path)) else f"{image_path}: cannot be read ({error})"
+            messages.append(told)
         return Row(counts, outside, _palette(label_path) if label_path else b"", picture, messages)
 
 
