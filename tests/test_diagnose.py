@@ -227,6 +227,19 @@ def test_labels_that_are_drawn_loosely_are_no_error(
     assert "warning outlines_loose" in out or change is not generously
 
 
+def streets() -> Pairs:
+    dataset = build_dataset(STREETS, "train")
+    return [dataset.read(index) for index in range(0, 48, 3)]
+
+
+def test_labels_of_other_streets_are_found_though_streets_are_much_alike() -> None:
+    assert "misaligned" in diagnose.check(others(streets()), classes=19).names("error")
+    noise, (image, label) = np.random.default_rng(0), streets()[0]  # a camera that stands still has one mask
+    still = [((image + noise.normal(0, 20, image.shape)).clip(0, 255).astype(np.uint8), label) for _ in range(16)]
+    for healthy_set in (streets(), still):
+        assert "misaligned" not in diagnose.check(healthy_set, classes=19).names()
+
+
 @pytest.mark.parametrize("pairs", [photographs, toys])
 @pytest.mark.parametrize(
     ("change", "told"),

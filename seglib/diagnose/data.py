@@ -241,7 +241,9 @@ def _check_alignment(contents: list[Arrays]) -> Iterator[Finding]:
     elif sharp > 5 and _votes([_gain(*pair, move) for pair, move in zip(used, moves, strict=True)], 0) > 0.6:
         down, right = max(moves, key=lambda move: abs(move[0]) + abs(move[1]))
         text = f"labels fit when each is moved by another amount, one by {down} pixels down and {right} to the right"
-    elif far - 0.1 < here < far + 0.25 and _ring(mean) < max(here, far) + 0.1 and _own(used) < 0.6:
+    elif (own := _own(used)) < 0.55 or (
+        own < 0.6 and far - 0.1 < here < far + 0.25 and _ring(mean) < max(here, far) + 0.1
+    ):
         text = "labels fit their images no better than other pictures' labels do"
     else:
         if here < far + 0.1:
@@ -320,12 +322,12 @@ def _gain(image: np.ndarray, label: np.ndarray, move: tuple[int, int]) -> float:
 
 
 def _own(samples: list[Arrays]) -> float:
-    """Returns how often a label explains its image's colours better than labels of other images, enlarged to it, do."""
-    wins = []
+    """Returns how often a label explains its image's colours better than other labels, enlarged to it, do."""
+    wins = [1.0]
     for index, (image, label) in enumerate(samples):
-        others = [samples[(index + step) % len(samples)][1] for step in range(1, min(9, len(samples)))]
+        others = [_resize(samples[(index + step) % len(samples)][1], label.shape) for step in range(1, 9)]
         own = _explained(image, label)
-        wins += [own > _explained(image, _resize(other, label.shape)) for other in others]
+        wins += [own > _explained(image, other) for other in others if (other != label).any()]
     return float(np.mean(wins))
 
 
