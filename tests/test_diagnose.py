@@ -23,6 +23,7 @@ from seglib.__main__ import main
 from seglib.data import SegmentationDataset, ToyVOC, build_dataset, voc_palette
 from seglib.data.masks import ClassEntry, ClassTable
 from seglib.data.transforms import IMAGENET
+from seglib.diagnose.checks import check_root
 from seglib.diagnose.network import make_batch
 from seglib.diagnose.report import SECTIONS, catalogue, explain_message
 from seglib.diagnose.samples import Source, find_edges
@@ -255,6 +256,26 @@ def test_labels_that_lie_elsewhere_are_found(pairs: Callable[[], Pairs], change:
     report = diagnose.check(change(pairs()), classes=21)
     [found] = [each for each in report.findings if each.name == "misaligned"]
     assert found.severity == "error" and re.search(told, found.evidence), found.evidence
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("small_masks", "jpeg_masks", "encoded_again"),
+        ("sixteen_bits", "small_masks", "mask_missing"),
+        ("same_file_twice", "exif_turn", "palettes_differ"),
+    ],
+)
+def test_faults_of_files_do_not_hide_each_other(names: tuple[str, ...], tmp_path: Path) -> None:
+    """On sizes and classes that no other test has; masks that cannot be read do not make classes absent."""
+    drawn = draw_set(tmp_path / "drawn", np.random.default_rng(len(names[0])), 11, 30, 150, 61)
+    for split, part in (("train", range(20)), ("val", range(20, 30))):
+        write_folder(drawn.subset(part), tmp_path / "mine", split, 20)
+    for name in names[::-1]:  # a copy is made of whole files
+        FILE_FAULTS[name].plant(tmp_path / "mine")
+    found = check_root(tmp_path / "mine").names()
+    assert {FILE_FAULTS[name].finding for name in names} <= {*found}, found
+    assert "class_absent" not in found
 
 
 # --- other people's code

@@ -57,7 +57,7 @@ def check_labels(scan: Scan, names: Sequence[str], void: int | None, own: bool) 
 def check_classes(scans: dict[str, Scan], names: Sequence[str]) -> Iterator[Finding]:
     """Compares the classes that the labels of "train" and "val" hold."""
     held = {part: scan.pixels[: len(names)] > 0 for part, scan in scans.items()}
-    if not names or "train" not in held:
+    if not names or "train" not in held or not any(each.any() for each in held.values()):
         return
     train, val = held["train"], held.get("val", np.zeros(len(names), bool))
     for name, chosen in (

@@ -161,8 +161,9 @@ class Source:
                 picture = _look_at(image_path, self.dataset if self.own else None)
             elif image is not None:
                 picture = Picture(thumb=_shrink(Image.fromarray(to_bytes(image))))
-            if self.own and label is not None and label.ndim == 2 and label.shape != picture.shape:
-                messages.append(f"{label_path}: {describe_sizes(picture.shape, label.shape, picture.turned)}")
+            shape = picture.shape if not self.own else label.shape if label is not None else _size(label_path)
+            if len(shape) == 2 and shape != picture.shape:
+                messages.append(f"{label_path}: {describe_sizes(picture.shape, shape, picture.turned)}")
         except UNREADABLE as error:
             told = str(error) if str(error).startswith(str(image_path)) else f"{image_path}: cannot be read ({error})"
             messages.append(told)
@@ -258,6 +259,15 @@ def find_files(dataset: Any) -> list[tuple[Path, Path]] | None:
         return None
     lists.sort(key=lambda paths: open_image(paths[0]).mode not in ("RGB", "YCbCr", "CMYK"))  # the image first
     return [(Path(image), Path(label)) for image, label in zip(*lists[:2], strict=True)]
+
+
+def _size(path: Path) -> tuple[int, ...]:
+    """Returns (height, width) of an image file whatever it holds, () if it cannot be opened."""
+    try:
+        with Image.open(path) as image:
+            return image.size[::-1]
+    except UNREADABLE:
+        return ()
 
 
 def _palette(path: Path) -> bytes:
