@@ -318,6 +318,18 @@ def test_deep_pictures_of_four_channels_are_told_in_one_round(root: Path, capsys
         draw(root, name, mask="masks/{}.png", picture="spare/{}.png")
     status, out = run(capsys, "check-folder", root)
     assert status == 0 and "faults: 0" in out, out
+    (root / "classes.toml").write_text(text.replace("[100, 60000]", "[300, 20000]"))
+    assert "set pixel_range = [100, 60000] in classes.toml" in run(capsys, "check-folder", root)[1]
+    (root / "classes.toml").write_text(text)
+    for wrong, told in (
+        (np.full((40, 48, 4), np.nan), "holds nan"),
+        (np.ones((40, 48, 4), bool), "values True to True"),
+    ):
+        np.save(root / "images/bay_04.npy", wrong)
+        shutil.copy(mask_of(root, "bay_03"), mask_of(root, "bay_04"))
+        assert re.search(rf"^fault: .*bay_04\.npy: .*{told}", run(capsys, "check-folder", root)[1], re.MULTILINE)
+    for path in (root / "images/bay_04.npy", mask_of(root, "bay_04")):
+        path.unlink()
     Image.open(root / "spare/bay_02.png").save(root / "images/bay_02.tif")
     status, out = run(capsys, "check-folder", root)
     assert re.search(r"^fault: images/bay_02\.tif: 3 channels, as 1 of 15 .*expected one number$", out, re.MULTILINE), (

@@ -148,6 +148,7 @@ class Source:
     def _read(self, index: int) -> Row:
         image_path, label_path = self.files[index] if self.files else (None, None)
         image, label, messages, picture = None, None, [], Picture()
+        size, palette = _stored(label_path) if label_path else ((), b"")
         try:
             if self.own:
                 label = self.dataset.read_label(label_path)
@@ -161,13 +162,13 @@ class Source:
                 picture = _look_at(image_path, self.dataset if self.own else None)
             elif image is not None:
                 picture = Picture(thumb=_shrink(Image.fromarray(to_bytes(image))))
-            shape = picture.shape if not self.own else label.shape if label is not None else _size(label_path)
+            shape = picture.shape if not self.own else size if label is None else label.shape
             if len(shape) == 2 and shape != picture.shape:
                 messages.append(f"{label_path}: {describe_sizes(picture.shape, shape, picture.turned)}")
         except UNREADABLE as error:
             told = str(error) if str(error).startswith(str(image_path)) else f"{image_path}: cannot be read ({error})"
             messages.append(told)
-        return Row(counts, outside, _palette(label_path) if label_path else b"", picture, messages)
+        return Row(counts, outside, palette, picture, messages)
 
 
 def _count(label: np.ndarray) -> tuple[np.ndarray, list[int]]:
@@ -192,11 +193,12 @@ def describe_pictures(scans: Mapping[str, Scan], table: Any) -> list[str]:
         texts.append(f"{found}; in_channels = {table.in_channels} in classes.toml; {cure}")
     for deep, bits in ((True, "more than 8 bits a channel"), (False, "8 bits a channel")):
         ranges = {name: values for name, _, values in refused if values is not None and bool(values) == deep}
-        low, high = (pick(chain.from_iterable(ranges.values()), default=0) for pick in (min, max))
+        low, high = (pick(chain(*ranges.values(), table.pixel_range or ()), default=0) for pick in (min, max))
         cure = f"values {low} to {high}; set pixel_range = [{low}, {high}] in classes.toml, or save them with 8 bits"
         cure = cure if deep else "pixel_range in classes.toml is for more"
         if ranges:
-            mixed = "" if len(ranges) == len(pictures) else "; expected one depth for all pictures"
+            alike = len(ranges) == len(pictures) or (deep and table.pixel_range)
+            mixed = "" if alike else "; expected one depth for all pictures"
             found = f"{some([*ranges], 3)}: {bits}, as {len(ranges)} of {len(pictures)} pictures have"
             texts.append(f"{found}; {cure}{mixed}")
     return texts
@@ -212,11 +214,11 @@ def _read_mended(path: Path, table: Any) -> tuple[np.ndarray, tuple[int, tuple |
             text = str(error).removeprefix(f"{path}: ")
             if known := re.match(r"an array \(\d+, \d+, (\d+)\)", text):
                 channels = int(known[1])
-            elif known := re.match(r"(8 bits a channel, )?.*?values (\S+) to ([^\s;]+); expected", text):
-                low, high = (float(value) for value in known.groups()[1:])
+            elif known := re.match(r".*?values ([-+.\deinfa]+) to ([-+.\deinfa]+); expected( more bits)?", text):
+                low, high = float(known[1]), float(known[2])
                 if not np.isfinite([low, high]).all():
                     raise ValueError(f"{path}: holds {high}; expected finite numbers") from error
-                values = () if known[1] else tuple(int(v) if v == int(v) else v for v in (low, high))
+                values = () if known[3] else tuple(int(v) if v == int(v) else v for v in (low, high))
                 scale = (low, max(high, low + 1)) if values else None
             else:
                 raise
@@ -261,21 +263,13 @@ def find_files(dataset: Any) -> list[tuple[Path, Path]] | None:
     return [(Path(image), Path(label)) for image, label in zip(*lists[:2], strict=True)]
 
 
-def _size(path: Path) -> tuple[int, ...]:
-    """Returns (height, width) of an image file whatever it holds, () if it cannot be opened."""
+def _stored(path: Path) -> tuple[tuple[int, ...], bytes]:
+    """Returns (height, width) and palette of a mask's file, whatever it holds; nothing if it cannot be opened."""
     try:
         with Image.open(path) as image:
-            return image.size[::-1]
+            return image.size[::-1], bytes(image.getpalette() or b"") if image.mode == "P" else b""
     except UNREADABLE:
-        return ()
-
-
-def _palette(path: Path) -> bytes:
-    try:
-        with Image.open(path) as image:
-            return bytes(image.getpalette() or b"") if image.mode == "P" else b""
-    except UNREADABLE:
-        return b""
+        return (), b""
 
 
 def _is_file(value: Any) -> bool:
