@@ -227,10 +227,11 @@ def _check_alignment(contents: list[Arrays]) -> Iterator[Finding]:
     sides = [_votes([_at(each, best) - _at(each, other) for each in maps]) for other in ((0, 0), (-down, -right))]
     (turn, turned), *others = [*turns.most_common(2), ("", 0), ("", 0)]
     moves, gains = [_peak(each) for each in maps], np.array([_gain(*pair, best) for pair in used])
-    sharp = float(np.mean((scores.max(axis=(1, 2)) - np.median(scores, axis=(1, 2))) / scores.std(axis=(1, 2))))
+    highest, usual, spread = (f(scores, axis=(1, 2)) for f in (np.max, np.median, np.std))
+    sharp = float(np.mean((highest - usual) / np.maximum(spread, 1e-6)))
     if (
         max(abs(down), abs(right)) > 1
-        and mean.max() > max(GOOD, 1.15 * here, 0.62 * scores.max(axis=(1, 2)).mean())
+        and mean.max() > max(GOOD, 1.15 * here, 0.62 * highest.mean())
         and sides[0] >= 0.5
         and min(sides[1], _votes(gains, 0)) >= 0.3
         and gains.mean() > 2 * gains.std() / seen**0.5
@@ -314,6 +315,8 @@ def _explained(image: np.ndarray, label: np.ndarray) -> float:
 
 def _gain(image: np.ndarray, label: np.ndarray, move: tuple[int, int]) -> float:
     """Returns how much more of the colours a label explains when it is moved, where both lie in the picture."""
+    if any(2 * abs(step) > side for step, side in zip(move, label.shape, strict=True)):
+        return 0.0
     here, there = (
         tuple(slice(max(0, step), side + min(0, step)) for step, side in zip(way, label.shape, strict=True))
         for way in (move, (-move[0], -move[1]))
