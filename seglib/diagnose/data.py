@@ -242,9 +242,7 @@ def _check_alignment(contents: list[Arrays]) -> Iterator[Finding]:
     elif sharp > 5 and _votes([_gain(*pair, move) for pair, move in zip(used, moves, strict=True)], 0) > 0.6:
         down, right = max(moves, key=lambda move: abs(move[0]) + abs(move[1]))
         text = f"labels fit when each is moved by another amount, one by {down} pixels down and {right} to the right"
-    elif (own := _own(used)) < 0.55 or (
-        own < 0.6 and far - 0.1 < here < far + 0.25 and _ring(mean) < max(here, far) + 0.1
-    ):
+    elif (own := _own(used)) < 0.55 or (own < 0.6 and far - 0.1 < here < far + 0.25):
         text = "labels fit their images no better than other pictures' labels do"
     else:
         if here < far + 0.1:
@@ -272,13 +270,6 @@ def _at(scores: np.ndarray, move: tuple[int, int] = (0, 0)) -> float:
     """Returns the best score within a pixel of a move."""
     top, left = (max(0, REACH + step - 1) for step in move)
     return float(scores[top : REACH + move[0] + 2, left : REACH + move[1] + 2].max())
-
-
-def _ring(scores: np.ndarray) -> float:
-    """Returns the largest mean of the scores on a ring around no move: where outlines lie on all sides of the edges."""
-    steps = np.arange(-REACH, REACH + 1)
-    radius = np.hypot(*np.meshgrid(steps, steps)).round().astype(int).ravel()
-    return float((np.bincount(radius, scores.ravel()) / np.bincount(radius))[3:20].max())
 
 
 def _gradient(image: np.ndarray) -> np.ndarray:
