@@ -260,9 +260,7 @@ def score(
     run = scoring = None
     if predicted.is_dir() and not (predicted / "checkpoint.pt").is_file():
         if data is None:
-            found = (
-                f"{predicted} has no checkpoint.pt, so it is a folder of masks, and masks do not say what they are of"
-            )
+            found = f"{predicted} has no checkpoint.pt, so it is a folder of masks, which do not say what they are of"
             raise ValueError(f"--data: {found}; expected the data set with their labels")
         if given := network.given():
             raise ValueError(f"{', '.join(given)}: for a network; {predicted} is a folder of masks")
