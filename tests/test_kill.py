@@ -212,7 +212,6 @@ def living(groups: list[int]) -> list[int]:
 def main(folder: Path) -> None:
     """Kills runs by the plan and writes report.json."""
     data, rng, report = folder / "data", random.Random(3), {}
-    make_trainer(RECIPE, folder / "unused", data)  # imports the optimiser and hashes the code once for all children
     began = time.monotonic()
     killed(start(folder / "whole", data, 0), None)
     typical = time.monotonic() - began
