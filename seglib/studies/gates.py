@@ -12,7 +12,7 @@ concern only tables that ask for context: where all rows see equally far, it doe
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple, Protocol
 
@@ -98,7 +98,7 @@ def check_gates(study: Gated) -> pd.DataFrame:
             ours, theirs = measure_geometry(study.rows[row]), measure_geometry(recipe.replace(**PAPERS_NETWORK))
             lines += [_check_field(row, ours, theirs), check_taps(row, ours, theirs)]
     if papers and study.base in study.published:
-        if study.rows[study.base].data in PAINTED and _differ(study, CONTEXT):
+        if study.rows[study.base].data in PAINTED and _contexts_differ(study):
             lines.append(_check_headroom(study))
         lines.append(_check_steps(study))
     return pd.DataFrame(lines, columns=Line._fields)
@@ -106,12 +106,11 @@ def check_gates(study: Gated) -> pd.DataFrame:
 
 def asks_for_context(study: Gated) -> bool:
     """Tells whether the rows differ in how far they see, or stack blocks on maps that can be smaller than a kernel."""
-    return _differ(study, CONTEXT) or any(recipe.cascade_blocks for recipe in study.rows.values())
+    return _contexts_differ(study) or any(recipe.cascade_blocks for recipe in study.rows.values())
 
 
-def _differ(study: Gated, names: Sequence[str]) -> bool:
-    rows = study.rows
-    return len({tuple(getattr(rows[row], name) for name in names) for row in rows}) > 1
+def _contexts_differ(study: Gated) -> bool:
+    return len({tuple(getattr(recipe, name) for name in CONTEXT) for recipe in study.rows.values()}) > 1
 
 
 def cannot_show(study: Gated) -> dict[str, str]:
