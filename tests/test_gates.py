@@ -1,5 +1,6 @@
 """Gates: taps counted by a convolution, the papers' own networks, and made-up results."""
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -88,15 +89,19 @@ def test_small_strides_keep_the_papers_taps(name: str) -> None:
 def test_a_table_that_does_not_ask_for_context_is_not_held_to_it(name: str) -> None:
     study = Made.load(name, "gpu")
     assert not gates.asks_for_context(study) and cannot_show(study) == {}
-    assert check_gates(study).gate.tolist() == ["steps"]
+    assert check_gates(study).gate.tolist() == ["steps", "seeds"]
     study.rows = {row: recipe.replace(crop_size=65 + 16 * i) for i, (row, recipe) in enumerate(study.rows.items())}
-    assert gates.asks_for_context(study) and {*check_gates(study).gate} == {"field", "side taps", "steps"}
+    assert gates.asks_for_context(study) and {*check_gates(study).gate} == {"field", "side taps", "steps", "seeds"}
 
 
 class Made(Study):
     """A study with made-up results: row -> those of seeds 0, 1 and so on."""
 
     made: ClassVar[dict[str, list[dict[str, Any]]]] = {}
+    made_spread: ClassVar[tuple[float, int]] = (math.nan, 0)
+
+    def spread(self) -> tuple[float, int]:
+        return self.made_spread
 
     def values(self, row: str, measure: Callable[[dict[str, Any]], float | None] | None = None) -> dict[int, float]:
         measure = measure or (lambda result: result["miou"])
@@ -128,4 +133,17 @@ def test_too_few_steps_do_not_concern_ways_of_scoring(monkeypatch: pytest.Monkey
     once, twice = [result(0.4, 0)], [result(0.5, 0)]
     monkeypatch.setattr(Made, "made", {"train 16, score 16": once, TWICE: twice})
     blind = cannot_show(Made.load("output_stride_scoring", "mini"))
+    assert "train 32, score 16" in blind and not {"train 16, score 16", "train 16, score 8"} & {*blind}
+
+
+def test_too_few_seeds_are_known_by_the_spread_of_other_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Cohen's tables 5 runs a row find 2.02 standard deviations in four of five studies, and 4 do not."""
+    study = Made.load("output_stride_scoring", "mini")
+    largest = max(abs(value - study.published[study.base]) for value in study.published.values())
+    # of 8 degrees of freedom the lower end of the interval is sqrt(8 / 17.535) of the standard deviation
+    for sd, outcome in ((largest / 2.04, "passed"), (largest / 2.0, "failed")):
+        monkeypatch.setattr(Made, "made_spread", (sd / math.sqrt(8 / 17.535), 8))
+        line = check_gates(study).set_index("gate").loc["seeds"]
+        assert line.outcome == outcome and line.value == 5 + (outcome == "failed")
+    blind = cannot_show(study)
     assert "train 32, score 16" in blind and not {"train 16, score 16", "train 16, score 8"} & {*blind}

@@ -284,6 +284,19 @@ def test_a_mean_over_some_classes(study: Study) -> None:
     assert dataclasses.replace(study, classes=("a", "c")).values("plain") == {}
 
 
+def test_the_spread_is_the_base_rows_or_that_of_the_nearest_row(study: Study) -> None:
+    rows = {"longer": SMALL.replace(iterations=4, lr=1.0), "other backbone": SMALL.replace(iterations=2, width=4)}
+    study = dataclasses.replace(study, rows=study.rows | rows, seeds=(0, 1, 2))
+    store(study, plain=[0.5], longer=[0.0, 1.0], other_backbone=[0.0, 1.0])
+    longer = np.std([0.0, 1.0], ddof=1)
+    assert study.spread() == (pytest.approx(longer), 1)
+    store(study, no_decoder=[0.3, 0.4, 0.8])
+    assert study.spread() == (pytest.approx(np.std([0.3, 0.4, 0.8], ddof=1)), 2)
+    store(study, plain=[0.5, 0.7])
+    assert study.spread() == (pytest.approx(np.std([0.5, 0.7], ddof=1)), 1)
+    assert math.isnan(dataclasses.replace(study, folder=study.folder / "none").spread()[0])
+
+
 def test_a_network_of_several_tables_counts_once(study: Study) -> None:
     store(study, plain=[0.5, 0.51], no_decoder=[0.1, 0.11])
     small = study.with_row("small", crop_size=31)

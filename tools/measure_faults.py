@@ -4,12 +4,14 @@ python -m tools.measure_faults [toy | photographs | smoke | seal FAULT FAULT FAU
 
 "toy", the default: all faults of training and scoring on the recipe toy_short, about 25 minutes on one core.
 "photographs": five faults of the data by the studies' recipe of that scale, on the pictures of SEGLIB_DATA, about 14
-minutes of one core for each of 15 runs; the healthy ones are stored results. "smoke": the same in two steps a run,
+minutes of one core for each of 18 runs, healthy ones that are stored results left out; started several times, it shares
+the runs out. "smoke": the same in two steps a run,
 stored nowhere. "seal" keeps what three runs of another seed show, and not what their faults are, for an exercise.
 Faults of scoring take the healthy runs' weights. Runs in data/results/measured/faults*.json are kept: after a change,
 delete the file first. Killed, it goes on where it was.
 """
 
+import contextlib
 import copy
 import itertools
 import json
@@ -24,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from filelock import FileLock, Timeout
 
 from seglib.data import SegmentationDataset, ToyVOC
 from seglib.data.augmentation import ResizeKeepAspect
@@ -36,7 +39,7 @@ from seglib.metrics import ConfusionMatrix
 from seglib.predict import ONE_VIEW, Scoring, group_equal_sizes, predict, predict_labels
 from seglib.recipe import Recipe
 from seglib.studies.report import paired_effect, welch_effect
-from seglib.studies.results import stored_results
+from seglib.studies.results import RESULTS, find_changed_code, stored_results
 from seglib.train import Trainer
 from seglib.train.results import describe_machine, load_result, seal
 from tools.faults import FAULTS, Altered, OnLabel, Setup, healthy, steps_of, with_recipe, with_steps
@@ -266,16 +269,22 @@ def measure_toy() -> None:
 
 def measure_photographs() -> None:
     """Measures and stores what is missing on photographs; mIoU over the nine classes that are frequent there."""
-    rows = read_rows(PHOTOGRAPHS)
     for seed, name in itertools.product(SEEDS, ("healthy", *ON_PHOTOGRAPHS)):
-        if str(seed) in rows.setdefault(name, {}):
-            continue
-        known = [result for result in stored_results(ON_VOC) if name == "healthy" and result["seed"] == seed]
-        result = known[0] if known else load_result(train(name, seed, ON_VOC).run_dir / "result.json")
-        scores = ConfusionMatrix.from_matrix(np.array(result["confusion"])).compute()
-        rows[name][str(seed)] = {"miou": round(scores.mean_iou_over(map(result["classes"].index, NINE)), 5)}
-        print(f"{name}, seed {seed}: {rows[name][str(seed)]['miou']:.3f}", flush=True)
-        write_rows("photographs", rows, PHOTOGRAPHS, ON_VOC)
+        run_dir = run_folder(f"{ON_VOC.replace(seed=seed).name}-{name}")
+        run_dir.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(Timeout), FileLock(run_dir / "lock", timeout=0):  # else another process is at it
+            if str(seed) in read_rows(PHOTOGRAPHS).get(name, {}):
+                continue
+            known = [result for result in stored_results(ON_VOC) if name == "healthy" and result["seed"] == seed]
+            known = [result for result in known if find_changed_code(result, RESULTS) == []]
+            result = known[0] if known else load_result(train(name, seed, ON_VOC, run_dir).run_dir / "result.json")
+            scores = ConfusionMatrix.from_matrix(np.array(result["confusion"])).compute()
+            measured = {"miou": round(scores.mean_iou_over(map(result["classes"].index, NINE)), 5)}
+            print(f"{name}, seed {seed}: {measured['miou']:.3f}", flush=True)
+            with FileLock(run_folder(ON_VOC.name).with_suffix(".lock")):
+                rows = read_rows(PHOTOGRAPHS)
+                rows.setdefault(name, {})[str(seed)] = measured
+                write_rows("photographs", rows, PHOTOGRAPHS, ON_VOC)
 
 
 def look() -> None:
@@ -296,7 +305,7 @@ def write_rows(scale: str, rows: dict[str, Any], store: Path, recipe: Recipe) ->
     """Stores all rows, and of findings with all seeds what they cost, where the 95 % interval leaves zero out."""
     costs = json.loads(COSTS.read_text(encoding="utf-8")) | {scale: {}}
     for row, seeds in rows.items():
-        base = rows[BASES.get(row, "healthy")]
+        base = rows.get(BASES.get(row, "healthy"), {})
         if row in NO_FINDINGS or min(len(seeds), len(base)) < len(SEEDS):
             continue
         effect = welch_effect if row in TRAININGS else paired_effect

@@ -1,5 +1,6 @@
 """What a network costs: the Mult-Adds column of v3+ Table 3, memory, parameters; and how long a training takes."""
 
+from collections.abc import Iterable
 from functools import cache
 from math import ceil, prod
 from pathlib import Path
@@ -15,7 +16,7 @@ from seglib.recipe import Recipe, training_changes
 from seglib.studies.results import RESULTS
 from seglib.train.results import load_result
 
-# A time is taken from another recipe in proportion only if these are equal.
+# A time or a spread is taken from another recipe only if these are equal.
 ALIKE = ("data", "backbone", "width")
 # The settings of a network: those between these two fields.
 SHAPE = Recipe.__struct_fields__[Recipe.__struct_fields__.index("model") : Recipe.__struct_fields__.index("norm")]
@@ -96,23 +97,29 @@ def read_times(folder: Path = RESULTS) -> Times:
     return found
 
 
+def find_nearest(recipe: Recipe, known: Iterable[Recipe]) -> Recipe | None:
+    """Finds the recipe whose training differs in the fewest settings; None if none is `ALIKE`."""
+    wanted = _settings(recipe.replace(seed=0))
+
+    def distance(other: Recipe) -> int:
+        theirs = _settings(other.replace(seed=0))
+        return sum(wanted.get(name) != theirs.get(name) for name in {*wanted, *theirs})
+
+    alike = [other for other in known if all(getattr(other, name) == getattr(recipe, name) for name in ALIKE)]
+    return min(alike, key=distance, default=None)
+
+
 def tell_seconds(recipe: Recipe, known: Times) -> float:
     """Returns how long a training takes by the known one that differs in the fewest settings; nan without one.
 
     Where they differ, the time is taken in proportion to the Mult-Adds.
     """
-    wanted = _settings(recipe.replace(seed=0))
-
-    def distance(other: Recipe) -> int:
-        theirs = _settings(other)
-        return sum(wanted.get(name) != theirs.get(name) for name in {*wanted, *theirs})
-
-    alike = [other for other in known if all(getattr(other, name) == getattr(recipe, name) for name in ALIKE)]
-    if not alike:
+    if (nearest := find_nearest(recipe, known)) is None:
         return float("nan")
-    nearest = min(alike, key=distance)
     seconds = median(known[nearest])
-    return seconds * training_mult_adds(recipe) / training_mult_adds(nearest) if distance(nearest) else seconds
+    if _settings(nearest) == _settings(recipe.replace(seed=0)):
+        return seconds
+    return seconds * training_mult_adds(recipe) / training_mult_adds(nearest)
 
 
 @cache

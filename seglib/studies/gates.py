@@ -5,10 +5,12 @@
 middle tap of a side of the kernel lies on the map. Where none does, the convolution is a 1x1 one (v3, section 3.3).
 "headroom": the row with the least context confuses what only the surroundings tell apart.
 "steps": more steps gain less than the table's rows do.
+"seeds": few seeds are enough to tell the table's largest difference from chance.
 
-The first two compare a row with the same row of the paper, and need no run. The last two speak of the whole table, but
-"steps" only of trainings: it leaves out the rows that score the base row's weights in another way. All but "steps"
-concern only tables that ask for context: where all rows see equally far, it does not matter how much of a crop that is.
+The first two compare a row with the same row of the paper, and need no run. The others speak of the whole table, but
+"steps" and "seeds" only of trainings: they leave out the rows that score the base row's weights in another way. The
+first three concern only tables that ask for context: where all rows see equally far, it does not matter how much of a
+crop that is.
 """
 
 import math
@@ -26,10 +28,12 @@ from seglib.models.fields import Layer, backbone_layers, theoretical_field
 from seglib.models.layers import Backbone
 from seglib.recipe import Recipe
 from seglib.studies.files import read_files, read_study
+from seglib.studies.report import LEVEL, NAN, Effect, seeds_needed
 
 LARGEST_FIELD = 1.5  # times the paper's
 TAPS, TAPS_APART = (0.8, 1.25), 0.02  # times the paper's share, or so far from it
 HEADROOM = 0.15  # share of a pair's pixels
+PLANNED_SEEDS = 5  # of a row, at most
 # Classes of the painted scenes that only differ in what is around them.
 PAIRS = (("kite", "fish"), ("boat", "tent"))
 PAINTED = ("toy_voc", "toy_mini")
@@ -55,6 +59,8 @@ class Gated(Protocol):
     def values(self, row: str, measure: Callable[[dict[str, Any]], float | None] | None = None) -> dict[int, float]: ...
 
     def with_row(self, name: str, **changes: Any) -> "Gated": ...
+
+    def spread(self) -> tuple[float, int]: ...
 
 
 class Taps(NamedTuple):
@@ -86,7 +92,7 @@ class Line(NamedTuple):
 
 
 def check_gates(study: Gated) -> pd.DataFrame:
-    """Compares each row that the papers have with the same row there; one line per row and gate, two for the table.
+    """Compares each row that the papers have with the same row there, and judges the table itself.
 
     Columns: row, gate, value (ours), paper (the paper's, nan where there is none), limit, outcome ("passed", "failed"
     or "not measured") and reason. A study of no published table has no line.
@@ -100,7 +106,7 @@ def check_gates(study: Gated) -> pd.DataFrame:
     if papers and study.base in study.published:
         if study.rows[study.base].data in PAINTED and _contexts_differ(study):
             lines.append(_check_headroom(study))
-        lines.append(_check_steps(study))
+        lines += [_check_steps(study), _check_seeds(study)]
     return pd.DataFrame(lines, columns=Line._fields)
 
 
@@ -116,14 +122,14 @@ def _contexts_differ(study: Gated) -> bool:
 def cannot_show(study: Gated) -> dict[str, str]:
     """Returns row -> reason for rows that fail a gate, or for all of them where the whole table does.
 
-    "steps" compares trainings. It says nothing of rows that score the base row's own weights in another way.
+    "steps" and "seeds" compare trainings. They say nothing of rows that score the base row's weights in another way.
     """
     reasons: dict[str, list[str]] = {}
     for line in check_gates(study).query("outcome == 'failed'").itertuples():
         rows = [line.row]
         if line.gate == "headroom":
             rows = [*study.rows]
-        elif line.gate == "steps":
+        elif line.gate in ("steps", "seeds"):
             trained = study.rows[study.base].training_name
             rows = [row for row, recipe in study.rows.items() if recipe.training_name != trained]
         for row in rows:
@@ -255,7 +261,7 @@ def add_twice_the_steps(study: Gated) -> Gated:
 
 
 def _check_steps(study: Gated) -> Line:
-    largest = max(abs(value - study.published[study.base]) for value in study.published.values())
+    largest = _largest_difference(study)
     limit = f"less than {largest:.3f}"
     once, twice = study.values(study.base), add_twice_the_steps(study).values(TWICE)
     gains = [twice[seed] - once[seed] for seed in sorted({*once} & {*twice})]
@@ -264,6 +270,29 @@ def _check_steps(study: Gated) -> Line:
     gain = float(np.mean(gains))
     reason = f"twice the steps gain {100 * gain:.1f} points, the table's largest difference is {100 * largest:.1f}"
     return Line(study.base, "steps", gain, largest, limit, _word(gain < largest), reason)
+
+
+def _check_seeds(study: Gated) -> Line:
+    """Plans with the least standard deviation that the stored runs allow, so that a table fails only where it is clear.
+
+    The lower end of its 95 % interval is that of a normal sample's.
+    """
+    from scipy.stats import chi2  # here, because it takes time to import
+
+    limit, (sd, freedom) = f"at most {PLANNED_SEEDS}", study.spread()
+    if not freedom:
+        return Line(study.base, "seeds", limit=limit, reason="no training like the base row was run with several seeds")
+    largest, least = _largest_difference(study), sd * math.sqrt(freedom / float(chi2.ppf((1 + LEVEL) / 2, freedom)))
+    needed = seeds_needed(Effect(0, NAN, (least, least), NAN, NAN), largest)
+    reason = (
+        f"the table's largest difference, {100 * largest:.1f} points, would take {needed:.0f} seeds a row: runs like "
+        f"the base row have a standard deviation of at least {100 * least:.1f} points"
+    )
+    return Line(study.base, "seeds", needed, limit=limit, outcome=_word(needed <= PLANNED_SEEDS), reason=reason)
+
+
+def _largest_difference(study: Gated) -> float:
+    return max(abs(value - study.published[study.base]) for value in study.published.values())
 
 
 def _word(passed: bool) -> str:

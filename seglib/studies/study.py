@@ -202,6 +202,20 @@ class Study:
         found = {seed: (measure or self._miou)(result) for seed, result in self.stored(row).items()}
         return {seed: float(value) for seed, value in found.items() if value is not None}
 
+    def spread(self) -> tuple[float, int]:
+        """Returns the base row's standard deviation over seeds, in 0..1, and its freedom; nan and 0 without one.
+
+        Where it was not run with several seeds, that of the stored training on its data that is nearest to it counts.
+        """
+        base, scores = self.rows[self.base], {}
+        for path in sorted(self.folder.glob(f"{base.data}-*.json")):
+            result = load_result(path)
+            if self.is_present(result) and (score := self._miou(result)) is not None:
+                scores.setdefault(Recipe.from_dict(result["recipe"]).replace(seed=0), []).append(score)
+        nearest = cost.find_nearest(base, [recipe for recipe, values in scores.items() if len(values) > 1])
+        values = scores.get(nearest, [])
+        return report.mean_and_sd(values)[1], max(0, len(values) - 1)
+
     def table(self, measure: Measure | None = None) -> pd.DataFrame:
         """Compares the rows: for each the paper's value and ours, the difference to the base row, and what it shows.
 

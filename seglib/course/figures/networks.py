@@ -124,7 +124,7 @@ def draw_resnet(networks: Mapping[str, ResNet] | None = None) -> Figure:
                 page.ax.plot(cell.x, cell.at(up=1)[1] + 0.12, "v", color=INK, markersize=7 * (stride - 1))
                 x += step
             x += 0.35
-    note = "a box: a 3x3 convolution with its rate, as high as its map (by the root);   triangle: stride 2"
+    note = "a box: a 3x3 convolution with its rate, higher on a larger map;   triangle: stride 2"
     page.write(5.25, 0.15, note, 9)
     return page.figure
 
