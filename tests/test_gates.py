@@ -136,7 +136,7 @@ def test_too_few_steps_do_not_concern_ways_of_scoring(monkeypatch: pytest.Monkey
     assert "train 32, score 16" in blind and not {"train 16, score 16", "train 16, score 8"} & {*blind}
 
 
-def test_too_few_seeds_are_known_by_the_spread_of_other_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_few_seeds_are_known_by_the_spread_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """By Cohen's tables 5 runs a row find 2.02 standard deviations in four of five studies, and 4 do not."""
     study = Made.load("output_stride_scoring", "mini")
     largest = max(abs(value - study.published[study.base]) for value in study.published.values())
