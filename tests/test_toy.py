@@ -12,6 +12,7 @@ from refusal import refused
 from seglib.data import TOY_VOC_CLASSES, ToyCityscapes, ToyMini, ToyVOC, voc_palette
 from seglib.data.cityscapes import TRAIN_IDS
 from seglib.data.images import read_rgb
+from seglib.studies.gates import measure_ground_distances
 from tools.toy_data import (
     generate_toy_cityscapes,
     generate_toy_mini,
@@ -26,7 +27,7 @@ from tools.toy_data import (
 )
 from tools.toy_data.__main__ import main
 from tools.toy_data.canvas import Canvas
-from tools.toy_data.mini_scenes import KINDS, REACH
+from tools.toy_data.mini_scenes import DISTANCE, KINDS, REACH
 from tools.toy_data.raw_set import write_raw_set
 from tools.toy_data.voc_objects import canvas_triangle, koi
 
@@ -163,7 +164,13 @@ def test_the_mini_set_is_the_painters_and_the_ground_is_far_away(tmp_path: Path)
         rows = np.flatnonzero(np.isin(scene.label, (BOAT, TENT, KITE, FISH)).any(axis=1))
         distances.append(scene.ground - rows.max() - 1)
         assert max(scene.label.shape) <= 128 and len(rows) >= 8
-    assert min(distances) >= 40
+    assert min(distances) >= DISTANCE
+
+
+def test_distances_to_the_ground_are_those_in_the_readme() -> None:
+    shares = np.percentile(measure_ground_distances("toy_mini"), (0, 50, 100))
+    found = "between {:.0f} and {:.0f} pixels, with a median of {:.0f}".format(*shares[[0, 2, 1]])
+    assert found in " ".join((DATA / "README.md").read_text().split())
 
 
 @pytest.mark.parametrize(

@@ -296,12 +296,12 @@ def _near(gradient: np.ndarray, edge: np.ndarray) -> float:
 def _explained(image: np.ndarray, label: np.ndarray) -> float:
     """Returns the share of the colours' variance that lies between the label's regions, from every few pixels."""
     step = max(1, min(label.shape) // 96)
-    colours, codes = image[::step, ::step].reshape(-1, image.shape[2]).astype(np.float64), label[::step, ::step].ravel()
-    codes = np.unique(codes, return_inverse=True)[1]
+    colours = np.ascontiguousarray(image[::step, ::step].reshape(-1, image.shape[2]).T, np.float64)  # (3, pixels)
+    codes = np.unique(label[::step, ::step], return_inverse=True)[1].ravel()
     sizes = np.bincount(codes)
-    means = np.stack([np.bincount(codes, colour) for colour in colours.T]) / sizes
-    between = (means - colours.mean(axis=0)[:, None]) ** 2 @ sizes
-    return float(between.sum() / len(colours) / max(colours.var(axis=0).sum(), 1e-6))
+    means = np.stack([np.bincount(codes, colour) for colour in colours]) / sizes
+    between = (means - colours.mean(axis=1)[:, None]) ** 2 @ sizes
+    return float(between.sum() / len(codes) / max(colours.var(axis=1).sum(), 1e-6))
 
 
 def _gain(image: np.ndarray, label: np.ndarray, move: tuple[int, int]) -> float:

@@ -3,14 +3,16 @@
 "field": the backbone's theoretical field up to block 4, without multi-grid, in crops.
 "side taps": of each 3x3 convolution from block 4 on, ASPP's too, the share of a training map's positions at which the
 middle tap of a side of the kernel lies on the map. Where none does, the convolution is a 1x1 one (v3, section 3.3).
+"reach": of the pixels that only the ground tells apart, the layers from block 4 on reach the ground of more than those
+of the base row do, if they reach farther at all.
 "headroom": the row with the least context confuses what only the surroundings tell apart.
 "steps": more steps gain less than the table's rows do.
 "seeds": few seeds are enough to tell the table's largest difference from chance.
 
-The first two compare a row with the same row of the paper, and need no run. The others speak of the whole table, but
-"steps" and "seeds" only of trainings: they leave out the rows that score the base row's weights in another way. The
-first three concern only tables that ask for context: where all rows see equally far, it does not matter how much of a
-crop that is.
+The first two compare a row with the same row of the paper, the third with the base row. They need no run. The others
+speak of the whole table, but "steps" and "seeds" only of trainings: they leave out the rows that score the base row's
+weights in another way. The first four concern only tables that ask for context: where all rows see equally far, it does
+not matter how much of a crop that is.
 """
 
 import math
@@ -22,6 +24,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
+from seglib.data.open import build_dataset
 from seglib.models.backbones import build_backbone
 from seglib.models.deeplab import DeepLabV3
 from seglib.models.fields import Layer, backbone_layers, theoretical_field
@@ -33,10 +36,12 @@ from seglib.studies.report import LEVEL, NAN, Effect, seeds_needed
 LARGEST_FIELD = 1.5  # times the paper's
 TAPS, TAPS_APART = (0.8, 1.25), 0.02  # times the paper's share, or so far from it
 HEADROOM = 0.15  # share of a pair's pixels
+WIDENED = 2 * HEADROOM  # share of the pairs' pixels: of those whose ground nobody reaches, half are confused
 PLANNED_SEEDS = 5  # of a row, at most
 # Classes of the painted scenes that only differ in what is around them.
 PAIRS = (("kite", "fish"), ("boat", "tent"))
 PAINTED = ("toy_voc", "toy_mini")
+GROUNDS = ("grass", "sand", "water")  # what tells them apart, where it has classes: in toy_mini
 # The papers' own network (v3+ Table 3 counts its Mult-Adds); public weights ask for another stem and other strides.
 PAPERS_NETWORK = {"weights": "", "stem": "3x3", "stride_unit": "last"}
 TWICE = "twice the steps"  # the base row, trained for twice as long
@@ -76,6 +81,7 @@ class Geometry(NamedTuple):
 
     field: float  # of the backbone up to block 4, without multi-grid, in crops
     context: float  # pixels that a value of the last map sees, image pooling included
+    reach: float  # pixels to the farthest that layers from block 4 on bring to a value; inf with image pooling
     taps: tuple[Taps, ...]
 
 
@@ -105,7 +111,7 @@ def check_gates(study: Gated) -> pd.DataFrame:
             lines += [_check_field(row, ours, theirs), check_taps(row, ours, theirs)]
     if papers and study.base in study.published:
         if study.rows[study.base].data in PAINTED and _contexts_differ(study):
-            lines.append(_check_headroom(study))
+            lines += [*_check_reach(study), _check_headroom(study)]
         lines += [_check_steps(study), _check_seeds(study)]
     return pd.DataFrame(lines, columns=Line._fields)
 
@@ -138,7 +144,7 @@ def cannot_show(study: Gated) -> dict[str, str]:
 
 
 def measure_geometry(recipe: Recipe) -> Geometry:
-    """Reads field, context and taps from the modules of a recipe's network, which has no weights and is not run."""
+    """Reads a recipe's `Geometry` from the modules of its network, which has no weights and is not run."""
     # A decoder changes none of them.
     return _measure(Recipe(model="deeplabv3", **{name: getattr(recipe, name) for name in SHAPING}))
 
@@ -148,8 +154,7 @@ def _measure(recipe: Recipe) -> Geometry:
     backbone, own_grid = _build_backbone(*(getattr(recipe, name) for name in BACKBONE))
     backbone.multi_grid = (1,) * len(own_grid)
     backbone.set_output_stride(recipe.output_stride)
-    blocks = nn.ModuleList(block for name, block in backbone.named_children() if name not in CASCADE)
-    field = theoretical_field(backbone_layers(blocks)).size
+    field = theoretical_field(_find_layers(backbone, lambda name: name not in CASCADE)).size
     backbone.multi_grid = recipe.multi_grid or own_grid
     backbone.set_output_stride(recipe.output_stride)
     network = DeepLabV3(2, backbone, None, recipe.atrous_rates, recipe.image_pooling, channels=8, aspp=recipe.aspp)
@@ -157,8 +162,20 @@ def _measure(recipe: Recipe) -> Geometry:
     if aspp is not None:
         branches = [Layer(3, 1, max(aspp.atrous_rates, default=1))]
     seen = theoretical_field([*backbone_layers(backbone), *branches]).size
-    context = recipe.crop_size if aspp is not None and aspp.pool is not None else min(seen, recipe.crop_size)
-    return Geometry(field / recipe.crop_size, context, tuple(find_taps(network, recipe.crop_size)))
+    late = theoretical_field([*_find_layers(backbone, _is_late), *branches]).size
+    reach = late // 2 * theoretical_field(_find_layers(backbone, lambda name: not _is_late(name))).stride
+    taps = tuple(find_taps(network, recipe.crop_size))
+    if aspp is not None and aspp.pool is not None:
+        return Geometry(field / recipe.crop_size, recipe.crop_size, math.inf, taps)
+    return Geometry(field / recipe.crop_size, min(seen, recipe.crop_size), reach, taps)
+
+
+def _is_late(block: str) -> bool:
+    return f"backbone.{block}." in LATE
+
+
+def _find_layers(backbone: nn.Module, is_part: Callable[[str], bool]) -> list[Layer]:
+    return backbone_layers(nn.ModuleList(block for name, block in backbone.named_children() if is_part(name)))
 
 
 @cache
@@ -237,6 +254,43 @@ def _check_field(row: str, ours: Geometry, theirs: Geometry) -> Line:
 def _meet_alike(ours: Taps, theirs: Taps) -> bool:
     in_proportion = TAPS[0] * theirs.share <= ours.share <= TAPS[1] * theirs.share
     return in_proportion or abs(ours.share - theirs.share) <= TAPS_APART
+
+
+@cache
+def measure_ground_distances(data: str) -> np.ndarray:
+    """Measures how far each pixel of `PAIRS` in the val pictures of a bundled set lies from the nearest ground.
+
+    In pixels, as a square kernel counts: the larger of the distances down and across. Empty if grounds have no class.
+    """
+    from scipy.ndimage import distance_transform_cdt  # here, because it takes time to import
+
+    scenes = build_dataset(Recipe(data=data), "val")
+    if not {*GROUNDS} <= {*scenes.classes}:
+        return np.empty(0, np.int32)
+    grounds = [scenes.classes.index(name) for name in GROUNDS]
+    things = [scenes.classes.index(name) for pair in PAIRS for name in pair]
+    labels = (scenes.read(index)[1] for index in range(len(scenes)))
+    return np.concatenate(
+        [distance_transform_cdt(~np.isin(label, grounds), "chessboard")[np.isin(label, things)] for label in labels]
+    )
+
+
+def measure_share_reached(recipe: Recipe) -> float:
+    """Measures the share of the pairs' pixels whose ground the layers from block 4 on, or image pooling, reach."""
+    return float(np.mean(measure_ground_distances(recipe.data) <= measure_geometry(recipe).reach))
+
+
+def _check_reach(study: Gated) -> list[Line]:
+    """Compares the rows that the paper has with the base row, if they reach farther and grounds have classes."""
+    base, lines = study.rows[study.base], []
+    for row, recipe in study.rows.items():
+        farther = measure_geometry(recipe).reach > measure_geometry(base).reach
+        if row in study.published and farther and measure_ground_distances(recipe.data).size:
+            before, after = measure_share_reached(base), measure_share_reached(recipe)
+            reason = f"it reaches the ground of {after:.0%} of the pairs' pixels, the base row of {before:.0%}"
+            outcome = _word(after - before >= WIDENED)
+            lines.append(Line(row, "reach", after - before, math.nan, f"at least {WIDENED}", outcome, reason))
+    return lines
 
 
 def _check_headroom(study: Gated) -> Line:

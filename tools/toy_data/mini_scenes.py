@@ -12,7 +12,8 @@ KINDS = {"meadow, kites": large.KITE, "sea floor": large.FISH, "meadow, tents": 
 GRASS, SAND, WATER = 9, 10, 11
 GROUNDS = {"meadow, kites": GRASS, "sea floor": SAND, "meadow, tents": GRASS, "lake": WATER}
 SIZES = ((128, 96), (128, 112), (128, 128))  # height, width
-DISTANCE = 40  # pixels at least from a thing's outline to the ground that tells what it is
+DISTANCE = 24  # pixels at least from a thing's outline to the ground that tells what it is
+SPREAD = 8  # pixels by which things stand higher than they could
 GROUND = (10, 15)  # height of that ground, the lowest strip of a picture
 REACH = 6  # pixels by which plants and waves rise above it
 MEADOWS = large.LANDS[:2]
@@ -55,11 +56,11 @@ def mini_scene(rng: np.random.Generator, kind: str | None = None, size: tuple[in
     for _ in range(2 + int(uniform(rng, 0, 2.99))):
         x = uniform(rng, 0.1, 0.9) * canvas.width
         if label in (large.KITE, large.FISH):
-            length = uniform(rng, 32, 64)
-            things.koi(canvas, rng, label, x, uniform(rng, 0.4 * length, lowest - 0.46 * length), length)
+            length = uniform(rng, 24, 44)
+            things.koi(canvas, rng, label, x, lowest - 0.46 * length - uniform(rng, 0, SPREAD), length)
         else:
-            h = uniform(rng, 30, 56)
-            things.canvas_triangle(canvas, rng, label, x, uniform(rng, h + 2, lowest - 0.06 * h - 1), h)
+            h = uniform(rng, 22, 40)
+            things.canvas_triangle(canvas, rng, label, x, lowest - 0.06 * h - 1 - uniform(rng, 0, SPREAD), h)
     owners = canvas.sample(canvas.owners)
     shift = large._unsteady_hand(rng, canvas.height, canvas.width)
     image = large._develop(canvas, rng, night)
