@@ -37,7 +37,7 @@ class Grid:
     def resize(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """Samples a map at every pixel of an image; beyond its outermost values it stays as it is there.
 
-        (B, C, h, w) -> (B, C, *size). Raises ValueError if the map of such an image has another size at this stride.
+        (B, C, h, w) -> (B, C, *size). Raises ValueError if an image of `size` has a map of another size than x's.
         """
         return self._sample(x, size, (self.stride, self.stride))
 

@@ -38,7 +38,7 @@ class Scoring:
     window: tuple[int, int] | None = None  # (height, width) of sliding windows in a scaled image; None takes it whole
     overlap: float = 1 / 3  # least share of a window's side that its neighbour sees too, 0 <= overlap < 1
     pad_to: int | None = None  # side of a square to put images into, with the mean colour at the bottom and right
-    continued: bool | None = None  # repeat edge pixels as said; None: if the network samples its maps so
+    continued: bool | None = None  # repeat edge pixels as said; None: if values of its maps lie on first pixels
 
     def __post_init__(self) -> None:
         if min(self.scales, default=0) <= 0:

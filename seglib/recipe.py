@@ -1,7 +1,10 @@
 """Every setting of a run, in one frozen struct; its hash names the run.
 
 "v3" is the paper of DeepLabv3 (arXiv 1706.05587), "v3+" that of DeepLabv3+ (1802.02611), and "the TF code" their
-authors'. A head is all that comes after the backbone. Atrous is dilated; a rate is a dilation.
+authors'. A head is all that comes after the backbone. Atrous is dilated; a rate is a dilation. A ResNet is a stem and
+blocks (torchvision's `layer1` to `layer4`) of residual units; a multi-grid gives each unit of block 4 a factor for
+its rate. ASPP, atrous spatial pyramid pooling, is a set of convolutions of several rates, side by side; the decoder
+joins its output with a low-level map, that of stride 4.
 """
 
 import hashlib
@@ -72,7 +75,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
         "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2", "xception41", "xception65",
         "xception71", "vgg16",
     ] = "resnet101"  # fmt: skip  # vgg16 only for an FCN; a U-Net has none
-    width: Positive = 64  # channels of the first block of a ResNet, VGG16 or U-Net
+    width: Positive = 64  # channels of the first block: of a ResNet's 3x3 convolutions, of all in VGG16 or U-Net
     stem: Literal["7x7", "3x3"] = "7x7"  # this field, and those down to `cascade_blocks`, apply only to ResNets
     stem_stride: Literal[4, 1] = 4  # 1, for small crops: maps four times as fine, and the same names for their strides
     stride_unit: Literal["last", "first"] = "last"  # "first" with torchvision's weights
@@ -81,7 +84,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     cascade_blocks: Count = 0  # blocks after block 4, in ASPP's place (v3 sec. 3.2)
     aspp: bool = True  # False leaves ASPP out of a deeplabv3
     output_stride: Positive = 16  # sides: input / backbone's last map; 32 for an FCN, 2 ** depth for a U-Net
-    atrous_rates: tuple[Positive, ...] | None = None  # of ASPP, parallel convolutions; None: (6, 12, 18) at stride 16
+    atrous_rates: tuple[Positive, ...] | None = None  # of ASPP, at `output_stride`; None: (6, 12, 18) at 16
     image_pooling: bool = True  # ASPP's image-level branch
     channels: Positive = 256  # of ASPP and the decoder
     decoder_channels: Positive = 48  # of the decoder's 1x1 convolution on the low-level map
@@ -90,8 +93,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     decoder_width: Positive | None = None  # their channels; None is `channels`
     decoder_conv3: bool = False  # a second such stack at stride 8, joined with the ResNet's block 2 (v3+ Table 2)
     separable: Literal["none", "paper", "plain"] = "none"  # 3x3 convolutions of ASPP and decoder
-    # A DeepLab's maps are sampled where their values lie, or by their sizes: with align_corners=False ("centred", as in
-    # many public implementations) or True ("stretched", as in the papers' code, on sizes of 16 k + 1).
+    # A DeepLab's maps are sampled where their values lie ("aligned"), or by their sizes: with align_corners=False
+    # ("centred", as in many public implementations) or True ("stretched", as in the papers' code, at 16 k + 1 pixels).
     resize: Literal["aligned", "centred", "stretched"] = "aligned"
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.1  # probability after ASPP
     norm: Literal["batch", "group"] = "batch"  # group norm: arXiv 1803.08494
@@ -100,18 +103,18 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     # Of the backbone: "" random, "torchvision" its ImageNet ones, or a file in data/checkpoints or SEGLIB_DATA/weights
     weights: str = ""
     start_from: str = ""  # such a file of the whole network, or a path: of a run, a state dict, or of `source`
-    # The library whose network this is: it fixes all that `model`, `backbone`, `separable`, `output_stride`,
-    # `atrous_rates` and `channels` do not say
+    # The library whose network this is (`zoo/checkpoints.py` has them): it fixes all that `model`, `backbone`,
+    # `separable`, `output_stride`, `atrous_rates` and `channels` do not say
     source: Literal["", "torchvision", "smp", "vainf", "jfzhang95", "tf-mobilenet"] = ""
 
     # --- loss
     loss: Literal[
         "cross_entropy", "upsampled_cross_entropy", "focal", "dice", "combined", "hard_pixels", "rmi"
     ] = "cross_entropy"  # fmt: skip  # upsampled_cross_entropy: the same in less memory; rmi: region mutual information
-    class_weights: Literal["", "inverse", "median", "enet"] = ""  # by the classes' pixels in the training set
+    class_weights: Literal["", "inverse", "median", "enet"] = ""  # rules on the classes' pixels, `losses.class_weights`
     label_smoothing: Share = 0.0
-    smoothed: Literal["pytorch", "report"] = "pytorch"  # the rule of label smoothing
-    focal_gamma: float = 2.0
+    smoothed: Literal["pytorch", "report"] = "pytorch"  # the rule of label smoothing; "combined" has "report"'s
+    focal_gamma: Annotated[float, Meta(ge=0)] = 2.0  # "focal": how much less a sure pixel counts
     alpha: Share = 0.6  # "combined": share of cross-entropy; the rest is Dice
     keep_pixels: Annotated[float, Meta(gt=0, le=1)] = 1.0  # "hard_pixels": share of the pixels that count
     downsample_labels: bool = False  # compare at the head's stride, not at the label's (v3 Table 8)
@@ -147,7 +150,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     eval_flip: bool = False  # average with the mirror image
     eval_window: Size | None = None  # of sliding windows that overlap by a third; None predicts whole images
     eval_squash: Size | None = None  # resize pictures and labels to this size, and count there
-    eval_continued: bool | None = None  # repeat edge pixels, as `Scoring` says; None: if resize is "aligned"
+    eval_continued: bool | None = None  # repeat edge pixels, as `Scoring` says; None: if values lie on first pixels
 
     def __post_init__(self) -> None:
         for name, kind in _types().items():  # a constructor neither checks types nor makes 1 a 1.0
@@ -176,7 +179,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
             return cls.from_dict(tomllib.loads(path.read_text(encoding="utf-8-sig")))
         except UnicodeDecodeError:
             raise ValueError(f"{path}: not a text in UTF-8 (is it UTF-16?); save it as UTF-8") from None
-        except (tomllib.TOMLDecodeError, ValueError) as error:
+        except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
     def replace(self, **changes: Any) -> "Recipe":
@@ -254,6 +257,10 @@ def _check_pairs(r: Recipe) -> None:
 
     if r.patience and not r.eval_every:
         refuse("patience", "it counts scores: expected an eval_every, found none")
+    if r.patience and r.eval_every > r.iterations:
+        refuse("patience", f"expected a score before the end, found eval_every = {r.eval_every} of {r.iterations}")
+    if not r.aspp and r.model != "deeplabv3":
+        refuse("aspp", f"only a deeplabv3 can do without, found model = {r.model!r}")
     if (r.folds or r.fold) and not 0 <= r.fold < r.folds >= 2:
         refuse("fold", f"expected 0 <= fold < folds and folds >= 2, found folds = {r.folds}")
     if r.val_split == "fold" and not r.folds:

@@ -47,6 +47,7 @@ def test_maps_are_what_was_asked_for_and_do_not_depend_on_it(name: str, output_s
         for stride, channels in backbone.tap_channels.items():
             ([single[stride]], same_high) = backbone(x, taps=(stride,))
             assert single[stride].shape == (1, channels, *size(min(stride, output_stride)))
+            assert backbone.grid(stride).stride == min(stride, output_stride)
             assert torch.equal(same_high, high)
         for order in permutations(single) if len(single) > 1 else ():
             features = backbone(x, taps=order)

@@ -77,6 +77,20 @@ def test_an_early_stopped_run_gives_its_best_weights(tmp_path: Path, data: Path)
     torch.testing.assert_close(last, run.model.classifier.weight - 1)
 
 
+def test_a_run_resumes_where_losses_are_scaled(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint of a CPU has no scaler's state; a GPU of the kind that computes in float16 begins with its own."""
+    make_trainer(SMALL, tmp_path, data).fit(until=1)
+    monkeypatch.setattr("seglib.train.trainer._autocast_dtype", lambda device: torch.float16)
+    resumed = make_trainer(SMALL, tmp_path, data)
+    assert resumed.iteration == 1 and resumed.scaler.is_enabled()
+
+
+def test_until_0_trains_nothing(tmp_path: Path, data: Path) -> None:
+    run = make_trainer(SMALL, tmp_path, data)
+    before = weights(run.model)
+    assert run.fit(until=0).iteration == 0 and torch.equal(weights(run.model), before)
+
+
 def test_a_run_is_read_for_the_stride_that_it_is_scored_at(tmp_path: Path, data: Path) -> None:
     """Networks of other kinds are read in tests/test_practice.py."""
     run = make_trainer(SMALL.replace(model="deeplabv3", eval_output_stride=8), tmp_path, data).fit(until=1)

@@ -113,6 +113,19 @@ def test_pictures_of_one_prefix_stay_on_one_side(root: Path) -> None:
     assert {path.stem for path in grown} & {*parts["val"]}, "one more picture draws no new lots"
 
 
+def test_pictures_that_are_divided_one_by_one_are_told(root: Path, capsys: pytest.CaptureFixture) -> None:
+    said = "of 15 pictures tell of no groups, so train and val were divided one by one"
+    assert said not in run(capsys, "check-folder", root)[1] and said not in run(capsys, "diagnose", root)[1]
+    for part in ("images", "masks"):
+        for number, path in enumerate(sorted((root / part).iterdir())):
+            path.rename(path.with_stem(f"IMG_{number}"))
+    assert said in run(capsys, "check-folder", root)[1]
+    assert f"divided_singly: the names {said}" in run(capsys, "diagnose", root)[1]
+    names = [f"IMG_{number}" for number in range(15)]
+    write_lists(root, train="\n".join(names[:12]), val="\n".join(names[12:]))
+    assert said not in run(capsys, "check-folder", root)[1] and said not in run(capsys, "diagnose", root)[1]
+
+
 def mask_of(root: Path, name: str) -> Path:
     return root / "masks" / f"{name}.png"
 

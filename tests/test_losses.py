@@ -147,6 +147,14 @@ def test_the_defaults_are_pytorchs(weights: Tensor | None, smoothing: float) -> 
     assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_focal_has_a_gradient_where_the_network_is_sure(gamma: float) -> None:
+    """There 1 - p is 0 in float32, and the derivative of 0 ** 0.5 is infinite."""
+    logits = torch.tensor([[60.0, 1.0], [0.0, 1.0]]).reshape(1, 2, 1, 2).requires_grad_()  # a sure pixel, an unsure one
+    focal(logits, torch.zeros(1, 1, 2, dtype=torch.long), gamma=gamma).backward()
+    assert torch.isfinite(logits.grad).all()
+
+
 @pytest.mark.parametrize("keep", [0.01, 0.25, 1.0])
 def test_hardest_pixels(keep: float) -> None:
     logits, labels = draw(7)

@@ -111,6 +111,9 @@ def test_every_way_to_make_a_recipe_refuses_it() -> None:
         # fields that do not go together
         ({"scale_range": (2, 0.5)}, r"scale_range = \(2.0, 0.5\); expected 0 < smallest <= largest"),
         ({"patience": 2}, "patience = 2; .*expected an eval_every"),
+        ({"patience": 2, "eval_every": 9, "iterations": 8}, "patience = 2; .*before the end, .*eval_every = 9 of 8"),
+        ({"aspp": False}, "aspp = False; only a deeplabv3 can do without, found model = 'deeplabv3plus'"),
+        ({"focal_gamma": -1}, "focal_gamma = -1; expected float >= 0"),
         ({"folds": 1}, "fold = 0; expected 0 <= fold < folds and folds >= 2, found folds = 1"),
         ({"folds": 3, "fold": 3}, "fold = 3; expected 0 <= fold < folds"),
         ({"val_split": "fold"}, "val_split = 'fold'; .*expected folds"),

@@ -21,7 +21,7 @@ from seglib.models.build import build_model
 from seglib.models.norms import GhostBatchNorm2d, group_norm_like
 from seglib.recipe import Recipe
 from seglib.studies.cost import mult_adds, parameter_count
-from seglib.train import distributed
+from seglib.train import distributed, optim
 from seglib.train.optim import build_loss, freeze_batch_norm, reestimate_batch_norm
 from seglib.train.results import load_result
 
@@ -258,3 +258,13 @@ def test_statistics_are_estimated_over_crops_that_the_training_had_not(tmp_path:
     assert torch.equal(weights(again.fit().model), weights(run.model)), "a resumed run finds the same"
     without = make_trainer(recipe.replace(reestimate_bn=0), tmp_path, data).fit()
     assert load_result(tmp_path / "result.json")["confusion"] == without.evaluate().matrix.tolist() != confusion
+
+
+def test_statistics_are_estimated_over_the_parts_that_the_training_saw(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    monkeypatch.setattr(optim, "reestimate_batch_norm", lambda model, parts, _: sizes.extend(map(len, parts)))
+    recipe = SMALL.replace(iterations=1, batch_size=4, accumulate=2, reestimate_bn=2)
+    make_trainer(recipe, tmp_path, data).fit()
+    assert sizes == [2] * 4

@@ -29,6 +29,7 @@ from seglib.studies.listing import list_studies, plan_runs, read_times
 from seglib.studies.results import RESULTS, find_changed_code, store_result, stored_results
 from seglib.studies.run import run_study
 from seglib.studies.study import Study, count_verdicts
+from seglib.train.checkpoint import save_state
 from seglib.train.results import code_hashes, device_name, load_result, seal
 from seglib.train.trainer import Trainer
 
@@ -252,6 +253,15 @@ def test_an_earlier_result_is_run_again_and_replaced(study: Study, monkeypatch: 
     assert (run_dir / "earlier" / "checkpoint.pt").read_bytes() == before
     assert study.table().remarks["plain"] == "seeds 1 of earlier code, not counted"
     assert study.run("plain", progress=False) == 1 and study.run("plain", progress=False) == 0
+
+
+def test_what_is_no_longer_read_is_set_aside(study: Study, capsys: pytest.CaptureFixture) -> None:
+    run_dir = study.runs / study.recipe("plain", 0).training_name
+    save_state(run_dir / "checkpoint.pt", {"recipe": study.recipe("plain", 0).changes()})
+    before = (run_dir / "checkpoint.pt").read_bytes()
+    assert study.run("plain", [0], progress=False) == 1
+    assert (run_dir / "earlier" / "checkpoint.pt").read_bytes() == before
+    assert "trained anew, and what was there is kept in its folder earlier" in capsys.readouterr().err
 
 
 def test_another_machine_is_named(study: Study) -> None:

@@ -79,6 +79,7 @@ def make_loader(dataset: SegmentationDataset, batches: Sampler, num_workers: int
 
 
 def _end_with(parent: int, _: int) -> None:
-    # PyTorch's workers look after the parent that they see when they are ready: too late if it was killed before.
+    # PyTorch's worker watches the parent that it sees once it is ready. If the parent died before, it would watch the
+    # process that adopted it, and never end.
     if os.getppid() != parent:
         os._exit(1)

@@ -253,4 +253,5 @@ def _describe_unknown(
     known = [*table.class_of_value, *table.void] if as_values else [*table.class_of_colour, *table.void_colours]
     smooth = "; so many are smoothed edges or a lossy copy: export it again without" if len(unknown) > 20 else ""
     what = "values" if as_values else "colours"
-    return f"{mask.form}, {what} without a class: {found}; classes.toml has {some([str(key) for key in known])}{smooth}"
+    said = what if what == mask.form else f"{mask.form}, {what}"
+    return f"{said} without a class: {found}; classes.toml has {some([str(key) for key in known])}{smooth}"

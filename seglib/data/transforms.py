@@ -4,7 +4,7 @@ Every transform is a frozen dataclass called as `(image, label, rng) -> (image, 
 label (H, W) uint8 with 255 = void. The image is interpolated; the label never is, it takes the nearest pixel. A random
 transform draws the same number of values whatever the image, so that one step never shifts the next step's draws.
 `resampling` does the work on pixels: `resample_image` and `resample_label` resize and cut out a window, `pad` fills up.
-`data/open.py` puts a recipe's steps together; `data/augmentation.py` has the others.
+`data/augmentation.py` has the other steps and puts a recipe's together (`build_augmentation`).
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from seglib.data.resampling import Size, flip, pad, resample_image, resample_lab
 
 Sample = tuple[np.ndarray, np.ndarray]
 Colour = tuple[int, ...]  # a value for each channel
-IMAGE_MEAN = (124, 116, 104)  # ImageNet's mean colour, which normalises to 0
+IMAGE_MEAN = (124, 116, 104)  # ImageNet's mean colour, which normalises to nearly 0
 
 
 def check_range(name: str, value: float, largest: float) -> None:
@@ -136,7 +136,7 @@ class Normalisation:
         values = images.to(torch.float32)
         if values.is_contiguous(memory_format=torch.channels_last):
             # whole rows at a time: on a CPU a broadcast over three neighbouring channels takes three times as long
-            rows = values.permute(0, 2, 3, 1).flatten(2)  # (B, H, C W), the same memory
+            rows = values.permute(0, 2, 3, 1).flatten(2)  # (B, H, W C), the same memory
             rows.sub_((255 * mean).repeat(images.shape[3])).div_((255 * std).repeat(images.shape[3]))
             return values
         return values.sub_(255 * mean.view(-1, 1, 1)).div_(255 * std.view(-1, 1, 1))

@@ -10,7 +10,7 @@ import numpy as np
 
 from seglib.data.base import VOID
 from seglib.diagnose import data as of_data
-from seglib.diagnose.folder import open_parts
+from seglib.diagnose.folder import divided_singly, open_parts
 from seglib.diagnose.report import Finding, Report, find, find_by_messages
 from seglib.diagnose.samples import Source, describe_pictures
 from seglib.files import find_checkpoint, some
@@ -125,7 +125,11 @@ def _check_data(
     stride = recipe.output_stride * recipe.stem_stride // 4 if recipe is not None else 16
     table = next((source.dataset.table for source in sources.values() if hasattr(source.dataset, "table")), None)
     if table is not None:
-        yield from find_by_messages(describe_pictures(scans, table), sum(len(scan.rows) for scan in scans.values()))
+        number = sum(len(scan.rows) for scan in scans.values())
+        yield from find_by_messages(describe_pictures(scans, table), number)
+        folders = [source for source in sources.values() if hasattr(source.dataset, "table")]
+        if divided_singly([image for source in folders for image, _ in source.files], table.split):
+            yield find("divided_singly", number=number)
     for part, source in sources.items():
         found = [*of_data.check_labels(scans[part], names, void, own)]
         found += of_data.check_samples(source, part == "val", void, stride, names, samples)

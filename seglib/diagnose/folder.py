@@ -1,15 +1,18 @@
 """What is wrong with a folder of pictures and masks: `python -m seglib check-folder FOLDER`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
+from msgspec.structs import replace
+
 from seglib.data.base import VOID, SegmentationDataset
 from seglib.data.fingerprint import describe_binary
-from seglib.data.folder import FolderSegmentation, find_masks, find_splits
+from seglib.data.folder import FolderSegmentation, divide, find_masks, find_splits, list_files
 from seglib.data.make_table import list_masks, make_table
 from seglib.data.masks import ClassTable, SplitRule
 from seglib.diagnose.data import find_shared
-from seglib.diagnose.report import plain
+from seglib.diagnose.report import find
 from seglib.diagnose.samples import Source, describe_pictures
 from seglib.files import some
 
@@ -43,6 +46,14 @@ def open_parts(folder: Path) -> tuple[dict[str, Readable], list[str], int]:
     return parts, faults, number
 
 
+def divided_singly(images: Sequence[Path], rule: SplitRule) -> bool:
+    """Tells whether a folder's pictures are divided one by one, since their names say nothing of groups."""
+    folder = images[0].parent if images else Path()
+    if rule.group == "none" or folder.name != "images" or (folder.parent / "lists").is_dir():
+        return False  # as somebody asked for it
+    return divide(list_files(folder), rule) == divide(list_files(folder), replace(rule, group="none"))
+
+
 def check_folder(folder: Path, /, *, write: bool = False) -> int:
     """Read all pictures and masks of a folder, and list what is wrong with them; exit status 1 if anything is.
 
@@ -63,7 +74,7 @@ def check_folder(folder: Path, /, *, write: bool = False) -> int:
     scans = {split: Source(part).scan() for split, part in parts.items()}
     table = next(iter(parts.values())).table
     faults += describe_pictures(scans, table) + find_shared(scans)
-    faults += [plain(text) for scan in scans.values() for text in scan.messages]
+    faults += [text for scan in scans.values() for text in scan.messages]
     names = [entry.name for entry in table.classes]
     pixels = {split: scan.pixels for split, scan in scans.items()}
     for split in sorted(split for split in pixels.keys() & {"train", "val"} if pixels[split].any()):
@@ -82,5 +93,8 @@ def check_folder(folder: Path, /, *, write: bool = False) -> int:
         print(f"EXIF turns {some(turned)}: masks must lie as viewers show the pictures")
     if dropped := [Path(name).name for scan in scans.values() for name in scan.named("dropped")]:
         print(f"a fourth channel of {some(dropped)} is not read: in_channels = 4 in classes.toml would read it")
+    if divided_singly([image for part in parts.values() for image, _ in part.files], table.split):
+        singly = find("divided_singly", number=number)
+        print(f"{singly.evidence}: {singly.fix}")
     print(*[f"fault: {fault}" for fault in faults], f"{number} pictures; faults: {len(faults)}", sep="\n")
     return int(bool(faults))

@@ -68,15 +68,10 @@ def find(name: str, evidence: str = "", /, picture: np.ndarray | None = None, **
 def find_by_messages(messages: Iterable[str], of: int) -> Iterator[Finding]:
     """Sorts the errors that reading `of` files gave into findings."""
     kinds: dict[str, list[str]] = {}
-    for text in map(plain, messages):
+    for text in messages:
         kinds.setdefault(name_of_message(text) or "unreadable", []).append(text)
     for name, texts in kinds.items():
         yield find(name, f"{len(texts)} in {of} pictures; {texts[0]}")
-
-
-def plain(text: str) -> str:
-    """Leaves out a word that a reader's message says twice, as of masks in colours with a colour without a class."""
-    return re.sub(r": (colours), \1 without", r": \1 without", text)
 
 
 def name_of_message(text: str) -> str:
@@ -86,7 +81,7 @@ def name_of_message(text: str) -> str:
 
 def explain_message(text: str) -> str:
     """Adds to an error's message the finding that it means, if there is one, and where to read of it."""
-    text, name = plain(text), name_of_message(text)
+    name = name_of_message(text)
     return f"{text}; {name}: {find(name, text).advice}" if name else text
 
 

@@ -51,7 +51,8 @@ def focal(
     """
     check_sizes(logits, labels, ignore_index)
     losses = pixel_cross_entropy(logits, labels, ignore_index)  # (B, H, W), 0 at void
-    losses = (1 - torch.exp(-losses)) ** gamma * losses
+    # the least number above 0 leaves every value as it is, and keeps the gradient of 0 ** gamma, gamma < 1, finite
+    losses = (1 - torch.exp(-losses)).clamp(min=torch.finfo(torch.float32).tiny) ** gamma * losses
     if class_weights is not None:
         losses = losses * _weight_of(labels, ignore_index, class_weights)
     return losses.sum() / valid_total(labels, ignore_index)
@@ -111,7 +112,7 @@ def check_sizes(logits: Tensor, labels: Tensor, ignore_index: int) -> None:
 
 
 def check_labels(labels: Tensor, num_classes: int, ignore_index: int) -> None:
-    """Raises ValueError unless labels are integers and, on a CPU, classes or void: on a GPU the check would wait."""
+    """Raises ValueError unless labels are integers and, on a CPU, classes or void; a GPU is not waited for."""
     if labels.is_floating_point() or labels.is_complex():
         raise ValueError(f"labels: expected integers, class indices; found {labels.dtype}")
     if labels.device.type == "cpu":

@@ -20,9 +20,12 @@ FCN_STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8}
 def build_model(recipe: Recipe, num_classes: int, weights_root: Path | None = None) -> nn.Module:
     """Builds the recipe's network; initial weights are drawn from torch's current generator.
 
+    Every network has `num_classes`, `output_stride` and `set_output_stride`, the grids of its maps (`backbone_grid`,
+    `logits_grid`), and `forward(images, upsample=True)`: all that training and scoring ask of one.
+
     Args:
-        weights_root: folder that is searched first for the file that `weights` names; data/checkpoints is second, and a
-            path is taken as it is. None: first data/checkpoints, last the folder `weights` in SEGLIB_DATA.
+        weights_root: folder that is searched for the file that `weights` names, before data/checkpoints. A path is
+            taken as it is. None: data/checkpoints, then the folder `weights` in SEGLIB_DATA.
 
     Raises:
         ValueError: if settings of the recipe do not fit its model, or weights do not fit.
@@ -52,6 +55,7 @@ def _build_network(recipe: Recipe, num_classes: int, weights_root: Path | None) 
         return UNet(num_classes, recipe.width, depth=recipe.output_stride.bit_length() - 1)
     multi_grid = recipe.multi_grid
     if multi_grid is None and recipe.model in FCN_STRIDES and recipe.backbone in RESNETS:
+        # an FCN is not dilated: factor 1 for each unit of block 4
         multi_grid = (1,) * UNITS[RESNETS[recipe.backbone]][1][-1]
     fields = ("stem", "stride_unit", "cascade_blocks", "pre_activation", "stem_stride")
     resnet = {name: getattr(recipe, name) for name in fields}

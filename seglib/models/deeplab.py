@@ -115,7 +115,7 @@ class ASPP(nn.Module):
             found = f"group norm with {norm.num_groups} groups of one channel"
             raise ValueError(f"{found}: {single}, and a group of one value becomes zero. {cure}")
         # A synchronised norm is no BatchNorm2d: it sees the other processes' images, so one image each is enough.
-        ghost = getattr(norm, "group_size", None) == 1
+        ghost = getattr(norm, "group_size", None) == 1  # a `GhostBatchNorm2d`, of a recipe's bn_batch
         if isinstance(norm, nn.BatchNorm2d) and norm.training and (ghost or batch_size == 1):
             found = "groups of one image (a recipe's bn_batch)" if ghost else "a batch of one image"
             cure = "(drop_last=True in the loader), model.eval(), freeze_bn=True in a recipe, or image_pooling=False"
@@ -191,7 +191,7 @@ class DeepLabV3(nn.Module):
 
     @property
     def output_stride(self) -> int:
-        """Input size over the size of the backbone's last map: 8, 16 or 32; with a cascade up to 256."""
+        """That of the backbone: 8, 16 or 32; with a cascade up to 256."""
         return self.backbone.output_stride
 
     def set_output_stride(self, output_stride: int) -> None:
@@ -254,7 +254,7 @@ class DeepLabV3Plus(DeepLabV3):
         offered = self.backbone.tap_channels
         if missing := [tap for tap in self.taps if tap not in offered]:
             raise ValueError(f"the decoder takes maps at strides {missing}; {type(self.backbone).__name__} lacks them")
-        width, meets = self._classifier_inputs(channels), channels  # meets: of what the map at stride 4 is joined to
+        width, meets = self._classifier_inputs(channels), channels  # meets: channels of the map that joins the one at 4
         if variant.decoder_conv3:
             self.conv3_projection = conv_bn_relu(offered[8], decoder_channels)
             self.conv3_decoder = self._convolutions(channels + decoder_channels, width)

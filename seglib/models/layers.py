@@ -14,7 +14,7 @@ OUTPUT_STRIDES = (8, 16, 32, 64, 128, 256)  # a cascade has those above 32
 class Features(NamedTuple):
     """The maps of a backbone; OS is its output stride."""
 
-    taps: list[Tensor]  # (B, tap_channels[s], H/s, W/s) for each stride s that was asked for, in that order
+    taps: list[Tensor]  # (B, tap_channels[s], H/min(s, OS), W/min(s, OS)) for each stride s asked for, in that order
     high: Tensor  # (B, high_channels, H/OS, W/OS), the last map
 
 
@@ -25,7 +25,7 @@ class Backbone(nn.Module):
     # map of tap s is at stride min(s, output_stride).
     tap_channels: dict[int, int]
     high_channels: int  # of the last map
-    output_stride: int  # input size over size of the last map; `set_output_stride` changes it, weights stay
+    output_stride: int  # input size over size of the last map, with a stem of stride 4; `set_output_stride` changes it
     # Of everything before the first block. The papers' networks have 4, and strides are named after them: with a stem
     # of stride 1 every map is at a quarter of the stride that it is called by.
     stem_stride: int = 4
@@ -33,7 +33,8 @@ class Backbone(nn.Module):
 
     def grid(self, stride: int | None = None) -> Grid:
         """Tells where the values of the map lie that is called by a stride: a tap's, or None, the output stride."""
-        real = (self.output_stride if stride is None else stride) * self.stem_stride // 4
+        named = self.output_stride if stride is None else min(stride, self.output_stride)
+        real = named * self.stem_stride // 4
         return Grid(real, "cell_centre" if self.cell_centred else "first_pixel")
 
     def collect(self, found: Mapping[int, Tensor], taps: Sequence[int], high: Tensor) -> Features:

@@ -146,7 +146,7 @@ class ResNet(Backbone):
         multi_grid: one factor per unit of block 4 (`layer4`), multiplied with the rate of its 3x3 convolutions (both of
             them in a basic unit), and the same again in every block after it. None is (1, 2, 4) where block 4 has three
             units, else all 1. torchvision's ImageNet weights were trained with (1, 1, 1).
-        width: channels of the first block; 64 is the published network.
+        width: channels of the 3x3 convolutions in the first block; 64 is the published network.
         stem: "7x7", as torchvision's weights need it; or "3x3", as in the papers' code: three 3x3 convolutions.
         stride_unit: "last" unit of blocks 1 to 3, as in the papers' code: every unit of a dilated block carries the
             block's rate. "first" unit of blocks 2 to 4, as torchvision's weights need it: the first unit of a dilated
@@ -154,7 +154,7 @@ class ResNet(Backbone):
         cascade_blocks: 0 to 3 copies of block 4 after it, `layer5` to `layer7` (v3, section 3.2). Every block but the
             last has a stride of 2; where the output stride removes it, the next block's base rate is twice as large.
         pre_activation: units with batch norm and ReLU in front of their convolutions (TF-slim's resnet_v2), and one
-            more of both after the last block. The stem's convolution and the taps have neither.
+            more of both after the last block. The stem's last convolution and the taps have neither.
         dilate_first_unit: with stride_unit "first", give that unit the block's own rate all the same: a different
             function of the same weights, needed only for networks that were trained so.
         stem_stride: 4, or 1 for small images: a "3x3" stem without stride and without pooling. Output stride and taps

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from seglib.files import runs_folder
+from seglib.files import runs_folder, tell
 from seglib.recipe import Recipe, toml_path
 from seglib.studies import cost, gates, report, results
 from seglib.studies.files import STUDIES, read_study
@@ -176,12 +176,21 @@ class Study:
     def is_trained(self, recipe: Recipe) -> bool:
         """True if the folder of runs has a recipe's finished training, by the present code."""
         path = self.runs / recipe.training_name / "result.json"
-        return path.exists() and self.is_present(load_result(path))
+        try:
+            return path.exists() and self.is_present(load_result(path))
+        except ValueError:  # damaged: `run` says so
+            return False
 
     def _set_aside(self, run_dir: Path, recipe: Recipe) -> None:
-        """Moves what earlier code left in a run's folder to its folder "earlier": it is not resumed from."""
-        state, path = load_state(run_dir / "checkpoint.pt", recipe), run_dir / "result.json"
-        left = ([state[0]] if state else []) + ([load_result(path)] if path.exists() else [])
+        """Moves what earlier code left in a run's folder, or what cannot be read, to its folder "earlier"."""
+        path = run_dir / "result.json"
+        try:
+            state = load_state(run_dir / "checkpoint.pt", recipe)
+            left = ([state[0]] if state else []) + ([load_result(path)] if path.exists() else [])
+        except ValueError as error:  # of a format that is no longer read, or damaged
+            why = str(error).partition(". Delete")[0]
+            tell(f"{run_dir}: trained anew, and what was there is kept in its folder earlier ({why})")
+            left = [{}]
         if not all(map(self.is_present, left)):
             (run_dir / "earlier").mkdir(exist_ok=True)
             for file in [*run_dir.glob("*.pt"), *run_dir.glob("*.json")]:

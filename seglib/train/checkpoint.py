@@ -21,7 +21,7 @@ from seglib.recipe import Recipe, training_changes
 from seglib.train import distributed
 from seglib.train.start import build_network, read_run  # `build_model`, `source`, `start_from`; reads a run's file
 
-# What a run cannot be resumed without; `Trainer._save` writes it.
+# What a run cannot be resumed without; `Trainer._save` writes these and more (code, initial, classes, palette).
 STATE = {
     "recipe", "iteration", "seconds", "model", "optimizer", "scaler", "generators", "log", "losses", "data", "labels",
     "normalisation",
@@ -96,7 +96,7 @@ def check_data(
 class Run(NamedTuple):
     """What a run's checkpoint holds of the network that was trained."""
 
-    model: nn.Module  # in evaluation mode, at its evaluation's output stride; statistics are the training's
+    model: nn.Module  # in evaluation mode, at its evaluation's output stride; without `reestimate_bn`
     recipe: Recipe
     classes: tuple[str, ...]  # the K names
     palette: np.ndarray  # (256, 3) uint8 RGB, a colour for each label value
@@ -106,7 +106,7 @@ class Run(NamedTuple):
 
 
 def load_run(path: str | Path) -> Run:
-    """Loads a run from its checkpoint.pt; one with patience ends with its best weights, which best.pt beside it holds.
+    """Loads a run from its checkpoint.pt; with patience, the weights are those of best.pt beside it.
 
     Raises ValueError if the file is not a run's checkpoint, or its weights do not fit its recipe.
     """
@@ -125,8 +125,9 @@ def load_run(path: str | Path) -> Run:
     load_exactly(model, content["model"], f"{path}: the weights")
     if recipe.eval_output_stride:
         model.set_output_stride(recipe.eval_output_stride)
-    deep = content.get("data", {}).get("val", {}).get("pixel_range")
-    return Run(model.eval(), recipe, classes, palette, convention, content.get("log", []), deep and tuple(deep))
+    pixel_range = content.get("data", {}).get("val", {}).get("pixel_range")
+    log = content.get("log", [])
+    return Run(model.eval(), recipe, classes, palette, convention, log, pixel_range and tuple(pixel_range))
 
 
 def generator_states(cuda_devices: Sequence[torch.device]) -> list[Tensor]:

@@ -42,7 +42,7 @@ class Trainer:
 
     Args:
         recipe: everything that the result depends on.
-        run_dir: holds checkpoint.pt while the run lasts, and result.json at its end.
+        run_dir: holds checkpoint.pt and its predecessor, with patience best.pt, and at the end result.json as well.
         data_root: the data set's folder; None is the bundled toy set, or that folder in SEGLIB_DATA.
         packed_root: folder for decoded copies of the data, which are read in their place; None reads the files.
         train_set, val_set: data sets in the place of the recipe's, both or neither; see `seglib.data.open.open_sets`.
@@ -172,7 +172,7 @@ class Trainer:
             tell(f"{self.run_dir}: finished already; delete the folder to train again")
         if self._interrupted and (stored := checkpoints.load_state(self.checkpoint, self.recipe)):
             self._restore(*stored)  # an exception may have stopped a step between two parameters
-        end = min(until or self.recipe.iterations, self.recipe.iterations)
+        end = self.recipe.iterations if until is None else min(until, self.recipe.iterations)
         if self.iteration < end and not self.finished:
             self._interrupted = True
             with torch.random.fork_rng(devices=self._cuda_devices):
@@ -206,7 +206,7 @@ class Trainer:
                 self.iteration += 1
                 bar.update()
                 if self.iteration % LOG_EVERY == 0:
-                    loss, lr = self._mean_loss(), self.optimizer.param_groups[-1]["lr"]
+                    loss, lr = self._mean_loss(), self.optimizer.param_groups[-1]["lr"]  # the head's, of factor 1
                     self.log.append({"iteration": self.iteration, "loss": loss, "lr": lr})
                     self._losses = []
                     rate = LOG_EVERY * recipe.batch_size / (time.perf_counter() - logged)
@@ -255,7 +255,8 @@ class Trainer:
             start = -(-self.recipe.iterations // per_epoch) * per_epoch
             end = start + self.recipe.reestimate_bn
             batches = load_batches(self.recipe, self.train_set, start, end, self.num_workers)
-            optim.reestimate_batch_norm(self.model, (images for images, _ in batches), self.normalisation)
+            parts = (part for images, _ in batches for part in images.chunk(self.recipe.accumulate))  # as in `_step`
+            optim.reestimate_batch_norm(self.model, parts, self.normalisation)
         val = self.val_set
         trimap = {width: ConfusionMatrix(val.num_classes, val.ignore_index, self.device) for width in TRIMAP_WIDTHS}
         matrix = self.evaluate(trimap=trimap)
@@ -316,7 +317,7 @@ class Trainer:
     def _save(self, seconds: float) -> None:
         self._mean_loss()  # a state that is no longer finite must not replace a good one
         self.seconds += seconds
-        generators = checkpoints.generator_states(self._cuda_devices) if self.iteration else self._generators
+        generators = checkpoints.generator_states(self._cuda_devices)
         state = {
             "recipe": self.recipe.changes(),
             "iteration": self.iteration,
@@ -347,7 +348,8 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
         except (ValueError, KeyError) as error:
             raise ValueError(f"{path}: the optimiser's state does not fit this version's ({error})") from error
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where no loss was scaled: on a CPU, or in bfloat16
+            self.scaler.load_state_dict(state["scaler"])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self.log, self._losses = list(state["log"]), [torch.tensor(x, device=self.device) for x in state["losses"]]
         self.code = state.get("code", {}) | self.code

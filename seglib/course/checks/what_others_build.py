@@ -60,23 +60,26 @@ def first_difference(answer: Callable[[nn.Module, nn.Module, Tensor], str]) -> N
         images = torch.randn(2, 3, 65, 65)
         ours(images)  # norms with statistics of their own
     nn.init.constant_(ours.eval().aspp.pool[1].bias, -1)  # so that its ReLU has something to cut off
-    dilated, ordered, bare, rounded = (copy.deepcopy(ours) for _ in range(4))
+    dilated, second, ordered, bare, rounded = (copy.deepcopy(ours) for _ in range(5))
     set_atrous(dilated.backbone.layer4[1].conv1, rate=5)
+    set_atrous(second.backbone.layer4[1].conv2, rate=5)  # after the first call of the unit's one ReLU
     ordered.aspp.pool_first, bare.aspp.pool[2] = True, nn.Identity()
     for parameter in rounded.parameters():
         parameter.data *= 1 + 1e-6
     cases = {
         "With a dilation in block 4, the answer": (ours, dilated, images),
+        "With a dilation in a unit's second convolution, the answer": (ours, second, images),
         "With another order in ASPP, the answer": (ours, ordered, images),
         "Without a ReLU in ASPP, the answer": (ours, bare, images),
         "With a difference in the seventh digit, the answer": (ours, rounded, images),
     }
-    right = iter(("backbone.layer4.1.conv1", "aspp.project.0", "aspp.pool.2", ""))
+    right = iter(("backbone.layer4.1.conv1", "backbone.layer4.1.conv2", "aspp.project.0", "aspp.pool.2", ""))
 
     def values(mine: nn.Module, other: nn.Module, images: Tensor) -> tuple[str, dict[str, str]]:
         return (name := next(right)), {
             "everything after the first layer differs too: stop at the first.": "classifier",
             "exact equality takes rounding for a difference; compare with a tolerance.": name or "backbone.conv1",
+            "a layer may be called several times, as a unit's one ReLU is: keep every call.": "backbone.layer4.1.relu",
             "a module with children differs as soon as one of them does; ask the layers only.": "",
         }
 

@@ -44,13 +44,20 @@ def letterbox(answer: Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, 
         expect(np.allclose(colour, IMAGE_MEAN, atol=1), f"{what}: padded with {colour}.", hint)
 
 
+def best_naming(matrix: np.ndarray) -> np.ndarray:
+    """Returns the name under which each predicted class agrees most with the labels, each name once; (K, K) counts."""
+    from scipy.optimize import linear_sum_assignment
+
+    return linear_sum_assignment(matrix.T, maximize=True)[1]
+
+
 @exercise("14.2", "The names under which most pixels agree, each of them used once.")
 def rename(answer: Callable[[np.ndarray], list[int]]) -> None:
     """Takes matrices of classes in other orders, with a first class that is often taken for others."""
     from scipy.optimize import linear_sum_assignment
 
     def values(matrix: np.ndarray) -> tuple[list[int], dict[str, list[int]]]:
-        right = linear_sum_assignment(matrix.T, maximize=True)[1]
+        right = best_naming(matrix)
         return right.tolist(), {
             "two classes have one name; each name is used once.": matrix.argmax(axis=0).tolist(),
             "these are the predictions that belong to the labels; rows are labels.": np.argsort(right).tolist(),

@@ -38,6 +38,7 @@ from seglib.studies.study import Study
 
 NAME_PLACES = (((6, 0), "left"), ((-6, 0), "right"), ((0, 10), "center"), ((0, -10), "center"))  # in points
 MOST_MARKS = 24  # on a line, beyond which marks run into each other
+MOST_TICKS = 12  # with the places' own numbers, beyond which these do
 LONG_NAME = 36  # of a line, which stands below the chart and not beside it
 MOST_CLASSES = 12  # of a confusion matrix whose percentages are written in
 VERDICT_COLOURS = {"confirmed": GREEN, "contradicted": VERMILION, "higher": BLUE, "lower": BLUE}
@@ -140,7 +141,7 @@ def scale(ax: Axes, xs: Sequence[float], log: str, percent: bool = False) -> Non
     if "x" in log:
         ax.set_xscale("log")
         ax.xaxis.set_minor_locator(NullLocator())
-    if len(xs) <= MOST_MARKS:
+    if len(xs) <= MOST_TICKS:
         ax.set_xticks(list(xs), [f"{x:g}" for x in xs])
     if "y" in log:
         ax.set_yscale("log")

@@ -350,7 +350,7 @@ def show_influence(influences: Mapping[str, np.ndarray], row: int | None = None,
             ax.plot(column, row, "o", color=VERMILION, markersize=9, markerfacecolor="none", markeredgewidth=2)
         seen = np.count_nonzero(values)
         ax.set_xlabel(f"{seen} of {values.size} pixels seen, {seen / values.size:.0%}", fontsize=9)
-    bar = figure.colorbar(drawn, ax=axes[-1], shrink=0.8, label="influence")
+    bar = figure.colorbar(drawn, ax=list(axes), shrink=0.8, label="influence")
     bar.set_ticks([largest * 1e-4, largest], labels=["weak", "strong"])
     bar.minorticks_off()
     return figure
