@@ -62,8 +62,9 @@ effect. [The same as CSV](results.csv); its columns are explained at the end.
 name it runs all rows. The table that it prints is of these seeds only. A row that comes out otherwise on your machine
 is as welcome as one that agrees: open an issue with the folder.
 
-**Add seeds.** Measure them as above. Then `cp -r mine/*.json mine/code data/results`, write the seeds into the scale's
-line of the study's TOML file (`mini = { recipe = "toy_mini", seeds = [0, 1, 2, 5, 6] }`), and run the row's command
+**Add seeds.** Measure them as above. Then `cp -n mine/*.json data/results` and
+`cp -n mine/code/*.json data/results/code` (`-n` replaces nothing that is there), write the seeds into the scale's line
+of the study's TOML file (`mini = { recipe = "toy_mini", seeds = [0, 1, 2, 5, 6] }`), and run the row's command
 once more, without `--seeds` and `--folder`: it finds all five and trains nothing. (Other rows get the new seeds when
 their commands are run.) `make results` writes this page anew. A result that was edited by hand is refused.
 

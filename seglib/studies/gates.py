@@ -126,18 +126,19 @@ def _contexts_differ(study: Gated) -> bool:
 
 
 def cannot_show(study: Gated) -> dict[str, str]:
-    """Returns row -> reason for rows that fail a gate, or for all of them where the whole table does.
+    """Returns row -> reason for rows that fail a gate, or for all that the paper has where the whole table does.
 
-    "steps" and "seeds" compare trainings. They say nothing of rows that score the base row's weights in another way.
+    A control has no effect of the paper's to show. "steps" and "seeds" compare trainings. They say nothing of rows that
+    score the base row's weights in another way.
     """
     reasons: dict[str, list[str]] = {}
     for line in check_gates(study).query("outcome == 'failed'").itertuples():
         rows = [line.row]
         if line.gate == "headroom":
-            rows = [*study.rows]
+            rows = [*study.published]
         elif line.gate in ("steps", "seeds"):
             trained = study.rows[study.base].training_name
-            rows = [row for row, recipe in study.rows.items() if recipe.training_name != trained]
+            rows = [row for row in study.published if study.rows[row].training_name != trained]
         for row in rows:
             reasons.setdefault(row, []).append(line.reason)
     return {row: "; ".join(found) for row, found in reasons.items()}
