@@ -120,7 +120,6 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "effects_figure without a run": lambda: figures.effects_figure(EFFECTS[3:].assign(n=0)),
     "difference_map": lambda: figures.difference_map({"": GRID - 0.55}),
     "difference_map with texts": lambda: figures.difference_map({"a": GRID - 0.5}, {"a": WORDS}),
-    "class_curves": lambda: figures.class_curves(CLASS_HISTORY),
     "score_bars": lambda: figures.score_bars({"folds": {"1": 0.5, "2": 0.6}, "means": {"all": 0.65}}),
     "scatter_named": lambda: figures.scatter_named({"": {"ours": POINTS, "theirs": POINTS / 2}}),
     "scatter_named in panels": lambda: figures.scatter_named({"a": {"x": POINTS, "y": ENDS}, "b": {"x": ENDS[:0]}}),

@@ -29,7 +29,7 @@ def stored(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     study = Study("tiny", rows, seeds=(0,), folder=place / "results", runs=place / "runs", data_root=data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("seglib.train.results.code_hashes", lambda: code_hashes() | {"0": "old_loss"})
-        assert [study.run(row, progress=False) for row in rows] == [1, 1, 1]
+        assert [study.run(row) for row in rows] == [1, 1, 1]
     return study
 
 

@@ -5,7 +5,6 @@ import hashlib
 import json
 import math
 import platform
-import re
 import tomllib
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from seglib.studies.files import STUDIES
 from seglib.studies.gates import TWICE
 from seglib.studies.listing import list_studies, plan_runs, read_times
 from seglib.studies.results import RESULTS, find_changed_code, store_result, stored_results
-from seglib.studies.run import run_study
+from seglib.studies.run import compare_runs, run_study
 from seglib.studies.study import Study, count_verdicts
 from seglib.train.checkpoint import save_state
 from seglib.train.results import code_hashes, device_name, load_result, seal
@@ -57,22 +56,22 @@ def store(study: Study, more: dict[str, dict] | None = None, **scores: list[floa
 
 def test_every_run_is_stored_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     assert study.missing() == [("plain", 0), ("no decoder", 0), ("plain", 1), ("no decoder", 1)]
-    assert study.run("no decoder", progress=False) == 2
+    assert study.run("no decoder") == 2
     assert study.missing() == [("plain", 0), ("plain", 1)]
     stored = study.result("no decoder", 1)
     assert stored["seed"] == 1 and stored["recipe"]["model"] == "deeplabv3"
     trainer = Trainer(study.recipe("no decoder", 1), study.runs / stored["name"], data_root=study.data_root)
     assert stored["scores"] == trainer.evaluate(progress=False).compute().to_dict()
     monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("a stored run is not repeated"))
-    assert study.run("no decoder", progress=False) == 0
+    assert study.run("no decoder") == 0
 
 
 def test_a_run_that_another_process_is_at_is_left_to_it(study: Study) -> None:
     run_dir = study.runs / study.recipe("plain", 0).name
     run_dir.mkdir(parents=True)
     with FileLock(run_dir / "lock"):
-        assert study.run("plain", [0], progress=False) == 0
-    assert study.run("plain", [0], progress=False) == 1
+        assert study.run("plain", [0]) == 0
+    assert study.run("plain", [0]) == 1
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.toml")), ids=lambda path: path.stem)
@@ -170,7 +169,7 @@ def test_an_interrupted_row_has_noted_what_it_stored(study: Study, monkeypatch: 
     fit = Trainer.fit
     monkeypatch.setattr(Trainer, "fit", lambda self: 1 / 0 if self.recipe.seed else fit(self))
     with pytest.raises(ZeroDivisionError):
-        study.run("plain", progress=False)
+        study.run("plain")
     changed = {**study.rows, "plain": study.rows["plain"].replace(crop_size=35)}
     assert "stale" in dataclasses.replace(study, rows=changed).table().remarks["plain"]
 
@@ -187,7 +186,7 @@ def present_code(patch: pytest.MonkeyPatch, code: dict[str, str]) -> None:
 
 
 def test_a_result_knows_its_code(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    study.run("plain", progress=False)
+    study.run("plain")
     assert study.table().sources.tolist() == ["", ""]
     stored = json.loads((study.folder / "code" / f"{study.result('plain', 0)['code']}.json").read_text())
     assert stored == {"definitions": code_hashes()}
@@ -205,7 +204,7 @@ def test_a_result_knows_its_code(study: Study, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_result_without_its_code_is_earlier(study: Study) -> None:
     store(study, {"no decoder": {"code": None}}, no_decoder=[0.5])
-    study.run("plain", [0], progress=False)
+    study.run("plain", [0])
     assert study.table().sources.tolist() == ["", "earlier"]
     code = study.folder / "code" / f"{study.result('plain', 0)['code']}.json"
     code.write_text("{")
@@ -242,24 +241,23 @@ def test_an_earlier_result_is_run_again_and_replaced(study: Study, monkeypatch: 
     old = {"code": {"0": "removed"}, "train_seconds": 60, "device": "CPU"}
     store(study, {"plain": old}, plain=[0.25, 0.75])
     assert ("plain", 0) in study.missing() and study.values("plain") == {0: 0.25, 1: 0.75}
-    assert "plain: 2 of 2 runs are left" in study.cost("plain")
     monkeypatch.setattr("seglib.train.results.code_hashes", lambda: {"0": "removed"})
     run_dir = study.runs / study.recipe("plain", 0).training_name
     Trainer(study.recipe("plain", 0), run_dir, data_root=study.data_root, progress=False).fit()
     monkeypatch.undo()
     before = (run_dir / "checkpoint.pt").read_bytes()
     assert not study.is_trained(study.recipe("plain", 0))
-    assert study.run("plain", [0], progress=False) == 1 == len(study.values("plain")), "a present result counts alone"
+    assert study.run("plain", [0]) == 1 == len(study.values("plain")), "a present result counts alone"
     assert (run_dir / "earlier" / "checkpoint.pt").read_bytes() == before
     assert study.table().remarks["plain"] == "seeds 1 of earlier code, not counted"
-    assert study.run("plain", progress=False) == 1 and study.run("plain", progress=False) == 0
+    assert study.run("plain") == 1 and study.run("plain") == 0
 
 
 def test_what_is_no_longer_read_is_set_aside(study: Study, capsys: pytest.CaptureFixture) -> None:
     run_dir = study.runs / study.recipe("plain", 0).training_name
     save_state(run_dir / "checkpoint.pt", {"recipe": study.recipe("plain", 0).changes()})
     before = (run_dir / "checkpoint.pt").read_bytes()
-    assert study.run("plain", [0], progress=False) == 1
+    assert study.run("plain", [0]) == 1
     assert (run_dir / "earlier" / "checkpoint.pt").read_bytes() == before
     assert "trained anew, and what was there is kept in its folder earlier" in capsys.readouterr().err
 
@@ -373,13 +371,13 @@ def test_edited_and_exchanged_results_are_refused(study: Study) -> None:
     second.write_text(second.read_text().replace("0.6", "0.7"))
     refused(f"{second.name}: edited", study.table)
     second.write_text(first.read_text())
-    for use in (study.table, lambda: study.run("plain", progress=False)):
+    for use in (study.table, lambda: study.run("plain")):
         refused(f"{second.name}: holds the result of {first.stem}", use)
 
 
 def test_rows_and_seeds_that_the_study_does_not_have_are_refused(study: Study) -> None:
-    refused(r"seeds \[7\]; expected some of the study's, \[0, 1\]", study.run, "plain", [0, 7], progress=False)
-    for use in (lambda: study.run("plan", progress=False), lambda: study.recipe("plan", 0)):
+    refused(r"seeds \[7\]; expected some of the study's, \[0, 1\]", study.run, "plain", [0, 7])
+    for use in (lambda: study.run("plan"), lambda: study.recipe("plan", 0)):
         refused(r"row 'plan'; expected one of \['plain', 'no decoder'\]", use)
 
 
@@ -396,15 +394,14 @@ def test_rows_that_differ_in_scoring_share_one_training(study: Study, monkeypatc
     base = SMALL.replace(iterations=2)
     rows = {"16": base, "8": base.replace(eval_output_stride=8, eval_flip=True, eval_window=(33, 49))}
     study = dataclasses.replace(study, rows=rows, base="16", seeds=(0,))
-    assert study.run("16", progress=False) == 1
+    assert study.run("16") == 1
     monkeypatch.setattr(Trainer, "_train", lambda *_: pytest.fail("trained again"))
     scored = []
     monkeypatch.setattr("seglib.train.trainer.evaluate", lambda *a, **more: scored.append(a[3]) or evaluate(*a, **more))
-    assert study.cost("8") == "8: 1 of 1 runs are left, trained with another row and only to be scored"
     (_, name), *others = code_hashes().items()
     newer = dict(others) | {"0": name}
     monkeypatch.setattr("seglib.train.results.code_hashes", lambda: newer)
-    assert study.run("8", progress=False) == 1
+    assert study.run("8") == 1
     present_code(monkeypatch, newer)
     assert study.changed_code("8") == [name], "scored by the present code, trained by an earlier one"
     finer, plain = study.result("8", 0), study.result("16", 0)
@@ -412,16 +409,14 @@ def test_rows_that_differ_in_scoring_share_one_training(study: Study, monkeypatc
     assert scored == [Scoring(output_stride=8, flip=True, window=(33, 49))]
 
 
-def test_a_row_says_what_it_will_cost(study: Study, capsys: pytest.CaptureFixture) -> None:
-    assert study.cost("plain").endswith("no stored run tells how long one takes")
-    study.run("plain", [0], progress=True)
-    assert "plain: 2 of 2 runs are left" in capsys.readouterr().out
-    assert re.fullmatch(
-        r"plain: 1 of 2 runs are left, \S+ million Mult-Adds .*, about \S+ minutes each", study.cost("plain")
-    )
+def test_runs_of_another_folder_are_held_against_the_stored_ones(study: Study, tmp_path: Path) -> None:
     store(study, plain=[0.5, 0.52])
-    told = "plain: all 2 runs are stored, nothing is trained. In 19 of 20 cases one run more scores 29.0 to 73.0 %"
-    assert study.cost("plain") == told
+    own = dataclasses.replace(study, folder=tmp_path / "mine")
+    assert [*compare_runs(own, study)] == []
+    store(own, plain=[0.74, 0.3], no_decoder=[0.4, 0.4])
+    between = "the interval for one run more, 29.0 to 73.0 %"
+    told = [f"plain, seed 0: 74.0 %, outside {between}", f"plain, seed 1: 30.0 %, inside {between}"]
+    assert [*compare_runs(own, study)] == told
 
 
 def test_a_row_of_ones_own(study: Study) -> None:
@@ -480,6 +475,7 @@ def test_the_command(study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert out.endswith("minutes: 8\n") and "a reason of toy" in out and toy.missing() == [("16", s) for s in range(5)]
     assert run_study("batch_size", ("4",), dry_run=True, seeds=(98, 99), **places) == 0
     out = capsys.readouterr().out
+    assert "16 steps" in out and "not measured" in out, "the gates"
     assert "seeds 98, 99" in out and out.splitlines()[-2].split()[1] == "2", "seeds of one's own"
     assert run_study("batch_size", (TWICE,), dry_run=True, **places) == 0
     assert capsys.readouterr().out.endswith(f"minutes: {5 * 3}\n"), "twice 90 s, five times"

@@ -59,8 +59,9 @@ effect. [The same as CSV](results.csv); its columns are explained at the end.
 
 **Repeat or dispute a row.** Run its command with seeds and a folder of your own, such as
 `python -m seglib study aspp "(1, 2, 1), rates 6, 12, 18" --scale mini --seeds 5 6 --folder mine`; without the row's
-name it runs all rows. The table that it prints is of these seeds only. A row that comes out otherwise on your machine
-is as welcome as one that agrees: open an issue with the folder.
+name it runs all rows. The table that it prints is of these seeds only; below it each run is held against "one run
+more" of the stored ones. A row that comes out otherwise on your machine is as welcome as one that agrees: open an issue
+with the folder. (The stored runs have one thread, `OMP_NUM_THREADS=1`.)
 
 **Add seeds.** Measure them as above. Then `cp -n mine/*.json data/results` and
 `cp -n mine/code/*.json data/results/code` (`-n` replaces nothing that is there), write the seeds into the scale's line

@@ -142,9 +142,3 @@ def _count_forward(network: Recipe, height: int, width: int) -> int:
             if isinstance(child, UNCOUNTED):
                 setattr(parent, name, nn.Identity())  # a third of the time
     return mult_adds(model, height, width, space_to_batch=False)
-
-
-def write_large(number: float) -> str:
-    """Writes a count with three digits: "52.1 million"."""
-    size, word = (1e12, "trillion") if number >= 1e12 else (1e9, "billion") if number >= 1e9 else (1e6, "million")
-    return f"{number / size:{'.3g' if number < 999.5 * size else ',.0f'}} {word}"

@@ -109,31 +109,7 @@ class Study:
         """Lists (row, seed) of every run without a result of the present code, seed by seed for balance."""
         return [(row, seed) for seed in self.seeds for row in self.rows if not self.is_present(self.result(row, seed))]
 
-    def cost(self, row: str) -> str:
-        """Says what is left to run of a row, how long it takes as far as stored results tell, and where it may land."""
-        stored = {seed: self.result(row, seed) for seed in self.seeds}
-        present = {seed: result for seed, result in stored.items() if self.is_present(result)}
-        left = [self.recipe(row, seed) for seed in self.seeds if seed not in present]
-        to_train = [recipe for recipe in left if not self.is_trained(recipe)]
-        sentence = f"{row}: {len(left)} of {len(stored)} runs are left"
-        if not left:
-            sentence = f"{row}: all {len(stored)} runs are stored, nothing is trained"
-        elif not to_train:
-            sentence += ", trained with another row and only to be scored"
-        else:
-            sentence += f", {cost.write_large(cost.training_mult_adds(to_train[0]))} Mult-Adds of training each"
-            if len(to_train) < len(left):
-                sentence += f", but {len(left) - len(to_train)} only to be scored"
-            minutes = cost.tell_seconds(to_train[0], cost.read_times(self.folder)) / 60
-            time = f", about {minutes:.2g} minutes each" if minutes < 10 else f", about {minutes:.0f} minutes each"
-            sentence += "; no stored run tells how long one takes" if math.isnan(minutes) else time
-        scores = [score for result in present.values() if (score := self._miou(result)) is not None]
-        low, high = report.prediction_interval(scores)
-        if math.isnan(low):
-            return sentence
-        return f"{sentence}. In 19 of 20 cases one run more scores {100 * low:.1f} to {100 * high:.1f} %"
-
-    def run(self, row: str, seeds: Sequence[int] | None = None, progress: bool = True) -> int:
+    def run(self, row: str, seeds: Sequence[int] | None = None) -> int:
         """Trains what is missing of a row, resuming what was interrupted, and returns the number of new results.
 
         Rows that differ only in their scoring share one training. A run that another process is at is left to it, so
@@ -142,7 +118,6 @@ class Study:
         Args:
             row: its name.
             seeds: some of the study's; None is all.
-            progress: say what it costs, and draw a bar.
 
         Raises:
             ValueError: if there is no such row, or the study does not have a seed; as `Trainer`.
@@ -150,12 +125,10 @@ class Study:
         seeds = self.seeds if seeds is None else seeds
         if unknown := sorted({*seeds} - {*self.seeds}):
             raise ValueError(f"seeds {unknown}; expected some of the study's, {list(self.seeds)}")
-        if progress:
-            print(self.cost(row))
         self.record()
-        return sum(self._run_one(row, seed, progress) for seed in seeds if not self.is_present(self.result(row, seed)))
+        return sum(self._run_one(row, seed) for seed in seeds if not self.is_present(self.result(row, seed)))
 
-    def _run_one(self, row: str, seed: int, progress: bool) -> bool:
+    def _run_one(self, row: str, seed: int) -> bool:
         recipe = self.recipe(row, seed)
         run_dir = self.runs / recipe.training_name
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -166,7 +139,7 @@ class Study:
                 self._set_aside(run_dir, recipe)
                 path = run_dir / "result.json"
                 if not is_result_of(path, recipe):
-                    Trainer(recipe, run_dir, data_root=self.data_root, progress=progress).fit()
+                    Trainer(recipe, run_dir, data_root=self.data_root, progress=False).fit()
                 results.store_result(load_result(path), self.folder)
         except Timeout:
             return False

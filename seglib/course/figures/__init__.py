@@ -7,7 +7,6 @@ returns a Figure that pyplot no longer holds: a notebook shows it once, as the l
 """
 
 from seglib.course.figures.charts import (
-    class_curves,
     class_share_bars,
     confusion_heatmap,
     difference_map,

@@ -373,43 +373,6 @@ def _write_gain(points: float) -> str:
 
 
 @styled
-def class_curves(class_history: pd.DataFrame) -> Figure:
-    """IoU of every class over training, each line named at its end; dashed: their mean.
-
-    class_history: a row per evaluation, indexed by the iteration, a column per class (`Trainer.class_history`).
-
-    Raises:
-        ValueError: if there are fewer than two evaluations, which make no line.
-    """
-    if len(class_history) < 2:
-        raise ValueError(f"class_history: expected at least two evaluations, found {len(class_history)}")
-    figure, ax = plt.subplots(figsize=(8, 4.4))
-    shown = class_history.dropna(axis="columns", how="all")
-    colours = {"mean": GREY}
-    for name, look in zip(shown, series(shown.shape[1]), strict=True):
-        ax.plot(shown.index, shown[name], color=look.colour, marker=look.marker, linewidth=1.5, markersize=4)
-        colours[name] = look.colour
-    ax.plot(shown.index, shown.mean(axis=1), "--", color=GREY, linewidth=3)
-    ends = shown.iloc[-1].to_dict() | {"mean": shown.iloc[-1].mean()}
-    right = shown.index[-1] + 0.015 * (shown.index[-1] - shown.index[0])
-    for name, y in _spread(ends, 0.042).items():
-        ax.text(right, y, f"{name} {100 * ends[name]:.0f}", color=colours[name], va="center", fontsize=8)
-    ax.set(title="IoU on the val list over training", xlabel="iteration", xlim=shown.index[[0, -1]], ylim=(0, 1))
-    write_per_cent(ax.yaxis)
-    ax.grid(axis="y")
-    return figure
-
-
-def _spread(values: Mapping[str, float], gap: float) -> dict[str, float]:
-    """The values moved up, from the lowest on, until neighbours are `gap` apart: places for their names."""
-    places: dict[str, float] = {}
-    lowest = -np.inf
-    for name, value in sorted(values.items(), key=lambda item: item[1]):
-        places[name] = lowest = max(value, lowest + gap)
-    return places
-
-
-@styled
 def scatter_named(panels: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
     """Named marks, a panel per title and a look per group, x on a logarithmic axis; what has no number is left out.
 
