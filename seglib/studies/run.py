@@ -73,7 +73,8 @@ def run_study(
     table = loaded.table()
     print(loaded.protocol, loaded.report().assign(sources=table.sources).to_string(), sep="\n")
     if folder != RESULTS:
-        print(*compare_runs(loaded, stored), sep="\n")
+        for line in compare_runs(loaded, stored):
+            print(line)
     if csv:
         table.assign(source=loaded.source, protocol=loaded.protocol).to_csv(csv)
     return int(diverged)
