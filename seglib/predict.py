@@ -25,8 +25,9 @@ BAND_ROWS = 32
 class Scoring:
     """A trained network's way to predict; the probabilities of all views (scales, mirrored) are averaged (v3 Table 6).
 
-    The scaled side is (side - 1) * scale + 1, so that 513 becomes 512 * scale + 1. Set pad_to=513,
-    as the papers' code does, for networks that were trained on padded images with align_corners=True.
+    The scaled side is (side - 1) * scale + 1, so that 513 becomes 512 * scale + 1. Images shrink as in training: with
+    antialiasing, which the authors' TensorFlow resize does without. Set pad_to=513, as the papers' code does, for
+    networks that were trained on padded images with align_corners=True.
 
     The values of a map at stride s lie on pixels 0, s, 2 s and so on. Where an image ends beyond the last of them, its
     edge pixels are repeated up to the next one, and the prediction is cut back; otherwise one value predicts the rest.
@@ -189,7 +190,7 @@ def _average_views(model: nn.Module, pixels: Tensor, scoring: Scoring) -> Tensor
     total: Tensor | None = None
     for scale in scoring.scales:
         size = (round((height - 1) * scale) + 1, round((width - 1) * scale) + 1)
-        scaled = _resize(pixels, size)
+        scaled = _resize(pixels, size, antialias=True)
         for mirrored in (False, True) if scoring.flip else (False,):
             view = scaled.flip(-1) if mirrored else scaled
             if scoring.window is None:
@@ -290,10 +291,10 @@ def _count_views(length: int, starts: list[int], window: int) -> Tensor:
     return counts
 
 
-def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def _resize(maps: Tensor, size: tuple[int, int], antialias: bool = False) -> Tensor:
     if maps.shape[-2:] == size:
         return maps
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False, antialias=antialias)
 
 
 def _pad(pixels: Tensor, side: int | None) -> Tensor:

@@ -97,7 +97,8 @@ def write_masks(
             target.parent.mkdir(parents=True, exist_ok=True)
             (mask if ids else colours).save(target)
             if overlay:
-                drawn = Image.blend(Image.fromarray(_as_rgb(image)), colours.convert("RGB"), overlay)
+                rgb = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)  # grey for one
+                drawn = Image.blend(Image.fromarray(rgb), colours.convert("RGB"), overlay)
                 drawn.save(target.with_name(f"{target.stem}_overlay.jpg"), quality=90, subsampling=0)
         except (OSError, ValueError, MemoryError, RuntimeError) as error:  # torch's RuntimeError for lack of memory
             message = str(error).partition("\n")[0]
@@ -188,8 +189,3 @@ def describe_scores(scores: Scores, classes: Sequence[str], pixels: Sequence[int
         lines.append(f"Without a labelled pixel: {', '.join(absent)}")
     lines.append(f"Void, not scored: {pixels[-1] / max(sum(pixels), 1):.2%} of the pixels")
     return "\n".join(lines)
-
-
-def _as_rgb(image: np.ndarray) -> np.ndarray:
-    """Shows (H, W, C) as (H, W, 3): grey, or the first three of more channels."""
-    return image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)

@@ -271,6 +271,8 @@ def _check_pairs(r: Recipe) -> None:
         refuse("eval_scales", "expected at least one scale")
     if r.downsample_labels and (r.loss.startswith("upsampled") or not r.model.startswith("deeplab")):
         refuse("downsample_labels", f"expected a DeepLab and a loss that does not upsample, found {r.model}, {r.loss}")
+    if r.resize != "aligned" and not r.model.startswith("deeplab"):
+        refuse("resize", f"only a DeepLab has a choice, found model = {r.model!r}")
     if r.class_weights and r.loss in ("dice", "hard_pixels", "rmi"):
         refuse("class_weights", f"loss {r.loss!r} takes none")
     if r.backbone == "vgg16" and not r.model.startswith("fcn") and r.model != "unet":

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
+from trees import save
 
 from seglib.data import voc_palette
 from seglib.recipe import Recipe
@@ -17,6 +18,7 @@ from seglib.train import Trainer
 TRAIN = tuple(f"2007_{number:06d}" for number in range(1, 13))
 VAL = tuple(f"2007_{number:06d}" for number in range(13, 17))
 SIZE = (40, 48)
+write_label = partial(save, palette=voc_palette())
 SMALL = Recipe(
     crop_size=33,
     backbone="resnet18",
@@ -36,8 +38,7 @@ def write_small_set(root: Path, train: Sequence[str] = TRAIN, val: Sequence[str]
     `train` are the names of trainaug; the first half of them is train.
     """
     folder = root / "VOCdevkit" / "VOC2012"
-    for name in ("ImageSets/Segmentation", "JPEGImages", "SegmentationClass", "SegmentationClassAug"):
-        (folder / name).mkdir(parents=True)
+    (folder / "ImageSets" / "Segmentation").mkdir(parents=True)
     for split, names in {"train": train[: len(train) // 2], "trainaug": train, "val": val}.items():
         (folder / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
     rng = np.random.default_rng(0)
@@ -48,17 +49,10 @@ def write_small_set(root: Path, train: Sequence[str] = TRAIN, val: Sequence[str]
             label[top : top + 12, left : left + 12] = value
         label[-1] = 255
         image = voc_palette()[label] // 2 + rng.integers(0, 128, (*SIZE, 3), dtype=np.uint8)
-        Image.fromarray(image).save(folder / "JPEGImages" / f"{name}.jpg", quality=95)
+        save(folder / "JPEGImages" / f"{name}.jpg", image, quality=95)
         write_label(folder / "SegmentationClass" / f"{name}.png", label)
         write_label(folder / "SegmentationClassAug" / f"{name}.png", label)
     return root
-
-
-def write_label(path: Path, label: np.ndarray) -> None:
-    """Writes (H, W) uint8 class indices as a palette PNG."""
-    mask = Image.fromarray(label)
-    mask.putpalette(voc_palette().tobytes())
-    mask.save(path)
 
 
 def make_trainer(recipe: Recipe, run_dir: Path, data: Path | None, progress: bool = False, **options: Any) -> Trainer:

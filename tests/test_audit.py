@@ -56,6 +56,11 @@ def test_ours_is_the_papers(output_stride: int) -> None:
         assert audit(ours).align_corners is corners
 
 
+def test_a_stem_of_stride_1_keeps_the_nominal_stride() -> None:
+    ours = meta(DeepLabV3, 3, ResNet(50, 16, stem="3x3", stem_stride=1))
+    assert audit(ours).output_stride == 16 and audit(ours).dilations.atrous_rates == (6, 12, 18)
+
+
 def test_documented_profiles_are_those_that_are_loaded() -> None:
     """Two tables, one for the loader and one for the reader, that must not drift apart."""
     x = torch.zeros(1, 3, 33, 33)

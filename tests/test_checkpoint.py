@@ -33,6 +33,8 @@ def test_a_checkpoint_belongs_to_a_training(tmp_path: Path) -> None:
     refused(r"t\.pt: a run of another recipe \(lr: 0\.05 there, 0\.1 here\)", load_state, path, SMALL.replace(lr=0.1))
     other = SMALL.replace(seed=3, width=64)
     refused(r"\(seed: default there, 3 here, width: 8 there, default here\)", load_state, path, other)
+    torch.save({"model": {}}, tmp_path / "weights.pth")
+    refused(r"weights\.pth: holds no recipe; expected the checkpoint\.pt of a run", load_run, tmp_path / "weights.pth")
 
 
 def test_json_without_a_value_leaves_the_old_file(tmp_path: Path) -> None:
@@ -100,8 +102,3 @@ def test_a_run_is_read_for_the_stride_that_it_is_scored_at(tmp_path: Path, data:
     assert torch.equal(torch.get_rng_state(), before), "the caller's random state is left as it is"
     assert recipe == run.recipe and loaded.num_classes == 9 and loaded.output_stride == 8
     assert torch.equal(weights(loaded), weights(run.model))
-
-
-def test_a_file_without_a_recipe_is_no_run(tmp_path: Path) -> None:
-    torch.save({"model": {}}, tmp_path / "weights.pth")
-    refused(r"weights\.pth: holds no recipe; expected the checkpoint\.pt of a run", load_run, tmp_path / "weights.pth")

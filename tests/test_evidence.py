@@ -1,6 +1,7 @@
 """The evidence: rows in sentences, the map of the papers' tables and README's copy, the interval for one run more."""
 
 import dataclasses
+import json
 import shlex
 from pathlib import Path
 
@@ -11,7 +12,20 @@ from test_study import store
 
 from seglib.__main__ import main
 from seglib.course.figures import draw_effects
-from seglib.studies.evidence import WITHOUT_GPU, compare_rows, load_published, map_evidence, tabulate, tell_outcomes
+from seglib.recipe import Recipe
+from seglib.studies.evidence import (
+    WITHOUT_GPU,
+    compare_rows,
+    find_told,
+    load_published,
+    map_evidence,
+    tabulate,
+    tell_counts,
+    tell_outcomes,
+)  # fmt: skip
+from seglib.studies.files import read_files
+from seglib.studies.listing import by_number, list_out_of_reach, name_gates
+from seglib.studies.papers import load_papers
 from seglib.studies.report import prediction_interval
 from seglib.studies.study import Study
 from tools import evidence as tool
@@ -69,6 +83,17 @@ def test_rows_are_tabulated_drawn_and_compared(study: Study, capsys: pytest.Capt
     store(study, {row: {"code": None} for row in ("base", "wide")}, base=[0.5, 0.52, 0.51], wide=[0.56, 0.57, 0.58])
     assert tell_outcomes(study, ["wide"])[0].endswith("Confirmed. Measured with earlier code.")
     assert tabulate(study).code.tolist() == ["earlier", "earlier", ""]
+    assert tell_counts([study]).startswith("Distinct confirmations: 1 (0 measured with the present code, 1 with ear")
+
+
+def test_remarks_have_a_column_where_there_are_any(study: Study) -> None:
+    failing = dataclasses.replace(study, cannot_show={"wide": "no headroom; no steps"})
+    devices = {"base": {"device": "CPU a"}, "wide": {"device": "CPU b"}}
+    store(failing, devices, base=[0.5, 0.52, 0.51], wide=[0.56, 0.57])
+    assert tabulate(failing).loc["wide", "remarks"] == "on CPU b, the base row on CPU a; seeds 2 not run"
+    real = Study.load("batch_size", "gpu")
+    assert "remarks" not in tabulate(real)
+    assert name_gates(real, "not measured") == "steps, seeds", "nothing is stored of the scale gpu"
 
 
 def test_rows_of_a_missing_training_are_only_scored(study: Study) -> None:
@@ -82,8 +107,41 @@ def test_the_map_counts_each_training_once(study: Study) -> None:
     assert (line.rows, line.run, line["what came out"]) == (3, 2, "1 confirmed, 1 not run")
     assert 60 < int(line.minutes) < 90, "three seeds of ten minutes, and the wider ones in proportion"
     written = tool.write_evidence([study])
-    assert "| Nobody, Table 1 | `python -m seglib study width --scale toy` | 3 | 2 |" in written
-    assert "\n1 distinct confirmation: " in written and "not run: the test labels are not public" in written
+    assert "| Nobody, Table 1 |  | `python -m seglib study width --scale toy` | 3 | 2 |" in written
+    assert "\nDistinct confirmations: 1 (1 measured with the present code, 0 with earlier code); " in written
+    assert "not run: the test labels are not public" in written
+
+
+def test_sections_are_found_by_the_tables_in_their_headings(tmp_path: Path) -> None:
+    texts = [
+        "# 08\n## 1. Batch: DeepLabv3+, Tables 1, 2 and 4\n### v3, Table 9 again",
+        "## 2. Of v3\n### Tables 6 and 4",
+    ]
+    for number, text in enumerate(texts, start=8):
+        cells = [{"cell_type": kind, "source": [text]} for kind in ("markdown", "code")]
+        (tmp_path / f"{number:02}_a.ipynb").write_text(json.dumps({"cells": cells}))
+    plus = dict.fromkeys((f"DeepLabv3+, Table {number}" for number in (1, 2, 4)), "08, section 1")
+    v3 = {"9": "08, section 1", "6": "09, section 2", "4": "09, section 2"}
+    assert find_told(tmp_path) == plus | {f"DeepLabv3, Table {number}": place for number, place in v3.items()}
+
+
+def test_every_table_of_a_study_is_named_in_a_heading() -> None:
+    assert not {study.source for study in load_published()} - {*find_told()}, "no heading names these tables"
+
+
+def test_every_table_of_the_two_papers_is_measured_or_out_of_reach() -> None:
+    found = {file.table for file in read_files().values()}
+    papers = {key: paper for key, paper in load_papers().items() if key.startswith("deeplabv3")}
+    for key, paper in papers.items():
+        for table, entry in paper["tables"].items():
+            assert (key, table) in found or "out_of_reach" in entry or table.startswith("Figure"), (key, table)
+    for _, _, command in list_out_of_reach():
+        if "study" in (words := shlex.split(command)):
+            assert Study.load(words[4], words[6]).published
+        elif words:
+            assert words[:4] == ["python", "-m", "seglib", "train"] and Recipe.load(words[4])
+    numbers = ["1", "6", "7(a)", "7(b)", "10"]
+    assert sorted(reversed(numbers), key=lambda number: by_number(f"DeepLabv3+, Table {number}")) == numbers
 
 
 def test_the_map_has_every_published_table_and_readme_shows_it() -> None:
@@ -91,14 +149,14 @@ def test_the_map_has_every_published_table_and_readme_shows_it() -> None:
     studies = load_published()
     assert len({study.source for study in studies}) == 12 and {study.scale for study in studies} == {*WITHOUT_GPU}
     shown = tool.MARKED.search(tool.README.read_text(encoding="utf-8"))
-    assert shown and "distinct confirmation" in shown.group()
+    assert shown and "Distinct confirmations: " in shown.group()
     tables = [
         [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
         for text in (shown.group(), tool.write_evidence(studies))
     ]
-    of_readme, of_now = ([cells[:3] + cells[5:6] for cells in table] for table in tables)
+    of_readme, of_now = ([cells[:4] + cells[6:7] for cells in table] for table in tables)
     assert of_readme == of_now, "run make results"
-    assert all(shown[3].strip() <= now[3].strip() for shown, now in zip(*tables, strict=True)), (
+    assert all(shown[4].strip() <= now[4].strip() for shown, now in zip(*tables, strict=True)), (
         "a result was taken away"
     )
 

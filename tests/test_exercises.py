@@ -124,7 +124,9 @@ def _where_a_kernel_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("path", "index"), EXERCISES)
 def test_stub_is_not_attempted_and_solution_is_correct(path: Path, index: int) -> None:
     one = parse(path, index)
+    state = torch.get_rng_state()
     stub, solution = judge(path, one, one.stub), judge(path, one, one.solution)
+    assert torch.equal(torch.get_rng_state(), state), "a check leaves the reader's random numbers alone"
     assert stub.status == "not attempted", stub
     shown = [output.data["text/plain"] for output in cells_of(path)[index].outputs]
     assert shown == [repr(stub)], "what the notebook shows"

@@ -98,13 +98,10 @@ def test_it_is_our_check_and_time_is_limited(marks: Marks, monkeypatch: pytest.M
     assert [v.status for v in judged] == ["wrong", "correct", "not attempted"]
 
 
-def test_other_files_are_told(marks: Marks) -> None:
+def test_other_files_are_told(marks: Marks, tmp_path: Path) -> None:
     for name, said in [("carl", "cannot be read"), ("holiday", "neither its name nor its imports")]:
         row = marks[f"{name}.ipynb"][""]
         assert row["status"] == "error" and row["message"].startswith(said)
-
-
-def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     refused("expected notebooks", main, ["grade", str(tmp_path)], error=SystemExit)
 
 
@@ -121,9 +118,6 @@ def test_quiz() -> None:
     other = next(letter for letter in "abc" if letter != right[1])
     verdict = quizzes.quiz("08", [..., other, ...]).verdicts[1]
     assert (verdict.exercise, verdict.status, verdict.message) == ("8.q2", "wrong", second[other][1])
-
-
-def test_answers_that_are_none_are_refused() -> None:
     for answers, said in [(["a"], "each of 3 questions, found 1"), (["a", "d", "b"], "question 2: .*found 'd'")]:
         refused(said, quizzes.quiz, "08", answers)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from refusal import refused
 
 from tools import notebooks as tool
 
@@ -95,11 +96,13 @@ def test_nbval_accepts_what_the_tool_stores_and_no_other_output(executed: Path) 
     nb = nbformat.read(executed, as_version=4)
     nb.cells.append(code("print(1 + 1)", outputs=(new_output("stream", name="stdout", text="3\n"),)))
     nbformat.write(nb, folder / "wrong.ipynb")
-    command = [sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-current-env", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "nbval.plugin", "--nbval", "--nbval-current-env"]
+    environment = {"SEGLIB_DATA": "elsewhere", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # of which nbval needs none
     run = subprocess.run(
-        [*command, "--rootdir", str(folder), "-o", f"pythonpath={ROOT}", "wrong.ipynb"],
+        [*command, "-p", "no:cacheprovider", "--rootdir", str(folder), "-o", f"pythonpath={ROOT}", "wrong.ipynb"],
         cwd=folder,
-        env={**os.environ, "SEGLIB_DATA": "elsewhere", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         timeout=120,
@@ -223,8 +226,7 @@ def test_check_sees_what_an_editor_left(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_unknown_notebook_is_an_error(capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(SystemExit):
-        tool.main(["99_nothing"])
+    refused(None, tool.main, ["99_nothing"], error=SystemExit)
     assert "99_nothing: no such notebook; there are:" in capsys.readouterr().err
 
 
@@ -249,8 +251,7 @@ def test_nbval_kernel_is_started_twice_at_most(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(nbval_conftest, "START_SECONDS", 1)
     with pytest.warns(UserWarning, match="trying once more"):
         if how == "fails twice":
-            with pytest.raises(RuntimeError, match="Kernel died"):
-                nbval_conftest.start_kernel("python3")
+            refused("Kernel died", nbval_conftest.start_kernel, "python3", error=RuntimeError)
         else:
             assert nbval_conftest.start_kernel("python3") == "kernel"
     assert len(starts) == 2

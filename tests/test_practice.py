@@ -10,7 +10,6 @@ from refusal import refused
 from small_set import SMALL, make_trainer, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from timm.models import adapt_input_conv
-from torch import nn
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -19,8 +18,7 @@ from seglib.data.adapters import AlbumentationsTransform, TorchvisionTransform
 from seglib.data.transforms import Normalisation
 from seglib.models import ResNet
 from seglib.models.weights import adapt_kernel, set_in_channels
-from seglib.predict import Scoring, predict_image
-from seglib.recipe import Recipe
+from seglib.predict import predict_image
 from seglib.train import Trainer
 from seglib.train.checkpoint import load_run
 from seglib.train.start import build_network
@@ -57,15 +55,6 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole(tmp_path: Path, data: P
     assert whole.abs().max() > 1e-3
     torch.testing.assert_close(second, first, atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-5)
-
-
-def test_accumulation_that_cannot_be_is_refused() -> None:
-    for message, change in (
-        ("accumulate = 3; expected a divisor of batch_size = 16", {"accumulate": 3}),
-        ("accumulate = 2; loss 'dice' is not the sum of its parts'", {"accumulate": 2, "loss": "dice"}),
-        ("bn_batch = 8; expected a divisor of batch_size / accumulate = 4", {"accumulate": 4, "bn_batch": 8}),
-    ):
-        refused(message, Recipe, **change)
 
 
 # --- curves
@@ -142,11 +131,6 @@ def test_an_adapter_trains(tmp_path: Path, data: Path) -> None:
     sets = {"train_set": plain.train_set, "val_set": plain.val_set, "device": "cpu"}
     first, second = (Trainer(SHORT, tmp_path / str(n), num_workers=n, **sets).fit() for n in (0, 1))
     assert torch.equal(weights(first.model), weights(second.model))
-
-
-def test_a_network_without_strides_has_no_choice_of_them() -> None:
-    scoring = Scoring(output_stride=8)
-    refused("output_stride = 8; Conv2d has no choice", predict_image, nn.Conv2d(3, 2, 1), IMAGE, scoring=scoring)
 
 
 # --- grey pictures and pictures of more channels
@@ -227,6 +211,5 @@ def test_a_run_on_colours_starts_one_on_grey(tmp_path: Path, data: Path, capsys:
 def test_channels_that_do_not_fit_are_refused(tmp_path: Path, data: Path) -> None:
     refused(r"2007_000001\.jpg: a picture \(40, 48, 3\); expected \(height, width, 1\)", make_trainer,
             SHORT.replace(in_channels=1), tmp_path, data)  # fmt: skip
-    refused("in_channels = 5; no colours: expected augmentation = 'geometric'", Recipe, in_channels=5)
     refused("expected 1 or 3 channels, found 5", Normalisation.named, "imagenet", 5)
     assert Normalisation.named("unit", 2).mean == (0.5, 0.5) and len(Normalisation.named("imagenet", 1).mean) == 1

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from refusal import refused
 from small_set import SMALL
 
 from seglib.recipe import Recipe
@@ -74,8 +75,7 @@ def test_the_sample_is_random_and_can_be_repeated(tmp_path: Path) -> None:
     (tmp_path / "voc.json").write_text("{}")
     assert sample(tmp_path, 5, 1, "toy*") == sample(tmp_path, 5, 1, "toy*") != sample(tmp_path, 5, 2, "toy*")
     assert len({*sample(tmp_path, 30, None, "toy*")}) == 20 and len(sample(tmp_path, None, None, "*")) == 3
-    with pytest.raises(FileNotFoundError, match="no stored result"):
-        sample(tmp_path, 5, 1, "camvid*")
+    refused("no stored result", sample, tmp_path, 5, 1, "camvid*", error=FileNotFoundError)
 
 
 def test_disagreements_are_counted(

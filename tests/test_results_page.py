@@ -1,6 +1,8 @@
 """The results page: what it says of a study, and that the committed one knows every stored result."""
 
+import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pandas as pd
 import pytest
 
 from seglib.data.open import build_dataset
-from seglib.files import PROJECT
+from seglib.files import PROJECT, write_json
 from seglib.predict import Scoring, evaluate
 from seglib.recipe import Recipe
 from seglib.studies import Study
@@ -41,17 +43,49 @@ def test_a_line_tells_what_the_study_tells(tmp_path: Path) -> None:
             more = {"code": code_hashes(), "train_seconds": 60.0 * (seed + 1), "device": "CPU of mine"}
             store_result(result | more, study.folder)
     rows = tool.read_rows([("made", study)])
-    assert rows["row"].tolist() == ["plain", "unmirrored"] and rows["verdict"].tolist() == ["base", "higher"]
+    assert rows["row"].tolist() == ["plain", "unmirrored", "other"]
+    assert rows["verdict"].tolist() == ["base", "higher", "not run"]
     line, table = rows.iloc[1], study.table()
     assert line[["low", "high"]].tolist() == pytest.approx((100 * table.loc["unmirrored", ["low", "high"]]).tolist())
     assert (line["n"], line["minutes"], line["processor"], line["code"]) == (3, 2.0, "CPU of mine", "")
     tool.write_page(rows, tmp_path)
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
-    spread = np.sqrt((rows["sd"] ** 2).mean())
+    spread = np.sqrt((rows["sd"][:2] ** 2).mean())
     assert f"pooled over 4 degrees of freedom, is {spread:.2f} points" in page
     assert f"[3](../data/results/{study.recipe('unmirrored', 2).name}.json)" in page
     assert pd.read_csv(tmp_path / "results.csv")["results"][1] == line["results"]
     assert "| unmirrored |  | 62.0 ± 1.7 (3) | 53.4 to 70.6 | +10.0 [" in page
+    left = re.search(r"\| other \|  \| not run \|.* \| ([\d.]+) left \|", page)[1]
+    assert 2 < float(left) < 12, "three trainings of about two minutes, of larger batches"
+    assert f"\n- Not run: 1 of 3 rows, {float(left):.0f} minutes in all." in page
+    assert "\n- DeepLabv3, Table 7: out of reach: the test labels are not public.\n" in page
+
+
+def test_a_row_that_cannot_show_the_effect_has_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "made.toml").write_text(TOML)
+    study = Study.load(tmp_path / "made.toml", folder=tmp_path / "results")
+    rows = tool.read_rows([("made", dataclasses.replace(study, cannot_show=dict.fromkeys(("other", "plain"), "dark")))])
+    rows["scale"] = "mini"
+    tool.write_page(rows, tmp_path)
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| other |  | not run |  |  |  | cannot show | ? left |" in page
+    assert "\n- Cannot show the paper's effect: plain; other. Reason: dark.\n- Not run: 3 of 3 rows, ? min" in page
+    rows["scale"] = "gpu"
+    tool.write_page(rows, tmp_path)
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    command = "`python -m seglib study made --scale gpu`"
+    assert f"\n- made, gpu: 3 rows, of which 2 cannot show the effect. {command}\n" in page
+
+
+def test_pictures_name_the_study_of_their_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = {"name": "toy-1", "pictures": 3, "sd": 1.0, "low": 40.0, "high": 44.0}
+    monkeypatch.setattr(tool, "RESULTS", tmp_path)
+    write_json(tmp_path / "pictures" / "toy-1.json", named)
+    rows = {"study": ["one", "one"], "scale": "toy", "row": ["16", "8"], "verdict": ["base", "higher"], "n": 1}
+    (line,) = (
+        line for line in tool.describe_spread(pd.DataFrame(rows | {"results": "toy-1 toy-2"})) if "3 val" in line
+    )
+    assert line.startswith("- `16` of one, toy, pictures: ")
 
 
 def test_pictures_are_drawn_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,8 +112,12 @@ def test_two_pictures_give_three_draws() -> None:
 
 
 def test_the_committed_page_knows_every_result() -> None:
-    """`make results` writes it anew."""
-    page = pd.read_csv(PROJECT / "docs" / "results.csv")
+    """`make results` writes it anew. All rows of all studies are there, in the order of the papers' tables."""
+    page = pd.read_csv(PROJECT / "docs" / "results.csv", keep_default_na=False)
+    rows = [[name, study.scale, row] for name, study in tool.load_all(gated=False) for row in study.rows]
+    assert page[["study", "scale", "row"]].to_numpy().tolist() == rows, "run make results"
+    tables = [table for table in dict.fromkeys(page["table"]) if table.startswith("DeepLabv3,")]
+    assert tables == [f"DeepLabv3, Table {number}" for number in (1, 2, 3, 4, 5, 6, 8, 9, 10)]
     named = {name for names in page["results"] for name in names.split()}
     stored = {path.stem for path in RESULTS.glob("*.json")}
     assert named <= stored, "a result was taken away"

@@ -136,11 +136,8 @@ def test_files_without_one_state_dict_are_refused() -> None:
         ("file: expected a state dict, names to tensors; epoch, net are no tensors", {"epoch": 1, "net": {"a": 1}}),
     ):
         refused(message, find_state_dict, content, "file")
-
-
-def test_a_module_is_no_file() -> None:
-    refused("^expected a file or a state dict, found the network Linear itself$", load_checkpoint, nn.Linear(2, 2),
-            error=TypeError)  # fmt: skip
+    module = "^expected a file or a state dict, found the network Linear itself$"
+    refused(module, load_checkpoint, nn.Linear(2, 2), error=TypeError)
 
 
 def test_safetensors_are_written_and_read(tmp_path: Path, run: Path) -> None:

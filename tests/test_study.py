@@ -168,8 +168,7 @@ def test_a_row_whose_recipe_was_changed_is_stale(study: Study) -> None:
 def test_an_interrupted_row_has_noted_what_it_stored(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     fit = Trainer.fit
     monkeypatch.setattr(Trainer, "fit", lambda self: 1 / 0 if self.recipe.seed else fit(self))
-    with pytest.raises(ZeroDivisionError):
-        study.run("plain")
+    refused(None, study.run, "plain", error=ZeroDivisionError)
     changed = {**study.rows, "plain": study.rows["plain"].replace(crop_size=35)}
     assert "stale" in dataclasses.replace(study, rows=changed).table().remarks["plain"]
 
@@ -260,6 +259,14 @@ def test_what_is_no_longer_read_is_set_aside(study: Study, capsys: pytest.Captur
     assert study.run("plain", [0]) == 1
     assert (run_dir / "earlier" / "checkpoint.pt").read_bytes() == before
     assert "trained anew, and what was there is kept in its folder earlier" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_refused_and_stays(study: Study) -> None:
+    path = study.runs / study.recipe("plain", 0).training_name / "checkpoint.pt"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"cut off")
+    refused(r"not a readable checkpoint.*Delete the run folder", study.run, "plain", [0])
+    assert path.read_bytes() == b"cut off" and not study.values("plain")
 
 
 def test_another_machine_is_named(study: Study) -> None:

@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from seglib.studies.evidence import load_published, map_evidence
-from seglib.studies.report import LEVEL
-from seglib.studies.study import Study, count_verdicts
+from seglib.studies.evidence import load_published, map_evidence, tell_counts
+from seglib.studies.study import Study
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
 MARKED = re.compile(r"(?<=<!-- evidence -->\n).*?(?=\n<!-- end of evidence -->)", re.DOTALL)
 
 
@@ -22,16 +22,18 @@ def main() -> None:
 
 
 def write_evidence(studies: Sequence[Study]) -> str:
-    """Writes `map_evidence` as Markdown, and below it how many distinct confirmations there are."""
+    """Writes `map_evidence` as Markdown, its notebooks as links, and below it `tell_counts`."""
     table = map_evidence(studies).reset_index()
+    table["told in"] = table["told in"].str.replace(r"(\d+), section [\d.]+", _link, regex=True)
     table["command"] = table["command"].map(lambda command: command and f"`{command}`")
     lines = [[*table], ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
-    counts = count_verdicts(studies)["all"]
-    count, intervals = int(counts["confirmed"]), int(counts["intervals"])
     rows = [f"| {' | '.join(cells)} |" for cells in lines]
-    distinct = f"{count} distinct confirmation{'s' * (count != 1)}: a network that stands in several tables beside one "
-    distinct += f"base row counts once. Of all {intervals} intervals that count, {1 - LEVEL:.0%} are expected to miss "
-    return "\n".join([*rows, "", distinct + "the true difference."])
+    distinct = "A network that stands in several tables beside one base row counts once."
+    return "\n".join([*rows, "", f"{tell_counts(studies)} {distinct}"])
+
+
+def _link(place: re.Match[str]) -> str:
+    return f"[{place[0]}]({next(ROOT.glob(f'notebooks/{place[1]}_*.ipynb')).relative_to(ROOT).as_posix()})"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Writes the results page: docs/results.md and .csv, of every study that has stored results; the book sets it in HTML.
+"""Writes the results page, docs/results.md and .csv, of every study, run or not; the book sets it in HTML.
 
 python tools/results_page.py            # the page, from what is stored
 python tools/results_page.py --spread   # first, for base rows whose network is in runs/: the spread of the pictures
@@ -10,6 +10,7 @@ decides, the verdict, and what is needed to measure it again or to dispute it.
 import argparse
 import json
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from seglib.data.open import build_dataset
 from seglib.files import PROJECT, write_json
 from seglib.predict import Scoring, evaluate
 from seglib.studies import Study
+from seglib.studies.cost import read_times
+from seglib.studies.evidence import WITHOUT_GPU
 from seglib.studies.files import read_files
+from seglib.studies.listing import by_number, format_minutes, list_out_of_reach, plan_runs
 from seglib.studies.report import VERDICTS, prediction_interval
 from seglib.studies.results import RESULTS
 from seglib.train.checkpoint import load_run
@@ -34,7 +38,7 @@ SCHEMA = {
     "scale": "size of the runs",
     "row": "its name in the study",
     "paper": "the paper's mIoU of that row, in percent",
-    "n": "our runs, one per seed",
+    "n": "our runs, one per seed; 0: not run",
     "mean": "of their mIoU, in percent",
     "sd": "their standard deviation, in points",
     "next low": "lower end of the 95 % interval for one run more, in percent: mean - t * sd * sqrt(1 + 1 / n)",
@@ -44,24 +48,32 @@ SCHEMA = {
     "high": "upper end",
     "paper difference": "the paper's difference between the same rows, in points",
     "verdict": "by that interval only: " + ", ".join(VERDICTS),
+    "reason": "why the row cannot show the paper's effect: the gates that fail",
     "code": "empty: the present code; earlier: definitions that decide on a result have changed since",
     "processor": "of the runs",
     "minutes": "of one training, the median of the runs, other work on the machine included",
+    "minutes left": "of what the command trains, on one core; 0: only to be scored; empty: no stored run tells",
     "command": "which trains what is missing of the row",
     "results": "names of the result files in data/results",
 }
 INTRODUCTION = """# Results
 
-Every row of every study with stored runs. A line's verdict follows from the 95 % interval of its difference to the base
-row, and from nothing else: "confirmed" or "contradicted" where the paper's own difference is at least 0.8 points,
+Every row of every study at the scales that need no GPU: first the papers' tables by their numbers, then studies of our
+own; what is not run at all stands at the end. A line's verdict follows from the 95 % interval of its difference to the
+base row, and from nothing else: "confirmed" or "contradicted" where the paper's own difference is at least 0.8 points,
 "higher" or "lower" where it is not, "cannot show" where a gate said before the run that this scale cannot show the
-effect. [The same as CSV](results.csv); its columns are explained at the end.
+effect; the reason stands below the table. Which notebook tells a table is in
+[the map of the evidence](../notebooks/10_ablation_context.ipynb#the-map-of-the-evidence).
+[The same as CSV](results.csv); its columns are explained at the end.
+
+**Run a row.** The command below a heading runs what is missing; with the name of a row it runs that row. A row that is
+*not run* has the minutes that all its seeds take on one core ("?": no stored run tells).
 
 **Repeat or dispute a row.** Run its command with seeds and a folder of your own, such as
-`python -m seglib study aspp "(1, 2, 1), rates 6, 12, 18" --scale mini --seeds 5 6 --folder mine`; without the row's
-name it runs all rows. The table that it prints is of these seeds only; below it each run is held against "one run
-more" of the stored ones. A row that comes out otherwise on your machine is as welcome as one that agrees: open an issue
-with the folder. (The stored runs have one thread, `OMP_NUM_THREADS=1`.)
+`python -m seglib study aspp "(1, 2, 1), rates 6, 12, 18" --scale mini --seeds 5 6 --folder mine`. The table that it
+prints is of these seeds only; below it each run is held against "one run more" of the stored ones. A row that comes out
+otherwise on your machine is as welcome as one that agrees: open an issue with the folder. (The stored runs have one
+thread, `OMP_NUM_THREADS=1`.)
 
 **Add seeds.** Measure them as above. Then `cp -n mine/*.json data/results` and
 `cp -n mine/code/*.json data/results/code` (`-n` replaces nothing that is there), write the seeds into the scale's line
@@ -74,14 +86,16 @@ processor the last digits of the sums differ, and after hundreds of steps the sa
 as much as another seed does. Compare intervals, not digits: in 19 of 20 cases one run more lands in "one run more",
 mean ± t · sd · √(1 + 1/n).
 """
+NEEDS = """The scales `gpu` and `paper` need a GPU and `SEGLIB_DATA`; `--dry-run` after a command says which rows cannot
+show the paper's effect, and why."""
 
 
 def read_rows(studies: Iterable[tuple[str, Study]]) -> pd.DataFrame:
-    """Collects the rows of named studies that have results, with the columns of SCHEMA."""
-    lines = []
+    """Collects the rows of named studies, run or not, with the columns of SCHEMA."""
+    lines, times = [], cache(read_times)
     for name, study in studies:
-        table = study.table()
-        for row, line in table[table["n"] > 0].iterrows():
+        plan = plan_runs(study, times(study.folder))
+        for row, line in study.table().iterrows():
             found = [*study.stored(row).values()]
             minutes = [result["train_seconds"] / 60 for result in found if "train_seconds" in result]
             points = {name: 100 * line[name] for name in ("paper", "mean", "sd", "difference", "low", "high")}
@@ -90,20 +104,24 @@ def read_rows(studies: Iterable[tuple[str, Study]]) -> pd.DataFrame:
                 "table": study.source, "study": name, "scale": study.scale, "row": row, **points, "n": line["n"],
                 "next low": 100 * low, "next high": 100 * high,
                 "paper difference": 100 * line["paper difference"], "verdict": line["effect"],
-                "code": line["sources"],
+                "reason": study.cannot_show.get(row, ""), "code": line["sources"],
                 "processor": ", ".join(sorted({result.get("device", "") for result in found})),
                 "minutes": float(np.median(minutes)) if minutes else np.nan,
-                "command": study.command(row),
+                "minutes left": plan.loc[row, "minutes left"], "command": study.command(row),
                 "results": " ".join(result["name"] for result in found),
             })  # fmt: skip
     return pd.DataFrame(lines, columns=list(SCHEMA))
 
 
 def load_all(gated: bool) -> Iterator[tuple[str, Study]]:
-    """Loads the package's studies at all scales, with their names."""
-    for path, file in read_files().items():
-        for scale in file.scales:
-            yield path.stem, Study.load(path, scale, gated=gated)
+    """Loads the package's studies at all scales but smoke, with their names: by the papers' tables, then our own."""
+    loaded = [
+        (path.stem, Study.load(path, scale, gated=gated))
+        for path, file in read_files().items()
+        for scale in file.scales
+        if scale != "smoke"
+    ]
+    yield from sorted(loaded, key=lambda named: by_number(named[1].source))
 
 
 def measure_pictures(study: Study, row: str, seed: int) -> dict[str, Any] | None:
@@ -157,9 +175,11 @@ def describe_spread(rows: pd.DataFrame) -> Iterator[str]:
         )
     for path in sorted((RESULTS / "pictures").glob("*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
+        bases = rows[(rows["verdict"] == "base") & rows["results"].str.contains(found["name"], regex=False)]
+        named = "; ".join(f"`{base.row}` of {base.study}, {base.scale}" for base in bases.itertuples())
         yield (
-            f"- `{found['name']}`, pictures: drawing its {found['pictures']} val pictures anew {RESAMPLES} times "
-            f"spreads its mIoU by {found['sd']:.2f} points (95 %: {found['low']:.1f} to {found['high']:.1f})."
+            f"- {named or found['name']}, pictures: drawing its {found['pictures']} val pictures anew {RESAMPLES} "
+            f"times spreads its mIoU by {found['sd']:.2f} points (95 %: {found['low']:.1f} to {found['high']:.1f})."
         )
     yield ""
 
@@ -169,8 +189,8 @@ def write_number(value: float, sign: str = "") -> str:
     return "" if np.isnan(value) else f"{value:{sign}.1f}"
 
 
-def format_rows(rows: pd.DataFrame) -> Iterator[tuple[str, list[list[str]]]]:
-    """Yields a heading for each study and scale, and its lines as text, the header first."""
+def format_rows(rows: pd.DataFrame) -> Iterator[tuple[str, list[list[str]], list[str]]]:
+    """Yields a heading for each study and scale, its lines as text, the header first, and what stands below them."""
     header = ["row", "paper", "ours", "one run more", "difference [95 %]", "paper's", "verdict", "minutes"]
     header += ["processor", "files"]
     for (study, scale), of_study in rows.groupby(["study", "scale"], sort=False):
@@ -180,24 +200,46 @@ def format_rows(rows: pd.DataFrame) -> Iterator[tuple[str, list[list[str]]]]:
             number = {name: write_number(value) for name, value in line.items() if isinstance(value, float)}
             signed = {name: write_number(line[name], "+") for name in ("difference", "low", "high")}
             lines.append([
-                line["row"], number["paper"], f"{number['mean']} ± {number['sd'] or '?'} ({line['n']})",
+                line["row"], number["paper"],
+                f"{number['mean']} ± {number['sd'] or '?'} ({line['n']})" if line["n"] else "not run",
                 number["next low"] and f"{number['next low']} to {number['next high']}",
                 signed["difference"] + (f" [{signed['low']}, {signed['high']}]" if signed["low"] else ""),
                 write_number(line["paper difference"], "+"),
                 line["verdict"] + (" · earlier code" if line["code"] else ""),
-                number["minutes"], line["processor"],
+                number["minutes"] if line["n"] else f"{number['minutes left'] or '?'} left", line["processor"],
                 " ".join(f"[{n}](../data/results/{name}.json)" for n, name in enumerate(line["results"].split(), 1)),
             ])  # fmt: skip
         command = f"`python -m seglib study {study} --scale {scale}`"
-        yield f"{study}, {scale}" + (f" ({table})" if table else "") + f"\n\n{command}", lines
+        below = [
+            f"- Cannot show the paper's effect: {'; '.join(blind['row'])}. Reason: {reason}."
+            for reason, blind in of_study[of_study["reason"] != ""].groupby("reason", sort=False)
+        ]
+        if len(unrun := of_study[of_study["n"] == 0]):
+            minutes = format_minutes(unrun["minutes left"])
+            below.append(f"- Not run: {len(unrun)} of {len(of_study)} rows, {minutes} minutes in all.")
+        yield (f"{table}: " if table else "") + f"{study}, {scale}\n\n{command}", lines, below
+
+
+def list_not_run(rows: pd.DataFrame) -> list[str]:
+    """Lists studies of which no row is run, and the tables that are out of reach, by the papers' numbers."""
+    lines = [(table, f"out of reach: {why}", command) for table, why, command in list_out_of_reach()]
+    for (table, study, scale), of_study in rows.groupby(["table", "study", "scale"], sort=False):
+        blind = sum(of_study["reason"] != "")
+        found = f"{study}, {scale}: {len(of_study)} rows" + f", of which {blind} cannot show the effect" * bool(blind)
+        lines.append((table, found, f"python -m seglib study {study} --scale {scale}"))
+    lines.sort(key=lambda line: by_number(line[0]))
+    return [f"- {table}{': ' * bool(table)}{text}." + f" `{run}`" * bool(run) for table, text, run in lines]
 
 
 def write_page(rows: pd.DataFrame, folder: Path = DOCS) -> None:
     """Writes results.csv and results.md."""
     parts = [INTRODUCTION, *describe_spread(rows)]
-    for heading, lines in format_rows(rows):
+    here = rows["scale"].isin(WITHOUT_GPU) | (rows.groupby(["study", "scale"])["n"].transform("sum") > 0)
+    for heading, lines, below in format_rows(rows[here]):
         parts += [f"## {heading}\n", *("| " + " | ".join(line) + " |" for line in lines[:1])]
         parts += ["|" + " --- |" * len(lines[0]), *("| " + " | ".join(line) + " |" for line in lines[1:]), ""]
+        parts += [*below, ""] if below else []
+    parts += [f"## Not run at all\n\n{NEEDS}\n", *list_not_run(rows[~here]), ""]
     parts += ["## Columns of the CSV file\n", *(f"- `{name}`: {text}" for name, text in SCHEMA.items())]
     written = {"csv": rows.round(4).to_csv(index=False, lineterminator="\n"), "md": "\n".join(parts) + "\n"}
     for ending, content in written.items():

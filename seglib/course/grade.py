@@ -30,9 +30,8 @@ class _ThisPython(KernelSpecManager):
     """Starts kernels on the interpreter that runs, whichever is registered under the name."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        return KernelSpec(
-            argv=[sys.executable, "-m", "ipykernel_launcher", "--log-level=ERROR", "-f", "{connection_file}"]
-        )
+        command = [sys.executable, "-m", "ipykernel_launcher", "--log-level=ERROR", "-f", "{connection_file}"]
+        return KernelSpec(argv=command)
 
 
 def grade(folder: Path, /, *, output: Path = Path("grades.csv"), seconds: int = 120) -> None:
@@ -103,9 +102,8 @@ def grade_notebook(path: Path, seconds: int = 120) -> list[Row]:
         if lines:
             rows += [(name, *found) for found in json.loads(lines[-1])]
             continue
-        errors = [
-            out for cell in (*done[:first], answer, verdict) for out in cell.outputs if out.output_type == "error"
-        ]
+        ran = *done[:first], answer, verdict
+        errors = [out for cell in ran for out in cell.outputs if out.output_type == "error"]
         said = f"{errors[0].ename}: {errors[0].evalue}" if errors else ended or "no verdict"
         said = f"takes longer than {seconds} s" if said.startswith("KeyboardInterrupt") else said
         rows.append((name, label, "error", said[:300]))
@@ -149,14 +147,8 @@ def _execute(sources: list[str], first: int, seconds: int) -> tuple[list[Noteboo
         environment |= {"PYTHONPATH": str(PROJECT), "SEGLIB_RUNS": folder}
         kernel = AsyncKernelManager(kernel_spec_manager=_ThisPython())
         where = {"metadata": {"path": folder}}
-        client = NotebookClient(
-            nb,
-            km=kernel,
-            resources=where,
-            timeout_func=lambda cell: None if any(cell is own for own in nb.cells[:first]) else seconds,
-            allow_errors=True,
-            interrupt_on_timeout=True,
-        )
+        client = NotebookClient(nb, km=kernel, resources=where, allow_errors=True, interrupt_on_timeout=True)
+        client.timeout_func = lambda cell: None if any(cell is own for own in nb.cells[:first]) else seconds
         try:
             client.execute(env=environment)
         except (DeadKernelError, CellTimeoutError, RuntimeError) as error:

@@ -10,7 +10,7 @@ import numpy as np
 
 from seglib.data.base import VOID
 from seglib.diagnose import data as of_data
-from seglib.diagnose.folder import divided_singly, open_parts
+from seglib.diagnose.folder import check_division, open_parts
 from seglib.diagnose.report import Finding, Report, find, find_by_messages
 from seglib.diagnose.samples import Source, describe_pictures
 from seglib.files import find_checkpoint, some
@@ -123,13 +123,10 @@ def _check_data(
     scans = {part: source.scan(workers) for part, source in sources.items()}
     own = all(source.own for source in sources.values())
     stride = recipe.output_stride * recipe.stem_stride // 4 if recipe is not None else 16
-    table = next((source.dataset.table for source in sources.values() if hasattr(source.dataset, "table")), None)
-    if table is not None:
+    if folders := [source.dataset for source in sources.values() if hasattr(source.dataset, "table")]:
         number = sum(len(scan.rows) for scan in scans.values())
-        yield from find_by_messages(describe_pictures(scans, table), number)
-        folders = [source for source in sources.values() if hasattr(source.dataset, "table")]
-        if divided_singly([image for source in folders for image, _ in source.files], table.split):
-            yield find("divided_singly", number=number)
+        yield from find_by_messages(describe_pictures(scans, folders[0].table), number)
+        yield from check_division(folders, folders[0].table.split, number)
     for part, source in sources.items():
         found = [*of_data.check_labels(scans[part], names, void, own)]
         found += of_data.check_samples(source, part == "val", void, stride, names, samples)
@@ -151,13 +148,7 @@ def _check_identity(stored: Mapping[str, Any], source: Source) -> Iterator[Findi
 
 
 def diagnose(
-    data_root: Path,
-    /,
-    *,
-    checkpoint: Path | None = None,
-    data: str = "folder",
-    samples: int = 100,
-    workers: int = 1,
+    data_root: Path, /, *, checkpoint: Path | None = None, data: str = "folder", samples: int = 100, workers: int = 1
 ) -> int:
     """Look for what makes a score low, in data and in a run on them; exit status 1 if there is an error.
 

@@ -1,6 +1,6 @@
 """What is wrong with a folder of pictures and masks: `python -m seglib check-folder FOLDER`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from shlex import quote
 
@@ -12,7 +12,7 @@ from seglib.data.folder import FolderSegmentation, divide, find_masks, find_spli
 from seglib.data.make_table import list_masks, make_table
 from seglib.data.masks import ClassTable, SplitRule
 from seglib.diagnose.data import find_shared
-from seglib.diagnose.report import find
+from seglib.diagnose.report import Finding, find
 from seglib.diagnose.samples import Source, describe_pictures
 from seglib.files import some
 
@@ -46,12 +46,13 @@ def open_parts(folder: Path) -> tuple[dict[str, Readable], list[str], int]:
     return parts, faults, number
 
 
-def divided_singly(images: Sequence[Path], rule: SplitRule) -> bool:
-    """Tells whether a folder's pictures are divided one by one, since their names say nothing of groups."""
-    folder = images[0].parent if images else Path()
-    if rule.group == "none" or folder.name != "images" or (folder.parent / "lists").is_dir():
-        return False  # as somebody asked for it
-    return divide(list_files(folder), rule) == divide(list_files(folder), replace(rule, group="none"))
+def check_division(parts: Iterable[FolderSegmentation], rule: SplitRule, number: int) -> Iterator[Finding]:
+    """Finds a folder's `number` pictures divided one by one, since their names say nothing of groups."""
+    images = next((part.files[0][0].parent for part in parts if part.files), Path())
+    if rule.group == "none" or images.name != "images" or (images.parent / "lists").is_dir():
+        return  # as somebody asked for it
+    if divide(list_files(images), rule) == divide(list_files(images), replace(rule, group="none")):
+        yield find("divided_singly", number=number)
 
 
 def check_folder(folder: Path, /, *, write: bool = False) -> int:
@@ -89,12 +90,11 @@ def check_folder(folder: Path, /, *, write: bool = False) -> int:
     print(f"{'pictures':30}" + "".join(f"{len(part):10}" for part in parts.values()))
     for k, name in [*enumerate(names), (VOID, "void")]:
         print(f"{name:30}" + "".join(f"{100 * counts[k] / max(1, counts.sum()):10.2f}" for counts in pixels.values()))
-    if turned := [Path(name).name for scan in scans.values() for name in scan.named("turned")]:
+    if turned := [name for scan in scans.values() for name in scan.named("turned")]:
         print(f"EXIF turns {some(turned)}: masks must lie as viewers show the pictures")
-    if dropped := [Path(name).name for scan in scans.values() for name in scan.named("dropped")]:
+    if dropped := [name for scan in scans.values() for name in scan.named("dropped")]:
         print(f"a fourth channel of {some(dropped)} is not read: in_channels = 4 in classes.toml would read it")
-    if divided_singly([image for part in parts.values() for image, _ in part.files], table.split):
-        singly = find("divided_singly", number=number)
+    for singly in check_division(parts.values(), table.split, number):
         print(f"{singly.evidence}: {singly.fix}")
     print(*[f"fault: {fault}" for fault in faults], f"{number} pictures; faults: {len(faults)}", sep="\n")
     return int(bool(faults))

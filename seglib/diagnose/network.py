@@ -22,7 +22,7 @@ from seglib.models.layers import conv3x3_dilations
 from seglib.predict import Scoring, predict_image
 from seglib.recipe import Recipe
 from seglib.train.start import build_network
-from seglib.zoo.audit import IN_ASPP
+from seglib.zoo.audit import IN_ASPP, nominal_stride
 
 SIDE = 193  # largest side of the batch
 IGNORED = -100  # what cross-entropy leaves out by default
@@ -136,13 +136,14 @@ def check_structure(model: nn.Module, recipe: Recipe | None, classes: Sequence[s
                 text = f"at output stride {model.output_stride}, beside the recipe's: {some(differ, 3)}"
                 findings.append(find(name, text))
     elif rates:
-        paper = {s: tuple(rate * 16 // s for rate in PAPER_RATES) for s in (8, 16, 32, stride)}
-        if rates != paper[stride] and rates in paper.values():
-            text = f"rates {rates} at output stride {stride}; the papers' are {paper[stride]}"
+        named = nominal_stride(model, stride)
+        paper = {s: tuple(rate * 16 // s for rate in PAPER_RATES) for s in (8, 16, 32, named)}
+        if rates != paper[named] and rates in paper.values():
+            text = f"rates {rates} at output stride {named}; the papers' are {paper[named]}"
             findings.append(find("rates_not_scaled", text))
         last = [rate for name, _, rate in layers if ".layer4." in f".{name}"]
-        if last and max(last) * stride < 32:
-            text = f"output stride {stride}, dilations {last} of block 4: its stride was taken out"
+        if last and max(last) * named < 32:
+            text = f"output stride {named}, dilations {last} of block 4: its stride was taken out"
             findings.append(find("dilations", f"{text}, and nothing put in its place"))
     side = recipe.crop_size if recipe is not None else images.shape[-1]
     if rates and max(rates) >= (cells := -(-side // stride)):
@@ -343,23 +344,18 @@ def check_network(
 
 
 @torch.no_grad()
-def predict_again(model: nn.Module, image: np.ndarray, normalise: Normalise | None, scoring: Scoring) -> np.ndarray:
-    """Predicts an image (H, W, C), of uint8 or as the network takes it, by a network that is in evaluation mode."""
-    if image.dtype == np.uint8:
-        return predict_image(model, image, normalise or IMAGENET, scoring)
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
-    found = logits_of(model, pixels.to(next(model.parameters()).device))
-    return found.argmax(1)[0].cpu().numpy().astype(np.uint8)  # (H, W)
-
-
 def check_mode(
     model: nn.Module, source: Source, predictions: list, normalise: Normalise | None, scoring: Scoring
 ) -> Iterator[Finding]:
-    """Predicts a few pictures again, in evaluation mode."""
+    """Predicts a few pictures again, in evaluation mode; they are (H, W, C), of uint8 or as the network takes them."""
     seen, differ = copy.deepcopy(model).eval(), []
     for index in np.linspace(0, len(predictions) - 1, min(8, len(predictions))).astype(int).tolist():
-        found = to_classes(predictions[index])[0]
-        again = predict_again(seen, source.given(index)[0], normalise, scoring)
+        found, image = to_classes(predictions[index])[0], source.given(index)[0]
+        if image.dtype == np.uint8:
+            again = predict_image(seen, image, normalise or IMAGENET, scoring)
+        else:
+            pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
+            again = logits_of(seen, pixels.to(next(seen.parameters()).device)).argmax(1)[0].cpu().numpy()  # (H, W)
         differ += [float((again != found).mean())] if again.shape == found.shape else []
     if differ and np.mean(differ) > 0.05:
         mode = "; it was given in training mode" if model.training else ""

@@ -138,9 +138,9 @@ class Source:
             except (OSError, ValueError):
                 continue
 
-    def scan(self, workers: int = 1, limit: int = 1000) -> Scan:
-        """Reads labels and pictures' thumbnails: all of a set of ours, else at most `limit`."""
-        chosen = range(len(self)) if self.own else self.spread(limit)
+    def scan(self, workers: int = 1) -> Scan:
+        """Reads labels and pictures' thumbnails: all of a set of ours, else at most 1,000."""
+        chosen = range(len(self)) if self.own else self.spread(1000)
         names = [str(self.files[index][0]) if self.files else str(index) for index in chosen]
         with ThreadPoolExecutor(workers if self.own else 1) as pool:
             return Scan(names, list(pool.map(self._read, chosen)))

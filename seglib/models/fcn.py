@@ -89,6 +89,8 @@ class FCN(nn.Module):
             backbone = build_backbone(backbone, BACKBONE_STRIDE, multi_grid=multi_grid)
         if backbone.output_stride != BACKBONE_STRIDE:
             raise ValueError(f"the backbone's output_stride is {backbone.output_stride}; expected {BACKBONE_STRIDE}")
+        if backbone.stem_stride != 4:
+            raise ValueError(f"the backbone's stem_stride is {backbone.stem_stride}; an FCN's maps need one of 4")
         self.backbone = backbone
         self.taps = STRIDES[1 : STRIDES.index(stride) + 1]  # of the shallower maps that are scored too
         if missing := [tap for tap in self.taps if tap not in backbone.tap_channels]:

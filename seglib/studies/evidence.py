@@ -1,20 +1,25 @@
 """The evidence: what rows of a study show, in sentences and tables, and the map of the papers' tables."""
 
 import dataclasses
+import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from seglib.files import PROJECT
 from seglib.studies.cost import read_times, tell_seconds
 from seglib.studies.files import read_files
 from seglib.studies.listing import by_number, list_out_of_reach, plan_runs
 from seglib.studies.report import NOTABLE, VERDICTS, format_table
 from seglib.studies.results import RESULTS
-from seglib.studies.study import Study
+from seglib.studies.study import Study, count_verdicts
 
 WITHOUT_GPU = ("toy", "mini", "photographs")
+HEADING = re.compile(r"^##+ (?:(\d+)\. )?(.+)$", re.MULTILINE)
+NAMED = re.compile(r"\b(?:DeepLab ?)?(v\d\+?)|Tables?\s(\d+(?:(?:,|,? and) \d+)*)")
 
 
 def tell_outcomes(study: Study, rows: Sequence[str] = (), base: str = "") -> list[str]:
@@ -54,12 +59,18 @@ def _tell(study: Study, row: str, line: pd.Series, plan: pd.Series) -> str:
 def tabulate(study: Study) -> pd.DataFrame:
     """Writes a study's table for reading; for rows with runs that are left, how long these take on one core.
 
-    The column code says "earlier" of a row that was measured with other code than the present.
+    The column code says "earlier" of a row that was measured with other code than the present. Remarks, but for the
+    reason why a row cannot show anything, stand in a last column where there are any.
     """
     table, minutes = study.table(), plan_runs(study, read_times(study.folder))["minutes left"]
     written = format_table(table, study.source if study.published else "").drop(columns=["scale", "remarks"])
     left = minutes.map("{:.0f}".format).replace({"nan": "?", "0": ""})
-    return written.assign(**{"minutes left": left, "code": table["sources"].str.partition(" ")[0]})
+    remarks = [
+        text.removeprefix(f"cannot show: {study.cannot_show.get(row)}").removeprefix("; ")
+        for row, text in table["remarks"].items()
+    ]
+    last = {"remarks": remarks} if any(remarks) else {}
+    return written.assign(**{"minutes left": left, "code": table["sources"].str.partition(" ")[0], **last})
 
 
 def compare_rows(study: Study, questions: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
@@ -98,13 +109,32 @@ def load_published(folder: Path = RESULTS) -> list[Study]:
     return sorted(studies, key=lambda study: by_number(study.source))
 
 
+def find_told(folder: Path = PROJECT / "notebooks") -> dict[str, str]:
+    """Finds the sections whose headings name a table: "DeepLabv3, Table 9" -> "08, section 1".
+
+    A table without its paper is one of DeepLabv3.
+    """
+    told: dict[str, dict[str, None]] = {}
+    for path in sorted(folder.glob("*.ipynb")):
+        cells, section = json.loads(path.read_text(encoding="utf-8"))["cells"], ""
+        text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        for number, title in HEADING.findall(text):
+            section, found = number or section, NAMED.findall(title)
+            paper = next((name for name, _ in found if name), "v3")
+            for name, tables in found:
+                paper = name or paper
+                for table in re.findall(r"\d+", tables):
+                    told.setdefault(f"DeepLab{paper}, Table {table}", {})[f"{path.name[:2]}, section {section}"] = None
+    return {table: "; ".join(places) for table, places in told.items()}
+
+
 def map_evidence(studies: Sequence[Study]) -> pd.DataFrame:
     """Maps the published tables to what measures them and to what came out; the tables out of reach stand last.
 
-    Columns: published table, command, rows, run (those with a result), minutes (of all runs, on one core; "?" where no
-    stored run tells), scale, and what came out.
+    Columns: published table, told in (notebook and section), command, rows, run (those with a result), minutes (of all
+    runs, on one core; "?" where no stored run tells), scale, and what came out.
     """
-    known, lines = read_times(studies[0].folder), []
+    known, told, lines = read_times(studies[0].folder), find_told(), []
     for study in studies:
         table = study.table()
         words = table["effect"].drop(study.base).value_counts()
@@ -112,10 +142,25 @@ def map_evidence(studies: Sequence[Study]) -> pd.DataFrame:
         earlier = " (with earlier code)" if table["sources"].astype(bool).any() else ""
         minutes = len(study.seeds) * sum(tell_seconds(recipe, known) for recipe in trainings.values()) / 60
         lines.append({
-            "published table": study.source, "command": study.command(), "rows": len(table),
-            "run": int((table["n"] > 0).sum()), "minutes": "?" if math.isnan(minutes) else f"{minutes:.0f}",
-            "scale": study.scale,
+            "published table": study.source, "told in": told.get(study.source, ""), "command": study.command(),
+            "rows": len(table), "run": int((table["n"] > 0).sum()),
+            "minutes": "?" if math.isnan(minutes) else f"{minutes:.0f}", "scale": study.scale,
             "what came out": ", ".join(f"{words[w]} {w}" for w in VERDICTS if w in words) + earlier,
         })  # fmt: skip
-    lines += [{"published table": table, "what came out": f"not run: {why}"} for table, why in list_out_of_reach()]
+    lines += [
+        {"published table": table, "told in": told.get(table), "command": command, "what came out": f"not run: {why}"}
+        for table, why, command in list_out_of_reach()
+    ]
     return pd.DataFrame(lines, dtype=object).fillna("").set_index("published table")
+
+
+def tell_counts(studies: Sequence[Study]) -> str:
+    """Says what `count_verdicts` counts: confirmations by the code that measured them, contradictions, intervals."""
+    counts = count_verdicts(studies)["all"]
+    names = ("confirmed", "confirmed with earlier code", "contradicted", "intervals")
+    confirmed, earlier, contradicted, intervals = (int(counts[name]) for name in names)
+    return (
+        f"Distinct confirmations: {confirmed} ({confirmed - earlier} measured with the present code, {earlier} with "
+        f"earlier code); contradictions: {contradicted}; intervals: {intervals}, of which about "
+        f"{counts['wrong by chance']:.1f} miss the true difference by chance."
+    )

@@ -1,11 +1,13 @@
 """The list of all studies: the published table that each repeats, what is stored, and what is left, in minutes."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
 
 from seglib.studies.cost import Times, read_times, tell_seconds
 from seglib.studies.files import read_files
+from seglib.studies.gates import check_gates
 from seglib.studies.papers import load_papers
 from seglib.studies.results import RESULTS
 from seglib.studies.study import Study
@@ -14,7 +16,8 @@ from seglib.studies.study import Study
 def list_studies(folder: Path = RESULTS, runs: Path | None = None, gated: bool = True) -> pd.DataFrame:
     """Lists every study of the package at each of its scales but smoke, and the tables that are out of reach.
 
-    Columns: table, study, scale, rows, runs left, minutes left ("?" where no stored run tells), stored, cannot show.
+    Columns: table, study, scale, rows, runs left, minutes left ("?" where no stored run tells), stored, cannot show
+    (how many rows, by which gates, and which gates are not measured).
     """
     known, lines = read_times(folder), []
     for path, file in read_files().items():
@@ -26,18 +29,32 @@ def list_studies(folder: Path = RESULTS, runs: Path | None = None, gated: bool =
                 "table": study.source, "study": path.stem, "scale": scale, "rows": len(study.rows),
                 "runs left": sum(plan["runs left"]), "minutes left": format_minutes(plan["minutes left"]),
                 "stored": ", ".join(f"{count} {word}" for word, count in stored.items() if count),
-                "cannot show": f"{len(study.cannot_show)} of {len(study.rows)} rows" if study.cannot_show else "",
+                "cannot show": _tell_gates(study) if gated else "",
             })  # fmt: skip
-    lines += [{"table": table, "cannot show": why} for table, why in list_out_of_reach()]
+    lines += [{"table": table, "cannot show": why} for table, why, _ in list_out_of_reach()]
     listed = pd.DataFrame(lines, dtype=object).fillna("")
     return listed.sort_values("table", key=lambda column: column.map(by_number), kind="stable", ignore_index=True)
 
 
-def list_out_of_reach() -> list[tuple[str, str]]:
-    """Lists the papers' tables that no scale repeats, or not wholly, with the reason."""
+def name_gates(study: Study, outcome: str) -> str:
+    """Names the gates of a study with an outcome, such as "not measured"."""
+    return ", ".join(check_gates(study).query("outcome == @outcome")["gate"].unique())
+
+
+def _tell_gates(study: Study) -> str:
+    failed, unmeasured = (name_gates(study, outcome) for outcome in ("failed", "not measured"))
+    told = [f"{len(study.cannot_show)} of {len(study.rows)} rows ({failed})"] * bool(failed)
+    return "; ".join(told + [f"not measured: {unmeasured}"] * bool(unmeasured))
+
+
+def list_out_of_reach() -> list[tuple[str, str, str]]:
+    """Lists the papers' tables that no scale without a GPU repeats, or not wholly.
+
+    With the reason, and the command that repeats it where the data is, or "".
+    """
     papers = [(paper["name"], paper["tables"]) for paper in load_papers().values()]
     tables = [(f"{name}, Table {table}", entry) for name, entries in papers for table, entry in entries.items()]
-    return [(table, entry["out_of_reach"]) for table, entry in tables if "out_of_reach" in entry]
+    return [(table, e["out_of_reach"], e.get("command", "")) for table, e in tables if "out_of_reach" in e]
 
 
 def plan_runs(study: Study, known: Times) -> pd.DataFrame:
@@ -68,7 +85,7 @@ def format_minutes(minutes: pd.Series) -> str:
     return known if minutes.notna().all() else f"{known} + ?" if minutes.sum() else "?"
 
 
-def by_number(source: str) -> tuple[str, float, str]:
-    """Orders "DeepLabv3, Table 10" after Table 9, and studies of no table last."""
+def by_number(source: str) -> tuple[str, int, str]:
+    """Orders "DeepLabv3, Table 10" after Table 9, "Table 7(a)" after Table 6, and studies of no table last."""
     paper, _, table = source.partition(", Table ")
-    return (paper or "~", float(table) if table.isdigit() else 0.0, table)
+    return (paper or "~", int(re.match(r"\d*", table)[0] or 0), table)

@@ -16,7 +16,7 @@ from seglib.recipe import Recipe, toml_path
 from seglib.studies import cost, gates, report, results
 from seglib.studies.files import STUDIES, read_study
 from seglib.studies.results import RESULTS
-from seglib.train.checkpoint import load_state
+from seglib.train.checkpoint import OtherRunError, load_state
 from seglib.train.results import is_result_of, load_result
 from seglib.train.trainer import Trainer
 
@@ -155,14 +155,16 @@ class Study:
             return False
 
     def _set_aside(self, run_dir: Path, recipe: Recipe) -> None:
-        """Moves what earlier code left in a run's folder, or what cannot be read, to its folder "earlier"."""
+        """Moves what earlier code left in a run's folder to its folder "earlier".
+
+        Raises ValueError if a file is damaged, because the next reading of it may succeed.
+        """
         path = run_dir / "result.json"
         try:
             state = load_state(run_dir / "checkpoint.pt", recipe)
             left = ([state[0]] if state else []) + ([load_result(path)] if path.exists() else [])
-        except ValueError as error:  # of a format that is no longer read, or damaged
-            why = str(error).partition(". Delete")[0]
-            tell(f"{run_dir}: trained anew, and what was there is kept in its folder earlier ({why})")
+        except OtherRunError as error:
+            tell(f"{run_dir}: trained anew, and what was there is kept in its folder earlier ({error})")
             left = [{}]
         if not all(map(self.is_present, left)):
             (run_dir / "earlier").mkdir(exist_ok=True)
@@ -298,7 +300,8 @@ def count_verdicts(studies: Sequence[Study]) -> pd.DataFrame:
     """Counts the verdicts of several studies: a column for each, by its published table or title, and "all".
 
     A network that stands in several tables beside one base row counts in the first of them. Below the verdicts stand
-    the number of intervals and how many of them are expected to miss the true difference by chance: 5 %.
+    how many of those that are confirmed were measured with earlier code, the number of intervals, and how many of them
+    are expected to miss the true difference by chance: 5 %.
     """
     seen, counted = set(), {}
     for study in studies:
@@ -306,12 +309,14 @@ def count_verdicts(studies: Sequence[Study]) -> pd.DataFrame:
         for row, line in table.drop(study.base).iterrows():
             pair = frozenset((study.recipe(row, 0).name, base))
             if pair not in seen:
-                words.append((line["effect"], not math.isnan(line["low"]) and line["effect"] != "cannot show"))
+                has_interval = not math.isnan(line["low"]) and line["effect"] != "cannot show"
+                words.append((line["effect"], has_interval, bool(line["sources"])))
             seen.add(pair)
         name = study.source or study.title
         name = f"{name}, {study.scale}" if name in counted else name
-        counted[name] = {word: sum(of_row == word for of_row, _ in words) for word in report.VERDICTS}
-        counted[name] |= {"intervals": sum(has_interval for _, has_interval in words)}
+        counted[name] = {word: sum(of_row == word for of_row, *_ in words) for word in report.VERDICTS}
+        counted[name]["confirmed with earlier code"] = sum(word == "confirmed" and old for word, _, old in words)
+        counted[name]["intervals"] = sum(has_interval for _, has_interval, _ in words)
     counts = pd.DataFrame(counted)
     counts["all"] = counts.sum(axis=1)
     return pd.concat([counts, (1 - report.LEVEL) * counts.loc[["intervals"]].rename({"intervals": "wrong by chance"})])

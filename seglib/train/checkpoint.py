@@ -28,6 +28,10 @@ STATE = {
 }  # fmt: skip
 
 
+class OtherRunError(ValueError):
+    """A whole checkpoint that this run cannot resume from: of an older format, or of another recipe."""
+
+
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Writes a checkpoint atomically and keeps its predecessor as `previous_path(path)`."""
     # a file that was cut off must not push a good predecessor out
@@ -43,7 +47,9 @@ def previous_path(path: Path) -> Path:
 def load_state(path: Path, recipe: Recipe) -> tuple[dict[str, Any], Path] | None:
     """Reads the newest readable checkpoint of a recipe's run, `path` or its predecessor; None without either.
 
-    Raises ValueError if no file can be read (names each), or it is another recipe's state (names the fields).
+    Raises:
+        ValueError: if no file can be read; names each.
+        OtherRunError: if it is of an older format or another recipe's; names what it lacks, or the fields.
     """
     problems = []
     for candidate in (path, previous_path(path)):
@@ -63,12 +69,12 @@ def load_state(path: Path, recipe: Recipe) -> tuple[dict[str, Any], Path] | None
 
 def _check_state(state: Any, recipe: Recipe, path: Path) -> None:
     if lacking := STATE - set(state if isinstance(state, dict) else ()):
-        raise ValueError(f"{path}: not a run's checkpoint: it lacks {sorted(lacking)}")
+        raise OtherRunError(f"{path}: not a run's checkpoint: it lacks {sorted(lacking)}")
     stored, mine = training_changes(state["recipe"]), training_changes(recipe.changes())
     if stored != mine:
         fields = [name for name in sorted({*stored, *mine}) if stored.get(name) != mine.get(name)]
         differ = ", ".join(f"{n}: {stored.get(n, 'default')} there, {mine.get(n, 'default')} here" for n in fields)
-        raise ValueError(f"{path}: a run of another recipe ({differ}). Choose another run_dir.")
+        raise OtherRunError(f"{path}: a run of another recipe ({differ}). Choose another run_dir.")
 
 
 def check_data(

@@ -33,7 +33,7 @@ class Dilations:
 class Audit:
     """The findings of `audit` in a live model."""
 
-    output_stride: int  # side of the input over side of the map that ASPP sees
+    output_stride: int  # nominal, of the map that ASPP sees; see `nominal_stride`
     dilations: Dilations  # the blocks are empty if it is no ResNet
     # Of its bilinear resizes, as torch's functions are called; None if they differ, or if maps are sampled where their
     # values lie, at pixel / stride: that is align_corners=True at sides of k * stride + 1, and neither elsewhere.
@@ -63,11 +63,16 @@ def audit(model: nn.Module) -> Audit:
     aligned = isinstance(model, DeepLabV3) and model.variant.resize == "aligned"
     corners = set() if aligned else set(recorder.align_corners)
     return Audit(
-        output_stride=PROBE_SIDE // seen[0],
+        output_stride=nominal_stride(model, PROBE_SIDE // seen[0]),
         dilations=Dilations(block3, block4, tuple(rates[name] for name in aspp)),
         align_corners=corners.pop() if len(corners) == 1 else None,
         decoder_inputs=next((channels for channels in recorder.concatenated if len(channels) == 2), ()),
     )
+
+
+def nominal_stride(model: nn.Module, stride: int) -> int:
+    """Returns the output stride as recipes name it: the real one, or four times that after a stem of stride 1."""
+    return stride * 4 // getattr(getattr(model, "backbone", None), "stem_stride", 4)
 
 
 class _Recorder(TorchFunctionMode):

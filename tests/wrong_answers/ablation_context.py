@@ -11,15 +11,18 @@ return {{name: {count} for name, kernel in kernels.items()}}
     before="network.zero_grad()",
     count="int((kernel.weight.grad == 0).all(dim=(0, 1)).sum())",
 )
-INTERVAL = fill(
+UNITS = fill(
     """
-n, mean, sd = len(scores), np.mean(scores), np.std(scores, ddof={ddof})
-half = {t} * sd * {root}
-return mean - half, mean + half
+largest = max(rate for rate in range(1, side) if {fits})
+rates = []
+while {unfinished}:
+    rates.append({rate})
+return {rates}
 """,
-    ddof=1,
-    t="student_t_quantile(n - 1, 0.975)",
-    root="sqrt(1 + 1 / n)",
+    fits="(side - rate) / side >= share",
+    unfinished="sum(rates) < reach",
+    rate="min(1 + 2 * sum(rates), largest)",
+    rates="tuple(rates)",
 )
 
 WRONG = {
@@ -40,12 +43,17 @@ WRONG = {
         "A dict is expected": "return [0] * len(kernels)",
     },
     "10.3": {
-        "that is the interval of the *mean*": INTERVAL(root="sqrt(1 / n)"),
-        "the stored mean is uncertain too": INTERVAL(root="1"),
-        "1.96 is for many runs": INTERVAL(t="1.959964"),
-        "n - 1 under the sd": INTERVAL(ddof=0),
-        "n runs have n - 1 degrees of freedom": INTERVAL(t="student_t_quantile(n, 0.975)"),
-        "95 % inside leaves 2.5 %": INTERVAL(t="student_t_quantile(n - 1, 0.95)"),
-        "mean -/+ t * sd": INTERVAL(t="2"),
+        "the last rates are too large for the map": UNITS(rate="3 ** len(rates)"),
+        "a side tap leaves it in one direction only": UNITS(fits="((3 * side - 2 * rate) / (3 * side)) ** 2 >= share"),
+        "two opposite side taps": UNITS(fits="(side - 2 * rate) / side >= share"),
+        "*misses* the map": UNITS(fits="rate / side <= share"),
+        "equal rates leave gaps": UNITS(rate="largest"),
+        "fewer units do it": UNITS(rate="1"),
+        "doubled rates see some places twice": UNITS(rate="min(2 ** len(rates), largest)"),
+        "one unit too many": UNITS(unfinished="sum(rates) <= reach"),
+        "the reach is to *one* side": UNITS(unfinished="1 + 2 * sum(rates) <= reach"),
+        "do not cut the last rate to fit": UNITS(rate="min(1 + 2 * sum(rates), largest, reach - sum(rates))"),
+        "the map sets the largest rate": UNITS(rates="(1, 1, *rates)"),
+        "Rates of units are expected": UNITS(rates="len(rates)"),
     },
 }

@@ -7,11 +7,12 @@ VIEWS = fill(
 found = []
 for scale in scales:
     size = tuple(round(side * scale) for side in images.shape[2:])
-    scaled = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+    scaled = F.interpolate(images, size=size, mode="bilinear", antialias={antialias})
     seen = [network(scaled)] + ([network(scaled.flip(-1)){back}] if {flip} else [])
     found += [F.interpolate(x, size=images.shape[2:], mode="bilinear", align_corners=False){each} for x in seen]
 return torch.stack(found){result}
 """,
+    antialias="True",
     back=".flip(-1)",
     flip="flip",
     each=".softmax(1)",
@@ -27,6 +28,7 @@ WRONG = {
         "take the softmax of each view first": VIEWS(each="", result=".mean(0).softmax(1)"),
         "these are logits": VIEWS(each=""),
         "that is the sum": VIEWS(result=".sum(0)"),
+        "shrink the images with antialias=True": VIEWS(antialias="False"),
         "the mirrored views are missing": VIEWS(flip="False"),
         "resize, run, mirror back": VIEWS(result=".amax(0)"),
         "should have the shape": "return network(images).softmax(1).argmax(1).float()",

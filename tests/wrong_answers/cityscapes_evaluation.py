@@ -1,37 +1,9 @@
 """Usual wrong answers to the exercises of notebook 07."""
 
-from tests.wrong_answers import fill
+from tests.wrong_answers import mistaken
 
-IIOU = fill(
-    """
-hit = miss = 0.0
-for instance in np.unique(instance_ids[label_ids == class_id]):
-    mask = instance_ids == instance
-    {skip}
-    weight = {weight}
-    hit += weight * (prediction_ids[mask] == class_id).sum()
-    miss += weight * (prediction_ids[mask] != class_id).sum()
-wrong = ((prediction_ids == class_id) & (label_ids != class_id){scored}).sum()
-return hit / (hit + miss + {wrong})
-""",
-    skip="if instance < 1000: continue",
-    weight="mean_size / mask.sum()",
-    scored=" & np.isin(label_ids, SCORED)",
-    wrong="wrong",
-)
-STITCH = fill(
-    """
-total = np.zeros((len(windows[0][2]), height, width))
-seen = np.zeros((height, width))
-for top, left, probabilities in windows:
-    rows, columns = slice(top, top + probabilities.shape[1]), slice(left, left + probabilities.shape[2])
-    total[:, rows, columns] {keep}
-    seen[rows, columns] += 1
-return {result}
-""",
-    keep="+= probabilities",
-    result="total / seen",
-)
+IDS, IIOU, STARTS, STITCH = map(mistaken, ("7.1", "7.2", "7.3", "7.4"))
+SKIP = "    if instance < 1000:\n        continue\n"
 
 WRONG = {
     "7.1": {
@@ -51,50 +23,36 @@ for row in CITYSCAPES_LABELS:
 return ids
 """,
         "the ids that are not scored leave gaps between the others": "return prediction + 7",
-        "a PNG of ids is uint8": """
-table = {row.train_id: row.id for row in CITYSCAPES_LABELS if not row.ignored}
-return np.vectorize(table.get)(prediction)
-""",
-        "write to a new array": """
-table = np.array([row.id for row in CITYSCAPES_LABELS if not row.ignored], np.uint8)
-prediction[:] = table[prediction]
-return prediction
-""",
+        "a PNG of ids is uint8": IDS("np.uint8", "np.int64"),
+        "write to a new array": IDS("return table[prediction]", "prediction[:] = table[prediction]\nreturn prediction"),
         "should have the shape (4, 19)": "return [row.id for row in CITYSCAPES_LABELS if not row.ignored]",
     },
     "7.2": {
-        "this is the plain IoU": IIOU(skip="", weight="1"),
-        "the weight is upside down": IIOU(weight="mask.sum() / mean_size"),
-        "pixels predicted as the class on another one are FP": IIOU(wrong="0"),
-        "pixels of a group": IIOU(skip="", weight="mean_size / mask.sum() if instance > 1000 else 1"),
-        "a caravan is ignored": IIOU(scored=""),
-        "iTP / (iTP + FP + iFN)": IIOU(wrong="0 * wrong + miss"),
+        "this is the plain IoU": IIOU(SKIP, "", "mean_size / mask.sum()", "1"),
+        "the weight is upside down": IIOU("mean_size / mask.sum()", "mask.sum() / mean_size"),
+        "pixels predicted as the class on another one are FP": IIOU("miss + wrong", "miss"),
+        "pixels of a group": IIOU(SKIP, "", "/ mask.sum()", "/ mask.sum() if instance > 1000 else 1"),
+        "a caravan is ignored": IIOU("np.isin(label_ids, SCORED) & ", ""),
+        "iTP / (iTP + FP + iFN)": IIOU("miss + wrong", "2 * miss"),
     },
     "7.3": {
         "the rest needs a last window": "return list(range(0, max(length - window, 0) + 1, stride))",
         "move the last one back": "return list(range(0, length, stride))",
-        "look at the last two": """
-last = max(length - window, 0)
-return [*range(0, last + 1, stride), last]
-""",
-        "only the last one is moved": """
-last = max(length - window, 0)
-return np.linspace(0, last, -(-last // stride) + 1).round().tolist()
-""",
-        "then the one that ends with the side": """
-last = max(length - window, 0)
-return [*range(stride, last, stride), last]
-""",
+        "look at the last two": STARTS("range(0, last,", "range(0, last + 1,"),
+        "only the last one is moved": STARTS(
+            "[*range(0, last, stride), last]", "np.linspace(0, last, -(-last // stride) + 1).round().tolist()"
+        ),
+        "then the one that ends with the side": STARTS("range(0,", "range(stride,"),
     },
     "7.4": {
-        "this is the sum": STITCH(result="total"),
-        "the last window that sees a pixel has the word": STITCH(keep="= probabilities", result="total"),
+        "this is the sum": STITCH(" / seen", ""),
+        "the last window that sees a pixel has the word": STITCH("*place] +=", "*place] =", " / seen", ""),
         "the largest probability is no mean": STITCH(
-            keep="= np.maximum(total[:, rows, columns], probabilities)", result="total"
+            "+= probabilities", "= np.maximum(total[:, *place], probabilities)", " / seen", ""
         ),
-        "not by all of them": STITCH(result="total / len(windows)"),
-        "classes cannot be averaged": STITCH(result="(total / seen).argmax(axis=0)"),
-        "sum and count, pixel by pixel": STITCH(keep="= probabilities"),
-        "should have the shape (3, 7, 11)": STITCH(result="(total / seen).transpose(1, 2, 0)"),
+        "not by all of them": STITCH("/ seen", "/ len(windows)"),
+        "classes cannot be averaged": STITCH("total / seen", "(total / seen).argmax(axis=0)"),
+        "sum and count, pixel by pixel": STITCH("*place] +=", "*place] ="),
+        "should have the shape (3, 7, 11)": STITCH("total / seen", "(total / seen).transpose(1, 2, 0)"),
     },
 }

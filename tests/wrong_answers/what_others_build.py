@@ -1,26 +1,9 @@
 """Usual wrong answers to the exercises of notebook 15."""
 
-from tests.wrong_answers import fill
+from tests.wrong_answers import mistaken
 
-LAYERS = fill(
-    """
-def outputs(model):
-    kept = []
-    for name, module in model.named_modules():
-        if {layers}:
-            module.register_forward_hook(lambda _, inputs, output, name=name: kept.append((name, output.clone())))
-    with torch.no_grad():
-        model(images)
-    return {kept}
-pairs = zip(outputs(ours), outputs(theirs))
-different = [name for (name, first), (_, second) in pairs if not {same}]
-return {result}
-""",
-    layers="not list(module.children())",
-    kept="kept",
-    same="torch.allclose(first, second, rtol=1e-3, atol=1e-3)",
-    result="different[0] if different else ''",
-)
+LAYERS = mistaken("15.2")
+PAIRS = "zip(outputs(ours), outputs(theirs), strict=True)"
 
 WRONG = {
     "15.1": {
@@ -31,14 +14,18 @@ WRONG = {
         "choose from align_corners": "{'rates'}",
     },
     "15.2": {
-        "everything after the first layer differs too": LAYERS(result="different[-1] if different else ''"),
-        "exact equality takes rounding": LAYERS(same="torch.equal(first, second)"),
+        "everything after the first layer differs too": LAYERS(PAIRS, f"[*{PAIRS}][::-1]"),
+        "exact equality takes rounding": LAYERS("rtol=1e-3, atol=1e-3 * float(output.abs().max())", "rtol=0, atol=0"),
         "a module with children differs": LAYERS(
-            layers="name != 'backbone'",
-            kept="sorted(kept, key=lambda pair: [name for name, _ in model.named_modules()].index(pair[0]))",
+            "not list(module.children())", "name != 'backbone'",
+            "return kept", "order = [name for name, _ in model.named_modules()]\n"
+            "    return sorted(kept, key=lambda pair: order.index(pair[0]))",
         ),
-        "a layer may be called several times": LAYERS(kept="dict(kept).items()"),
-        "hooks are called in the order": LAYERS(result="different[1] if different[1:] else ''"),
+        "a layer may be called several times": LAYERS("return kept", "return dict(kept).items()"),
+        "hooks are called in the order": LAYERS(
+            "for (name, output)", "found = []\nfor (name, output)",
+            "return name", "found.append(name)", 'return ""', "return found[1] if found[1:] else ''",
+        ),
     },
     "15.3": {
         "nothing was moved": "return weight",
@@ -47,4 +34,4 @@ WRONG = {
         "the output channels were moved": "return torch.roll(weight, -(weight.shape[0] // 5), dims=0)",
         "the other four branches keep their order": "return torch.cat(weight.chunk(5, dim=1)[::-1], dim=1)",
     },
-}
+}  # fmt: skip

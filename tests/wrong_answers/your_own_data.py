@@ -1,81 +1,42 @@
 """Usual wrong answers to the exercises of notebook 13."""
 
-from tests.wrong_answers import fill
+from tests.wrong_answers import mistaken
 
-COLOURS = fill(
-    """
-label = np.full(mask.shape[:2], {start}, np.uint8)
-for k, colour in enumerate(colours):
-    label[{test}] = k
-label[(mask == unlabelled).all(axis=2)] = {void}
-{refuse}
-return label
-""",
-    start=254,
-    test="(mask == colour).all(axis=2)",
-    void=255,
-    refuse="if (label == 254).any(): raise ValueError('a colour without a class')",
-)
-HOLD = fill(
-    """
-walks = sorted({{name.{split}[0] for name in names}})
-count = {count}
-drawn = set(np.random.default_rng({seed}).permutation(walks)[:count].tolist())
-return {{name for name in names if name.{split}[0] in drawn}}
-""",
-    split="rsplit('_', 1)",
-    count="max(1, round(share * len(walks)))",
-    seed="seed",
-)
-OVERLAY = fill(
-    """
-mixed = {mixed}
-return np.where(({drawn})[..., None], mixed, image){end}
-""",
-    mixed="(image.astype(int) + palette[label]) // 2",
-    drawn="(label > 0) & (label < 255)",
-    end=".astype(np.uint8)",
-)
-PREDICT = fill(
-    "logits = session.run(None, {{'images': {pixels}}})[0]\nreturn {label}",
-    pixels="image.transpose(2, 0, 1)[None]",
-    label="logits.argmax(axis=1)[0]",
-)
+COLOURS, HOLD, OVERLAY, PREDICT = map(mistaken, ("13.1", "13.2", "13.3", "13.4"))
+COUNT, MIXED = "max(1, round(share * len(walks)))", "(image.astype(int) + palette[label]) // 2"
 
 WRONG = {
     "13.1": {
-        "the network would learn it as background": COLOURS(void=0),
-        "one class more": COLOURS(void="len(colours)"),
-        "colours of one sum": COLOURS(test="mask.sum(axis=2) == sum(colour)"),
-        "if all three channels agree": COLOURS(test="(mask == colour).any(axis=2)"),
-        "a smoothed edge becomes a class": COLOURS(refuse="label[label == 254] = 0"),
+        "the network would learn it as background": COLOURS("= 255\n", "= 0\n"),
+        "one class more": COLOURS("= 255\n", "= len(colours)\n"),
+        "colours of one sum": COLOURS("(mask == colour).all(axis=2)", "mask.sum(axis=2) == sum(colour)"),
+        "if all three channels agree": COLOURS("(mask == colour).all", "(mask == colour).any"),
+        "a smoothed edge becomes a class": COLOURS("254, np.uint8", "0, np.uint8"),
     },
     "13.2": {
         "draw walks, then take all": "return set(np.random.default_rng(seed).permutation(names)[:8].tolist())",
-        "at least one walk": HOLD(count="round(share * len(walks))"),
-        "a walk's name ends at the last _": HOLD(split="split('_', 1)"),
-        "round(share * number of walks)": HOLD(count="1 + round(share * len(walks))"),
-        "a generator of its own": HOLD(seed=""),
-        "the seed should decide": HOLD(seed="0"),
-        "return names, not walks": HOLD().replace(
-            "return {name for name in names if", "return {name[:-3] for name in names if"
-        ),
+        "at least one walk": HOLD(COUNT, "round(share * len(walks))"),
+        "a walk's name ends at the last _": HOLD("rsplit", "split"),
+        "round(share * number of walks)": HOLD(COUNT, "1 + round(share * len(walks))"),
+        "a generator of its own": HOLD("default_rng(seed)", "default_rng()"),
+        "the seed should decide": HOLD("default_rng(seed)", "default_rng(0)"),
+        "return names, not walks": HOLD("return {name for", "return {name[:-3] for"),
     },
     "13.3": {
-        "uint8 has no room": OVERLAY(mixed="(image + palette[label]) // 2"),
-        "void is tinted too": OVERLAY(drawn="label > 0"),
-        "background is tinted too": OVERLAY(drawn="label < 255"),
-        "everything is tinted": OVERLAY(drawn="label >= 0"),
-        "that is the colour": OVERLAY(mixed="palette[label]"),
-        "where a pixel has a class of 1 or more": OVERLAY(mixed="image // 2 + palette[label]"),
-        "a picture is uint8": OVERLAY(end=""),
+        "uint8 has no room": OVERLAY("image.astype(int)", "image"),
+        "void is tinted too": OVERLAY(" & (label < 255)", ""),
+        "background is tinted too": OVERLAY("(label > 0) & ", ""),
+        "everything is tinted": OVERLAY("(label > 0) & (label < 255)", "label >= 0"),
+        "that is the colour": OVERLAY(MIXED, "palette[label]"),
+        "where a pixel has a class of 1 or more": OVERLAY(MIXED, "image // 2 + palette[label]"),
+        "a picture is uint8": OVERLAY(".astype(np.uint8)", ""),
     },
     "13.4": {
-        "channels first": PREDICT(pixels="image[None]"),
-        "and then [None] for the batch": PREDICT(pixels="image.transpose(2, 0, 1)"),
-        "the bytes as they are": PREDICT(pixels="(image / 127.5 - 1).astype('float32').transpose(2, 0, 1)[None]"),
-        "one map comes out": PREDICT(label="logits.argmax(axis=1)"),
-        "fits least": PREDICT(label="logits.argmin(axis=1)[0]"),
-        "swapped height and width": PREDICT(pixels="image.T[None]"),
+        "channels first": PREDICT("image.transpose(2, 0, 1)", "image"),
+        "and then [None] for the batch": PREDICT("[None]", ""),
+        "the bytes as they are": PREDICT("image.transpose", "(image / 127.5 - 1).astype('float32').transpose"),
+        "one map comes out": PREDICT("(axis=1)[0]", "(axis=1)"),
+        "fits least": PREDICT("argmax", "argmin"),
+        "swapped height and width": PREDICT("image.transpose(2, 0, 1)", "image.T"),
     },
 }

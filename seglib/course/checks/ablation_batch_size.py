@@ -14,8 +14,7 @@ from seglib.recipe import Recipe
 @exercise("8.1", "The variance of all is the mean of the parts' variances plus the variance of their means.")
 def merged(answer: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
     """Takes four parts of unequal size and mean; compares with all values put together."""
-    generator = torch.Generator().manual_seed(0)
-    parts = [torch.randn(n, 3, generator=generator) + i for i, n in enumerate((2, 3, 6, 9))]
+    parts = [torch.randn(n, 3) + i for i, n in enumerate((2, 3, 6, 9))]
     means = torch.stack([part.mean(0) for part in parts])  # (4, 3)
     variances = torch.stack([part.var(0, correction=0) for part in parts])
     counts = torch.tensor([len(part) for part in parts])
@@ -57,11 +56,9 @@ def images_remembered(answer: Callable[[float, int], float]) -> None:
 @exercise("8.3", "The weights are the old ones; what they are evaluated with is new.")
 def statistics_anew(answer: Callable[[nn.Module, list[Tensor]], nn.Module]) -> None:
     """Takes a network with old statistics, two momenta and a dropout that leaves nothing, in training mode."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        norms = nn.BatchNorm2d(4), nn.BatchNorm2d(2, momentum=0.3)
-        network = nn.Sequential(nn.Conv2d(3, 4, 3), norms[0], nn.Dropout(1.0), nn.Conv2d(4, 2, 1), norms[1])
-        batches = [torch.randn(4, 3, 6, 6) + shift for shift in range(3)]
+    norms = nn.BatchNorm2d(4), nn.BatchNorm2d(2, momentum=0.3)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), norms[0], nn.Dropout(1.0), nn.Conv2d(4, 2, 1), norms[1])
+    batches = [torch.randn(4, 3, 6, 6) + shift for shift in range(3)]
     for norm in norms:
         norm.running_mean.fill_(5)
         norm.num_batches_tracked.fill_(100)

@@ -1,9 +1,7 @@
-"""Checks of notebook 10: rates without a gap, taps without a gradient, the interval for one run more."""
+"""Checks of notebook 10: rates without a gap, taps without a gradient, units for a map."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import sqrt
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -60,30 +58,54 @@ def dead_taps(answer: Callable[[nn.Module, Mapping[str, nn.Conv2d], Tensor], Map
             diagnose(where, count, dead, usual, "run, backward, and look for zeros in weight.grad.")
 
 
-@exercise("10.3", "One run more scatters by itself, and the mean that it is held against is uncertain too: 1 + 1 / n.")
-def one_run_more(answer: Callable[[Sequence[float]], tuple[float, float]]) -> None:
-    """Takes three to eight stored scores."""
-    from scipy.special import stdtrit
+@exercise(
+    "10.3", "The map bounds the rates, and the rates bound how far so many units see: a small map asks for depth."
+)
+def plan_units(answer: Callable[[int, float, int], Sequence[int]]) -> None:
+    """Takes large and small maps, and reaches that the rates meet exactly or exceed."""
 
-    def values(scores: Sequence[float]) -> tuple[tuple[float, float], dict[str, tuple[float, float]]]:
-        n, mean, sd = len(scores), float(np.mean(scores)), float(np.std(scores, ddof=1))
-        t = float(stdtrit(n - 1, 0.975))
+    def read(found: Sequence[int]) -> tuple[int, ...]:
+        listed = isinstance(found, tuple | list) and all(isinstance(rate, int) and rate > 0 for rate in found)
+        expect(listed, f"Rates of units are expected, found {found!r}.", "a tuple of whole numbers of at least 1.")
+        return tuple(sorted(found))
 
-        def around(half: float) -> tuple[float, float]:
-            return mean - half, mean + half
+    def plan(reach: int, largest: float, base: int = 3, beyond: int = 0) -> tuple[int, ...]:
+        rates: list[int] = []
+        while sum(rates) < reach + beyond:
+            rates.append(int(min(base ** len(rates), largest)))
+        return tuple(rates)
 
-        return around(t * sd * sqrt(1 + 1 / n)), {
-            "that is the interval of the *mean*; one run scatters around it.": around(t * sd / sqrt(n)),
-            "the stored mean is uncertain too: 1 + 1 / n under the root.": around(t * sd),
-            "1.96 is for many runs; Student's t is larger.": around(1.959964 * sd * sqrt(1 + 1 / n)),
-            "n - 1 under the sd: np.std(..., ddof=1).": around(t * sd * sqrt((n - 1) / n) * sqrt(1 + 1 / n)),
-            "n runs have n - 1 degrees of freedom.": around(float(stdtrit(n, 0.975)) * sd * sqrt(1 + 1 / n)),
-            "95 % inside leaves 2.5 % on each side.": around(float(stdtrit(n - 1, 0.95)) * sd * sqrt(1 + 1 / n)),
+    def values(side: int, share: float, reach: int) -> tuple[tuple[int, ...], dict[str, tuple[int, ...]]]:
+        def largest(fits: Callable[[int], bool]) -> int:
+            return max(rate for rate in range(1, side) if fits(rate))
+
+        most = largest(lambda rate: (side - rate) / side >= share)
+        right = plan(reach, most)
+        return right, {
+            "the last rates are too large for the map: a side tap meets it at side - rate positions.": plan(reach, 99),
+            "these rates are smaller than the map asks for: a side tap leaves it in one direction only.": plan(
+                reach, largest(lambda rate: ((3 * side - 2 * rate) / (3 * side)) ** 2 >= share)
+            ),
+            "that is where two opposite side taps meet the map at once; each counts by itself.": plan(
+                reach, largest(lambda rate: (side - 2 * rate) / side >= share)
+            ),
+            "rate / side is the share of positions at which a side tap *misses* the map.": plan(
+                reach, largest(lambda rate: rate / side <= share)
+            ),
+            "equal rates leave gaps: with no rate of 1 the neighbour at 1 is never seen.": (most,) * -(-reach // most),
+            "there is no gap, but fewer units do it: what is seen is side by side, so the next rate can be larger.": (
+                (1,) * reach
+            ),
+            "there is no gap, but doubled rates see some places twice; a rate can be larger.": plan(
+                reach, most, base=2
+            ),
+            "one unit too many: stop as soon as the rates add up to the reach.": plan(reach, most, beyond=1),
+            "too few units: the reach is to *one* side, not the width of what is seen.": plan(reach // 2, most),
+            "so many units can see farther: do not cut the last rate to fit.": tuple(
+                sorted((*right[:-1], reach - sum(right[:-1])))
+            ),
         }
 
-    cases = [
-        ([44.0, 46.5, 45.1],),
-        ([39.0, 41.0, 38.5, 40.2, 37.9],),
-        ([50.0, 50.4, 51.0, 49.9, 50.2, 50.8, 50.1, 50.6],),
-    ]
-    compare(answer, cases, values, "mean -/+ t * sd * sqrt(1 + 1 / n).", lambda found: tuple(map(float, found)))
+    cases = [(33, 0.75, 14), (21, 0.75, 15), (9, 0.75, 15), (33, 0.64, 24), (21, 0.4, 13), (17, 0.5, 20)]
+    hint = "the map sets the largest rate, what is seen so far the next one; stop when they add up to the reach."
+    compare(answer, cases, values, hint, read)

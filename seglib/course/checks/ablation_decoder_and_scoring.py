@@ -19,12 +19,12 @@ def average_views(answer: Callable[[nn.Module, Tensor, tuple[float, ...], bool],
     network.requires_grad_(False)
     images = 2 * torch.randn(2, 3, 20, 28)
 
-    def views(scales: tuple[float, ...], flip: bool, back: bool = True) -> list[Tensor]:
+    def views(scales: tuple[float, ...], flip: bool, back: bool = True, antialias: bool = True) -> list[Tensor]:
         """Logits of every view at the images' size."""
         found = []
         for scale in scales:
             size = tuple(round(side * scale) for side in images.shape[2:])
-            scaled = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+            scaled = F.interpolate(images, size=size, mode="bilinear", antialias=antialias)
             seen = [network(scaled)]
             if flip:
                 mirrored = network(scaled.flip(-1))
@@ -41,6 +41,11 @@ def average_views(answer: Callable[[nn.Module, Tensor, tuple[float, ...], bool],
             "take the softmax of each view first: a mean of logits lets the loudest view win.": seen.mean(0).softmax(1),
             "these are logits; average probabilities.": seen.mean(0),
             "that is the sum; probabilities of a pixel sum to 1.": seen.softmax(2).sum(0),
+            "shrink the images with antialias=True, as training does.": torch.stack(
+                views(scales, flip, antialias=False)
+            )
+            .softmax(2)
+            .mean(0),
             "the mirrored views are missing.": torch.stack(views(scales, False)).softmax(2).mean(0),
         }
         name = f"The mean over scales {scales}{', mirrored too' * flip}"

@@ -38,10 +38,8 @@ def choose_rates(answer: Callable[[int, int, float], Sequence[int]]) -> None:
 def pyramid_pooling(answer: Callable[[Tensor, tuple[int, ...], list[nn.Module]], Tensor]) -> None:
     """Takes a map whose sides its bins do not divide."""
     bins = (1, 2, 3, 6)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(2)
-        layers = [nn.Sequential(nn.Conv2d(6, 3, 1), nn.ReLU()) for _ in bins]
-        x = torch.randn(2, 6, 13, 17)
+    layers = [nn.Sequential(nn.Conv2d(6, 3, 1), nn.ReLU()) for _ in bins]
+    x = torch.randn(2, 6, 13, 17)
     average, largest = F.adaptive_avg_pool2d, F.adaptive_max_pool2d
 
     def levels(level: Callable[[nn.Module, int], Tensor], aligned: bool = False) -> list[Tensor]:

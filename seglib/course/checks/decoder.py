@@ -49,10 +49,8 @@ def trimap(answer: Callable[[np.ndarray, int], np.ndarray]) -> None:
 @torch.no_grad()
 def fuse(answer: Callable[[Tensor, Tensor, nn.Module], Tensor]) -> None:
     """Takes maps of images of 16 k + 1 pixels, on which the first and the last values of both maps lie together."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(5)
-        reduce = nn.Conv2d(12, 4, 1).double()
-        maps = torch.randn(2, 8, 7, 9).double(), torch.randn(2, 12, 25, 33).double()
+    reduce = nn.Conv2d(12, 4, 1).double()
+    maps = torch.randn(2, 8, 7, 9).double(), torch.randn(2, 12, 25, 33).double()
     for sides in ((7, 9), (5, 6)):
         size = Size(4 * (side - 1) + 1 for side in sides)
         aspp, low = maps[0][..., : sides[0], : sides[1]], maps[1][..., : size[0], : size[1]]
@@ -95,10 +93,8 @@ def separable_conv(answer: Callable[[int, int, int], nn.Module]) -> None:
         "the other way round: first look around, then mix.": right + 11 * (outputs - inputs),
     }
     diagnose("The number of parameters", sum(p.numel() for p in found.parameters()), right, usual, hint)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(5)
-        look, gain, shift, mix, *last = [nn.init.normal_(parameter) for parameter in found.parameters()]
-        x = torch.randn(2, inputs, 9, 11)
+    look, gain, shift, mix, *last = [nn.init.normal_(parameter) for parameter in found.parameters()]
+    x = torch.randn(2, inputs, 9, 11)
 
     def compute(padding: int, dilation: int, between: bool = True, end: bool = True) -> Tensor:
         y = F.conv2d(x, look, None, 1, padding, dilation, inputs)

@@ -17,9 +17,7 @@ from seglib.metrics import ConfusionMatrix
 def as_convolution(answer: Callable[[nn.Linear, int, int], nn.Conv2d]) -> None:
     """Compares on maps that are larger than the linear layer's."""
     channels, side, classes = 3, 4, 5
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        linear, x = nn.Linear(channels * side * side, classes), torch.randn(2, channels, side + 2, side + 3)
+    linear, x = nn.Linear(channels * side * side, classes), torch.randn(2, channels, side + 2, side + 3)
     conv = call(answer, linear, channels, side)
     expect(isinstance(conv, nn.Conv2d), f"An nn.Conv2d is expected, found {kind(conv)}.")
     diagnose("The kernel's size", conv.kernel_size, (side, side), {}, "the layer looks at the whole map at once.")
@@ -72,9 +70,9 @@ def transposed_convolution(answer: Callable[[Tensor, Tensor, int], Tensor]) -> N
             "the kernel is upside down: only a convolution turns it round.": paint(x, kernel.flip(0, 1), stride),
         }
 
-    generator, cases = torch.Generator().manual_seed(2), {}
+    cases = {}
     for size, k, stride in (((1, 1), 3, 2), ((3, 4), 3, 2), ((2, 3), 2, 3), ((3, 3), 4, 1)):
-        x, kernel = torch.randn(*size, generator=generator), torch.randn(k, k, generator=generator)
+        x, kernel = torch.randn(*size), torch.randn(k, k)
         cases[f"The result of a map {size}, kernel {k}, stride {stride},"] = x, kernel, stride
     hint = "out[i * stride : i * stride + k, j * stride : j * stride + k] += x[i, j] * kernel."
     compare(answer, cases, values, hint)
@@ -96,8 +94,7 @@ def fuse(answer: Callable[[Tensor, Tensor, Tensor, Callable[[Tensor, Size], Tens
             "that is the mean; FCN adds.": (double((middle + s16) / 2, s8.shape[2:]) + s8) / 2,
         }
 
-    generator = torch.Generator().manual_seed(3)
-    maps = [torch.randn(2, 3, *size, generator=generator) for size in ((3, 4), (5, 8), (9, 15))]
+    maps = [torch.randn(2, 3, *size) for size in ((3, 4), (5, 8), (9, 15))]
     hint = "double s32 to the size of s16 and add s16; double the sum to the size of s8 and add s8."
     wrong_order = {
         "size of tensor": ("Maps of two sizes are added.", "double first and add then: only maps of one size add up."),

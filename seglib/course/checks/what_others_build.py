@@ -54,11 +54,9 @@ def _shapes(fact: str = "") -> dict[str, Size]:
 @exercise("15.2", "One picture through both, layer by layer: the first layer that differs is where to look.")
 def first_difference(answer: Callable[[nn.Module, nn.Module, Tensor], str]) -> None:
     """Takes pairs of networks of equal weights, of which one departs in one point, or by rounding only."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(15)
-        ours = DeepLabV3(2, ResNet(18, width=4), atrous_rates=(1, 2), channels=4)
-        images = torch.randn(2, 3, 65, 65)
-        ours(images)  # norms with statistics of their own
+    ours = DeepLabV3(2, ResNet(18, width=4), atrous_rates=(1, 2), channels=4)
+    images = torch.randn(2, 3, 65, 65)
+    ours(images)  # norms with statistics of their own
     nn.init.constant_(ours.eval().aspp.pool[1].bias, -1)  # so that its ReLU has something to cut off
     dilated, second, ordered, bare, rounded = (copy.deepcopy(ours) for _ in range(5))
     set_atrous(dilated.backbone.layer4[1].conv1, rate=5)
@@ -99,7 +97,6 @@ def pool_last(answer: Callable[[Tensor], Tensor]) -> None:
             "the output channels were moved.": weight.roll(-(len(weight) // 5), dims=0),
         }
 
-    generator = torch.Generator().manual_seed(3)
-    weights = [torch.randn(out, inputs, 1, 1, generator=generator) for out, inputs in ((5, 20), (35, 35))]
+    weights = [torch.randn(out, inputs, 1, 1) for out, inputs in ((5, 20), (35, 35))]
     cases = {f"The weight for branches of {weight.shape[1] // 5} channels": (weight,) for weight in weights}
     compare(answer, cases, values, "the other four branches keep their order.")

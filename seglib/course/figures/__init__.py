@@ -14,7 +14,6 @@ from seglib.course.figures.charts import (
     effects_figure,
     line_chart,
     scatter_named,
-    score_bars,
     seed_dots,
     training_curves,
 )
@@ -22,7 +21,6 @@ from seglib.course.figures.pictures import (
     class_colours,
     error_map,
     instance_colours,
-    overlay,
     show_fields,
     show_influence,
     show_labels,

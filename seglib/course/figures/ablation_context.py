@@ -2,26 +2,17 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from seglib.course.figures.charts import score_bars
+from seglib.course.fields import share_on_map
+from seglib.course.figures.charts import share_bars
 from seglib.course.figures.style import GREY
-
-
-def tap_use(rate: int, height: int, width: int) -> np.ndarray:
-    """For each weight of a 3x3 kernel the share of a map's positions at which it meets the map and not its padding.
-
-    (3, 3) float64 in 0..1, for an atrous rate of at least 1 and a map of height x width; a weight with 0 is never used.
-    """
-    down, across = (np.array([max(0, n - rate), n, max(0, n - rate)]) / n for n in (height, width))
-    return np.outer(down, across)
 
 
 def tap_chart(rates: Sequence[tuple[str, int]], side: int) -> Figure:
     """The share of the nine taps of each 3x3 kernel that meet a square map, by name and rate; dashed: a 1x1."""
-    shares = {f"{name}: rate {rate}": tap_use(rate, side, side).mean() for name, rate in rates}
-    figure = score_bars({"": shares}, f"share of the nine taps on a map of {side} x {side}")
+    shares = {f"{name}: rate {rate}": share_on_map(side, rate) for name, rate in rates}
+    figure = share_bars(shares, f"share of the nine taps on a map of {side} x {side}")
     figure.axes[0].axvline(1 / 9, color=GREY, linestyle="--", linewidth=1)
     return figure
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from seglib.course.explorer import Explorer, slider
 from seglib.course.fields import share_on_map
+from seglib.course.figures.networks import TAPS
 from seglib.course.figures.pictures import draw_panels
 from seglib.course.figures.style import BLUE, GREY, PALE, VERMILION, styled
 
@@ -25,25 +26,20 @@ def show_taps(rates: Sequence[int], side: int, row: int | None = None, column: i
 
     row, column: of the output pixel, 0 to side - 1; None is the middle.
     """
-    row, column = (side // 2 if place is None else place for place in (row, column))
-    taps = {r: [(row + i * r, column + j * r) for i in (-1, 0, 1) for j in (-1, 0, 1)] for r in rates}
-    reach = [-1, side, *(place for places in taps.values() for tap in places for place in tap)]
-    low, high = max(min(reach), -side) - 1.5, min(max(reach), 2 * side) + 1.5
-    on_map = {r: [tap for tap in taps[r] if min(tap) >= 0 and max(tap) < side] for r in rates}
+    middle = [side // 2 if place is None else place for place in (row, column)]
+    taps = [middle + rate * TAPS for rate in rates]  # (9, 2) each
+    ends = np.concatenate([[(-1, side)], *taps])
+    low, high = max(ends.min(), -side) - 1.5, min(ends.max(), 2 * side) + 1.5
     figure, axes = draw_panels([""] * len(rates), aspects=(1.25,), max_columns=len(rates), width=2.8)
-    for ax, rate in zip(axes, rates, strict=True):
+    for ax, rate, places in zip(axes, rates, taps, strict=True):
         ax.add_patch(Rectangle((-0.5, -0.5), side, side, facecolor=PALE, edgecolor=GREY))
-        padding = [tap for tap in taps[rate] if tap not in on_map[rate]]
-        for places, marker, colour in ((on_map[rate], "s", BLUE), (padding, "x", VERMILION)):
-            ax.plot([x for _, x in places], [y for y, _ in places], marker, color=colour, markersize=6)
+        inside = ((places >= 0) & (places < side)).all(axis=1)
+        ax.plot(*places[inside].T[::-1], "s", color=BLUE, markersize=6, label="tap on the map")
+        ax.plot(*places[~inside].T[::-1], "x", color=VERMILION, markersize=6, label="tap in the padding: reads zero")
         ax.set(xlim=(low, high), ylim=(high, low), aspect="equal")
-        here = f"rate {rate}: {len(on_map[rate])} of 9 on the map here"
+        here = f"rate {rate}: {inside.sum()} of 9 on the map here"
         ax.set_xlabel(f"{here},\n{share_on_map(side, rate):.0%} over all positions", fontsize=9)
-    handles = [
-        Line2D([], [], color=BLUE, marker="s", linestyle="", label="tap on the map"),
-        Line2D([], [], color=VERMILION, marker="x", linestyle="", label="tap in the padding: reads zero"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

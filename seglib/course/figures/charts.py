@@ -11,7 +11,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 from matplotlib.transforms import Bbox
 
@@ -47,16 +46,13 @@ Line = Sequence[float] | np.ndarray | pd.DataFrame | float
 
 
 @styled
-def training_curves(histories: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figure:
-    """Loss, learning rate and validation mIoU over the iterations, of one run or of several.
+def training_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
+    """Loss, learning rate and validation mIoU of runs over the iterations.
 
-    histories: `Trainer.history`, or name -> such a table: columns iteration, loss, lr, and optionally miou in 0..1; nan
-    where nothing was logged or evaluated.
+    histories: name -> `Trainer.history`: columns iteration, loss, lr and, where it was evaluated, miou in 0..1.
     """
-    runs = {"": histories} if isinstance(histories, pd.DataFrame) else histories
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3 if len(runs) == 1 else 3.3))
-    titles = ["training loss, moving mean", "learning rate", "validation mIoU: not evaluated"]
-    for (name, history), look in zip(runs.items(), series(len(runs)), strict=True):
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.3))
+    for (name, history), look in zip(histories.items(), series(len(histories)), strict=True):
         loss, rate = history.dropna(subset=["loss"]), history.dropna(subset=["lr"])
         evaluated = history.reindex(columns=["iteration", "miou"]).dropna()
         smooth = loss.loss.rolling(max(1, len(loss) // 20), min_periods=1, center=True).mean()
@@ -65,18 +61,14 @@ def training_curves(histories: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Fig
         axes[1].plot(rate.iteration, rate.lr, color=look.colour)
         if len(evaluated):
             axes[2].plot(evaluated.iteration, evaluated.miou, color=look.colour, marker=look.marker, clip_on=False)
-            best = evaluated.loc[evaluated.miou.idxmax()]
-            titles[2] = f"validation mIoU, best {best.miou:.1%} at {best.iteration:.0f}"
     axes[1].yaxis.set_major_formatter("{x:g}")
     write_per_cent(axes[2].yaxis)
-    end = max(history.iteration.max() for history in runs.values())
-    for ax, title in zip(axes, titles, strict=True):
+    end = max(history.iteration.max() for history in histories.values())
+    for ax, title in zip(axes, ("training loss, moving mean", "learning rate", "validation mIoU"), strict=True):
         ax.set(title=title, xlabel="iteration", xlim=(0, end + 1))
         ax.set_ylim(bottom=0)
         ax.grid(axis="y")
-    if len(runs) > 1:
-        axes[2].set_title("validation mIoU")
-        figure.legend(loc="outside lower center", ncols=len(runs))
+    figure.legend(loc="outside lower center", ncols=len(histories))
     return figure
 
 
@@ -154,49 +146,14 @@ def scale(ax: Axes, xs: Sequence[float], log: str, percent: bool = False) -> Non
 
 
 @styled
-def score_bars(
-    groups: Mapping[str, Mapping[str, float]],
-    xlabel: str = "mIoU",
-    *,
-    means: bool = False,
-    percent: bool = True,
-) -> Figure:
-    """Horizontal bars with their values, a row for each name and a colour for each group.
-
-    Args:
-        groups: name -> row -> a number of at least 0, or nan for what is absent; a group need not have every row.
-        xlabel: the quantity.
-        means: draw the mean of each group as a dashed line.
-        percent: the numbers are shares in 0..1.
-    """
-    members: dict[str, list[str]] = {}
-    for group, bars in groups.items():
-        for row in bars:
-            members.setdefault(row, []).append(group)
-    rows, most = list(members), max(map(len, members.values()))
-    largest = np.nanmax([value for bars in groups.values() for value in bars.values()])
-    handles = []
-    figure, ax = plt.subplots(figsize=(7.5, 1 + (0.12 + 0.14 * most) * len(rows)))
-    ax.set(xlabel=xlabel, xlim=(0, largest * 1.12))
-    for (group, bars), look in zip(groups.items(), series(len(groups)), strict=True):
-        for row, number in bars.items():
-            height = 0.8 / len(members[row])
-            y = rows.index(row) - 0.4 + height * (members[row].index(group) + 0.5)
-            ax.barh(y, np.nan_to_num(number), height, color=look.colour)
-            text = "absent" if np.isnan(number) else f"{100 * number if percent else number:.3g}"
-            style = {"va": "center", "fontsize": 8, "path_effects": halo("white"), "textcoords": "offset points"}
-            ax.annotate(text, (np.nan_to_num(number), y), (3, 0), **style)
-        mean = np.nanmean(np.array(list(bars.values()), np.float64))
-        if means:
-            ax.axvline(mean, color=look.colour, linestyle="--", linewidth=1.5)
-        label = f"{group}, mean {mean:.1%}".removeprefix(", ") if means else group
-        handles.append(Patch(color=look.colour, label=label))
-    name_rows(ax, rows)
-    if percent:
-        write_per_cent(ax.xaxis)
-    if len(groups) > 1 or means:
-        labels = [handle.get_label() for handle in handles]
-        figure.legend(handles=handles, loc="outside lower center", ncols=legend_columns(labels, 7.5))
+def share_bars(shares: Mapping[str, float], xlabel: str) -> Figure:
+    """Horizontal bars with their values in per cent, a row for each name."""
+    figure, ax = plt.subplots(figsize=(7.5, 1 + 0.26 * len(shares)))
+    bars = ax.barh(range(len(shares)), [*shares.values()], color=BLUE)
+    ax.bar_label(bars, fmt=lambda share: f"{100 * share:.3g}", padding=3, fontsize=8, path_effects=halo("white"))
+    ax.set(xlabel=xlabel, xlim=(0, 1.12 * max(shares.values())))
+    name_rows(ax, list(shares))
+    write_per_cent(ax.xaxis)
     return figure
 
 
@@ -206,8 +163,7 @@ def class_share_bars(pixel_counts: Sequence[int], classes: Sequence[str]) -> Fig
     pixel_counts: in the order of the class names, without void.
     """
     shares = np.asarray(pixel_counts, np.float64) / np.sum(pixel_counts)
-    bars = dict(zip(classes, shares, strict=True))
-    return score_bars({"": bars}, "share of the labelled pixels")
+    return share_bars(dict(zip(classes, shares, strict=True)), "share of the labelled pixels")
 
 
 @styled
@@ -255,7 +211,7 @@ def effects_figure(table: pd.DataFrame) -> Figure:
     """A line per row of a study: our difference to the base row with its interval, and the paper's, in points.
 
     Filled: ours, with a bar where there are two seeds or more. Hollow: the paper's. The verdict stands on the right; a
-    row without a run is grey. A study without any run is drawn too.
+    row without a run is grey.
 
     table: `Study.table()`.
     """
@@ -264,23 +220,19 @@ def effects_figure(table: pd.DataFrame) -> Figure:
     ax.axvline(0, color=GREY, linewidth=1)
     name_rows(ax, list(table.index))
     apart = 0.14 if table["paper difference"].notna().any() else 0.0  # ours lies above the paper's
-    for y, (row, line) in enumerate(table.iterrows()):
+    for y, (_, line) in enumerate(table.iterrows()):
         ink = INK if line["n"] else GREY
-        verdict = "base, not run" if row == base and not line["n"] else line["effect"]
-        colour = VERDICT_COLOURS.get(verdict.split(" (")[0], INK) if line["n"] else GREY
+        colour = VERDICT_COLOURS.get(line["effect"].split(" (")[0], INK) if line["n"] else GREY
         # what is nan draws nothing
         ax.plot(100 * line["paper difference"], y + apart, "D", color=ink, markerfacecolor="white", markersize=6)
         ax.plot(100 * line[["low", "high"]].astype(float), [y - apart] * 2, color=colour, solid_capstyle="butt")
         ax.plot(100 * line["difference"], y - apart, "o", color=colour, markersize=7)
-        ax.text(1.02, y, verdict, transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=colour)
+        ax.text(1.02, y, line["effect"], transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=colour)
         ax.get_yticklabels()[y].set_color(ink)
     ax.margins(x=0.08)
-    if table[["difference", "paper difference"]].isna().all(axis=None):
-        ax.set_xlim(-1, 1)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
     ax.set_xlabel(f"difference to {base}, points of mIoU")
-    if table["difference"].notna().any():
-        ax.plot([], [], "o", color=INK, label="ours, 95 % interval")
+    ax.plot([], [], "o", color=INK, label="ours, 95 % interval")
     if table["paper difference"].notna().any():
         ax.plot([], [], "D", color=INK, markerfacecolor="white", label="the paper's")
     figure.legend(loc="outside lower center", ncols=2)
@@ -373,58 +325,30 @@ def _write_gain(points: float) -> str:
 
 
 @styled
-def scatter_named(panels: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
-    """Named marks, a panel per title and a look per group, x on a logarithmic axis; what has no number is left out.
+def scatter_named(groups: Mapping[str, pd.DataFrame]) -> Figure:
+    """Named marks, a look per group, x on a logarithmic axis; what has no number is left out.
 
-    panels: title -> group -> columns x and y, whose names stand at the axes, and optionally low and high, the ends of
-    y's interval. The index names the marks; "" is not written.
+    groups: name -> columns x and y, whose names stand at the axes. The index names the marks.
     """
-    tables = [(title, group, rows) for title, members in panels.items() for group, rows in members.items()]
-    xlabel, ylabel, *_ = tables[0][2].columns
-    fields = ("x", "y", "low", "high")
-    points = pd.concat(
-        [
-            rows.set_axis(fields[: rows.shape[1]], axis=1).dropna(subset=["x", "y"]).assign(panel=title, group=group)
-            for title, group, rows in tables
-        ]
-    )
-    groups = list(dict.fromkeys(group for _, group, _ in tables))
-    looks = dict(zip(groups, series(len(groups)), strict=True))
-    size = (3 + 4 * len(panels), 4.3)
-    figure, axes = plt.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True, figsize=size)
-    axes[0, 0].set(xscale="log", ylabel=ylabel)
-    if len(points):
-        margin = 0.14 * (points.y.max() - points.y.min()) or 0.1
-        axes[0, 0].set(xlim=(points.x.min() / 1.5, points.x.max() * 1.9))
-        axes[0, 0].set(ylim=(points.y.min() - margin, points.y.max() + margin))
-        write_plainly(axes[0, 0].xaxis, points.x)
-    for ax, title in zip(axes[0], panels, strict=True):
-        ax.set(title=title, xlabel=xlabel)
-        ax.grid()
-        here = points[points.panel == title]
-        for group, rows in here.groupby("group", sort=False):
-            ax.plot(rows.x, rows.y, looks[group].marker, color=looks[group].colour, markersize=6)
-            if "low" in rows:
-                ax.vlines(rows.x, rows.low, rows.high, color=looks[group].colour, linewidth=1, alpha=0.6)
-        if here.empty:
-            ax.text(0.5, 0.5, "not run", transform=ax.transAxes, ha="center", va="center", color=GREY)
-    if len(groups) > 1:
-        marks = [Line2D([], [], linestyle="", color=look.colour, marker=look.marker) for look in looks.values()]
-        figure.legend(marks, groups, loc="outside lower center", ncols=3)
+    figure, ax = plt.subplots(figsize=(7, 4.3))
+    parts = []
+    for (group, rows), look in zip(groups.items(), series(len(groups)), strict=True):
+        parts.append(rows.set_axis(["x", "y"], axis=1).dropna().assign(colour=look.colour))
+        ax.plot(parts[-1].x, parts[-1].y, look.marker, color=look.colour, markersize=6, label=group)
+    points, (xlabel, ylabel) = pd.concat(parts), rows.columns
+    margin = 0.14 * (points.y.max() - points.y.min())
+    ax.set(xscale="log", xlabel=xlabel, xlim=(points.x.min() / 1.5, points.x.max() * 1.9))
+    ax.set(ylabel=ylabel, ylim=(points.y.min() - margin, points.y.max() + margin))
+    write_plainly(ax.xaxis, points.x)
+    ax.grid()
+    figure.legend(loc="outside lower center", ncols=3)
     figure.draw_without_rendering()  # from here on the axes stand where they will
-    for ax, title in zip(axes[0], panels, strict=True):
-        here = points[points.panel == title]
-        _name_marks(ax, here, [looks[group].colour for group in here.group])
-    return figure
-
-
-def _name_marks(ax: Axes, points: pd.DataFrame, colours: Sequence[str]) -> None:
-    """Writes the names of marks beside them: on no mark and on no other name if there is such a place, else right."""
-    radius = 4 * ax.figure.dpi / 72
+    # A name lies on no mark and on no other name if there is such a place beside its mark, else on the right.
+    radius = 4 * figure.dpi / 72
     centres = ax.transData.transform(points[["x", "y"]].to_numpy(float))
     taken = [Bbox.from_extents(x - radius, y - radius, x + radius, y + radius) for x, y in centres]
-    for (name, mark), colour in zip(points.iterrows(), colours, strict=True):
-        style = {"fontsize": 8, "va": "center", "path_effects": halo("white"), "color": colour}
+    for name, mark in points.iterrows():
+        style = {"fontsize": 8, "va": "center", "path_effects": halo("white"), "color": mark.colour}
         text = ax.annotate(name, (mark.x, mark.y), (0, 0), textcoords="offset points", **style)
         for text.xyann, side in (*NAME_PLACES, NAME_PLACES[0]):
             text.set_horizontalalignment(side)
@@ -432,3 +356,4 @@ def _name_marks(ax: Axes, points: pd.DataFrame, colours: Sequence[str]) -> None:
             if box.x0 > ax.bbox.x0 and not any(map(box.overlaps, taken)):
                 break
         taken.append(box)
+    return figure

@@ -155,12 +155,6 @@ def show_samples(
     return figure
 
 
-def overlay(image: np.ndarray, label: np.ndarray, palette: np.ndarray, opacity: float = 0.6) -> np.ndarray:
-    """A picture (H, W, 3) uint8 under the colours of a label map (H, W); background, class 0, stays as it is."""
-    tinted = (1 - opacity) * image + opacity * palette[label]
-    return np.where(label[..., None] > 0, tinted, image).astype(np.uint8)
-
-
 @styled
 def show_overlays(
     panels: Mapping[str, tuple[np.ndarray, np.ndarray]], classes: Sequence[str], palette: np.ndarray
@@ -189,7 +183,10 @@ def draw_label(
 
     The names of the classes, in the roomiest places, are for readers who cannot tell the colours apart.
     """
-    ax.imshow(palette[label] if image is None else overlay(image, label, palette))
+    shown = palette[label]
+    if image is not None:  # background, class 0, stays as it is
+        shown = np.where(label[..., None] > 0, 0.4 * image + 0.6 * shown, image).astype(np.uint8)
+    ax.imshow(shown)
     step = 1 + min(label.shape) // 256
     coarse = label[::step, ::step]
     pixels = label.shape[1] / (ax.get_position().width * ax.figure.get_figwidth())  # per inch, or a few more
@@ -285,20 +282,15 @@ def tint_band(image: np.ndarray, band: np.ndarray) -> np.ndarray:
 
 
 @styled
-def show_fields(
-    effective: Mapping[str, np.ndarray],
-    theoretical: Mapping[str, tuple[Field, int, int]] | None = None,
-    max_columns: int = 3,
-) -> Figure:
+def show_fields(effective: Mapping[str, np.ndarray], theoretical: Mapping[str, tuple[Field, int, int]]) -> Figure:
     """Effective receptive fields on their input, brightest where the output pixel depends on the input most.
 
     Args:
         effective: title -> (H, W) magnitudes as `effective_field` of `seglib.course.fields` returns them.
         theoretical: the same titles -> the field, and row and column of the output pixel. The field is framed; a frame
             beyond the input's edge, a thin line, is padding.
-        max_columns: panels side by side.
     """
-    figure, axes = draw_panels(list(effective), max_columns=max_columns)
+    figure, axes = draw_panels(list(effective))
     ends = [0]
     for ax, (title, magnitude) in zip(axes, effective.items(), strict=True):
         height, width = magnitude.shape
@@ -308,15 +300,14 @@ def show_fields(
         extent = (-0.5, shown.shape[1] * block - 0.5, shown.shape[0] * block - 0.5, -0.5)
         ax.imshow(shown, cmap="viridis", norm=PowerNorm(0.5, 0, shown.max() or 1), extent=extent)
         ends += [height, width]
-        if theoretical is not None:
-            field, row, column = theoretical[title]
-            (top, bottom), (left, right) = field.span(row), field.span(column)
-            ends += [top, bottom, left, right]
-            ax.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, edgecolor=GREY))
-            frame = {"fill": False, "edgecolor": VERMILION, "linewidth": 2}
-            ax.add_patch(Rectangle((left - 0.5, top - 0.5), field.size, field.size, **frame))
-            middle = ((left + right) / 2, (top + bottom) / 2)
-            ax.plot(*middle, "o", color="white", markeredgecolor=INK, markersize=6)
+        field, row, column = theoretical[title]
+        (top, bottom), (left, right) = field.span(row), field.span(column)
+        ends += [top, bottom, left, right]
+        ax.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, edgecolor=GREY))
+        frame = {"fill": False, "edgecolor": VERMILION, "linewidth": 2}
+        ax.add_patch(Rectangle((left - 0.5, top - 0.5), field.size, field.size, **frame))
+        middle = ((left + right) / 2, (top + bottom) / 2)
+        ax.plot(*middle, "o", color="white", markeredgecolor=INK, markersize=6)
     margin = 0.03 * (max(ends) - min(ends))
     for ax in axes:  # one frame for all
         ax.set(xlim=(min(ends) - margin, max(ends) + margin), ylim=(max(ends) + margin, min(ends) - margin))

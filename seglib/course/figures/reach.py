@@ -68,13 +68,10 @@ def reach_curves(
     figure.supylabel("discs with the right class", fontsize=10)
     handles = [
         Line2D([], [], color=BLUE, marker="o", label=f"mean of {scores['seed'].nunique()} seeds, and each seed"),
-        *(
-            [Line2D([], [], color=GREEN, marker="D", linestyle="", fillstyle="none", label="trained here")]
-            if live
-            else []
-        ),
         Patch(color=SKY, alpha=0.35, label="computed: right where kernels see the beacon, else a guess"),
         Line2D([], [], color=INK, linewidth=1, linestyle=":", label="chance"),
     ]
+    if live:
+        handles.insert(1, Line2D([], [], color=GREEN, marker="D", linestyle="", fillstyle="none", label="trained here"))
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
