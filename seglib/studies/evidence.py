@@ -48,7 +48,8 @@ def _tell(study: Study, row: str, line: pd.Series, plan: pd.Series) -> str:
     if row in study.cannot_show:
         verdict = f"Cannot show the paper's effect: {study.cannot_show[row]}."
     elif line["effect"] == "within noise" and abs(theirs) >= 100 * NOTABLE:
-        verdict += f" To show the paper's difference would take {line['seeds needed']:.0f} seeds."
+        needed = f" To show the paper's difference would take {line['seeds needed']:.0f} seeds."
+        verdict += needed if low <= theirs <= high else " The interval leaves out the paper's difference."
     if math.isnan(difference):
         return f"{row}: {100 * line['mean']:.1f} % in {line['n']} run{'' if line['n'] == 1 else 's'}{paper}. {verdict}"
     interval = "one run, no interval" if math.isnan(low) else f"95 % interval {low:+.1f} to {high:+.1f}"

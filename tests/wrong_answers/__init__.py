@@ -17,11 +17,6 @@ SOLUTION = re.compile(
 )
 
 
-def fill(template: str, **right: object) -> Callable[..., str]:
-    """Returns a function that fills in the template; fields that it is not given are right."""
-    return lambda **wrong: template.format(**right | wrong)
-
-
 @cache
 def _solutions(notebook: int) -> dict[str, str]:
     (path,) = (PROJECT / "notebooks").glob(f"{notebook:02d}_*.ipynb")

@@ -1,36 +1,23 @@
 """Usual wrong answers to the exercises of notebook 11."""
 
-from tests.wrong_answers import fill
+from tests.wrong_answers import mistaken
 
-VIEWS = fill(
-    """
-found = []
-for scale in scales:
-    size = tuple(round(side * scale) for side in images.shape[2:])
-    scaled = F.interpolate(images, size=size, mode="bilinear", antialias={antialias})
-    seen = [network(scaled)] + ([network(scaled.flip(-1)){back}] if {flip} else [])
-    found += [F.interpolate(x, size=images.shape[2:], mode="bilinear", align_corners=False){each} for x in seen]
-return torch.stack(found){result}
-""",
-    antialias="True",
-    back=".flip(-1)",
-    flip="flip",
-    each=".softmax(1)",
-    result=".mean(0)",
-)
+VIEWS = mistaken("11.1")
 PRICE = """
 pairs = [(name, *rows[name], other, *rows[other]) for name in rows for other in rows]
 return {{*rows}} - {{name for name, points, cost, other, p, c in pairs if {beaten}}}
 """
 WRONG = {
     "11.1": {
-        "a mirrored prediction has to be mirrored back": VIEWS(back=""),
-        "take the softmax of each view first": VIEWS(each="", result=".mean(0).softmax(1)"),
-        "these are logits": VIEWS(each=""),
-        "that is the sum": VIEWS(result=".sum(0)"),
-        "shrink the images with antialias=True": VIEWS(antialias="False"),
-        "the mirrored views are missing": VIEWS(flip="False"),
-        "resize, run, mirror back": VIEWS(result=".amax(0)"),
+        "a mirrored prediction has to be mirrored back": VIEWS(
+            "network(scaled.flip(-1)).flip(-1)", "network(scaled.flip(-1))"
+        ),
+        "take the softmax of each view first": VIEWS(".softmax(1)", "", ".mean(0)", ".mean(0).softmax(1)"),
+        "these are logits": VIEWS(".softmax(1)", ""),
+        "that is the sum": VIEWS(".mean(0)", ".sum(0)"),
+        "shrink the images with antialias=True": VIEWS(", antialias=True", ""),
+        "the mirrored views are missing": VIEWS("if flip", "if False"),
+        "resize, run, mirror back": VIEWS(".mean(0)", ".amax(0)"),
         "should have the shape": "return network(images).softmax(1).argmax(1).float()",
     },
     "11.2": {

@@ -36,7 +36,6 @@ def rates_without_a_gap(answer: Callable[[int], Sequence[int]]) -> None:
 @exercise("10.2", "What no map of training reaches gets a gradient of exactly zero, and keeps its first value.")
 def dead_taps(answer: Callable[[nn.Module, Mapping[str, nn.Conv2d], Tensor], Mapping[str, int]]) -> None:
     """Takes a network with ASPP on crops of three sizes, with gradients left over from a larger one."""
-    torch.manual_seed(0)
     network = build_model(Recipe.load("toy_mini").replace(weights="", width=4, channels=8), num_classes=3)
     kernels = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)}
     kernels = {name: m for name, m in kernels.items() if name.startswith(("backbone.layer4", "aspp"))}

@@ -14,7 +14,6 @@ Row = tuple[float, float]  # points, price
 @exercise("11.1", "Each view is mirrored and resized back before the mean is taken, and the mean is of probabilities.")
 def average_views(answer: Callable[[nn.Module, Tensor, tuple[float, ...], bool], Tensor]) -> None:
     """Takes a network that tells left from right and large from small, one scale and several, mirrored and not."""
-    torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 5, padding=2), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1))
     network.requires_grad_(False)
     images = 2 * torch.randn(2, 3, 20, 28)
