@@ -5,7 +5,6 @@ twenty restarts do not cost twenty imports. Some kills come after a random time;
 half-finished step would do most harm, which a random time would hardly ever hit.
 """
 
-import importlib
 import io
 import itertools
 import json
@@ -24,7 +23,7 @@ import torch
 from small_set import SMALL, make_trainer, write_small_set
 
 from seglib.metrics import ConfusionMatrix
-from seglib.train.results import code_hashes, load_result
+from seglib.train.results import load_result
 
 POINTS = ("half written", "not flushed", "between the renames", "amid an evaluation", "before the result is in place")
 # Number of loader workers -> what kills the attempts, in this order. "late" is a random time.
@@ -91,7 +90,7 @@ def test_nothing_is_left_behind(report: dict[str, Any], workers: int) -> None:
         names = sorted(path.name for path in (report["folder"] / name).iterdir())
         assert names == ["checkpoint.previous.pt", "checkpoint.pt", "result.json"]
     assert max(len(kill["temporary"]) for kill in report[str(workers)]["kills"]) <= 1, "they pile up"
-    assert report["orphans"] == [], "loader processes outlive the run that started them"
+    assert report[str(workers)]["orphans"] == [], "loader processes outlive the run that started them"
 
 
 def test_the_kills_were_what_they_claim(report: dict[str, Any]) -> None:
@@ -211,19 +210,13 @@ def living(groups: list[int]) -> list[int]:
 
 
 def main(folder: Path) -> None:
-    """Kills runs by the plan and writes report.json.
-
-    What optimisers import, and the hash of the code, would take each child two seconds. The rest is not shared: the
-    fork of a process that has trained can leave a worker behind.
-    """
-    importlib.import_module("torch._dynamo")
-    code_hashes()
-    data, rng, report, groups = folder / "data", random.Random(3), {}, []
+    """Kills runs by the plan and writes report.json."""
+    data, rng, report = folder / "data", random.Random(3), {}
     began = time.monotonic()
     killed(start(folder / "whole", data, 0), None)
     typical = time.monotonic() - began
     for workers, causes in PLAN.items():
-        kills, finished, runs = [], [], itertools.count()
+        kills, finished, groups, runs = [], [], [], itertools.count()
         run_dir = folder / f"{workers}-{next(runs)}"
         waiting = list(causes)
         while waiting or not finished or finished[-1] != run_dir.name:
@@ -241,11 +234,11 @@ def main(folder: Path) -> None:
                 finished.append(run_dir.name)
                 if waiting:  # it was through before the kill came
                     run_dir = folder / f"{workers}-{next(runs)}"
-        report[str(workers)] = {"kills": kills, "finished": finished}
-    deadline = time.monotonic() + 60  # torch's workers look every five seconds whether their parent is alive
-    while (orphans := living(groups)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    (folder / "report.json").write_text(json.dumps(report | {"orphans": orphans}))
+        deadline = time.monotonic() + 60  # torch's workers look every five seconds whether their parent is alive
+        while (orphans := living(groups)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        report[str(workers)] = {"kills": kills, "finished": finished, "orphans": orphans}
+    (folder / "report.json").write_text(json.dumps(report))
 
 
 if __name__ == "__main__":
