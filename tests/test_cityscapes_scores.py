@@ -228,8 +228,8 @@ def test_wrong_shapes_and_types() -> None:
     scores = StreetScores()
     shape = r"prediction_ids: expected the shape of label_ids, \(24, 32\), found \(24, 31\)"
     refused(shape, scores.update, label, prediction[:, 1:], instances)
-    numbers = "instance_ids: expected integers, found float64"
-    refused(numbers, scores.update, label, prediction, instances.astype(float), error=TypeError)
+    with pytest.raises(TypeError, match="instance_ids: expected integers, found float64"):
+        scores.update(label, prediction, instances.astype(float))
     scores.update(*(np.zeros((0, 5), np.uint8),) * 3)
     assert not scores.matrix.any()
 
@@ -289,7 +289,8 @@ def test_missing_and_double_files(folders: tuple[Path, Path], tmp_path: Path) ->
     refused(r"a_labelIds\.png: expected a name such as", find_frames, *folders)
 
 
-def test_files_with_a_wrong_content(folders: tuple[Path, Path]) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_files_with_a_wrong_content(folders: tuple[Path, Path], workers: int) -> None:
     gt, predictions = folders
     path = predictions / "town_000001_000019_result.png"
     whole, label = path.read_bytes(), street()[0].astype(np.uint8)
@@ -308,12 +309,11 @@ def test_files_with_a_wrong_content(folders: tuple[Path, Path]) -> None:
             path.write_bytes(content)
         else:
             Image.fromarray(content).save(path)
-        refused(message, score_folders, gt, predictions)
+        refused(message, score_folders, gt, predictions, workers)
     path.write_bytes(whole)
     Image.new("I;16", (32, 23)).save(gt / "town_000001_000019_gtFine_instanceIds.png")
-    size = r"_gtFine_instanceIds\.png: expected 32 x 24, .*labelIds\.png, found 32 x 23"
-    for workers in (1, 2):
-        refused(size, score_folders, gt, predictions, workers)
+    with pytest.raises(ValueError, match=r"_gtFine_instanceIds\.png: expected 32 x 24, .*labelIds\.png, found 32 x 23"):
+        score_folders(gt, predictions, workers)
     refused("workers: expected at least 1, found 0", score_folders, gt, predictions, workers=0)
 
 

@@ -3,6 +3,8 @@
 import inspect
 import json
 import re
+import subprocess
+import sys
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
@@ -11,7 +13,6 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 from PIL import Image
-from refusal import refused
 from small_set import SMALL, TRAIN, make_trainer, write_recipe, write_small_set
 from torch import nn
 
@@ -25,6 +26,7 @@ from seglib.recipe import Recipe
 from seglib.train.checkpoint import load_run
 from seglib.zoo import load_checkpoint
 
+ROOT = Path(__file__).resolve().parent.parent
 SCORED = {"eval_scales": (0.5, 1.0), "eval_flip": True, "eval_output_stride": 8, "eval_window": (72, 96)}
 
 
@@ -86,7 +88,10 @@ def test_train_prints_the_result_or_the_message(workers: str, tmp_path: Path, ca
 def test_train_refuses_what_it_cannot_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGLIB_RUNS", str(tmp_path / "runs"))
     assert "nope.toml: no such recipe; the package has ['camvid_crop'" in refusal("train", "nope")
-    recipe = write_recipe(tmp_path / "r.toml", SMALL)
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('backbone = "resnet19"')
+    assert "r.toml: recipe: backbone = 'resnet19'; expected one of ['resnet18'" in refusal("train", recipe)
+    write_recipe(recipe, SMALL)
     assert "expected a folder that holds VOCdevkit" in refusal("train", recipe, "--data-root", tmp_path)
     assert "recipe: seed = -1" in refusal("train", recipe, "--seed=-1")
     assert not (tmp_path / "runs").exists()
@@ -168,7 +173,11 @@ def test_predict_refuses_what_it_cannot_do(runs: dict[str, Path], tmp_path: Path
         ([runs["voc"], image, "--ids"], "--ids: ids are Cityscapes'; the network's classes are background, house"),
         ([runs["voc"], image, "--palette", "voc"], "--palette: only for other libraries' weights"),
         ([runs["smp"], image, "--source", "smp", "--palette", "voc"], "voc has 21 classes; "),
+        ([runs["smp"], image, "--source", "smp", "--palette", "x"], "recipe: data = 'x'; expected one of ['toy_voc'"),
         ([runs["voc"], image, "--overlay", "2"], "overlay = 2.0; expected an opacity"),
+        ([runs["voc"], image, "--scales", "-1"], "scales = (-1.0,); expected"),
+        ([runs["voc"], tmp_path / "gone.jpg"], "gone.jpg: no such file"),
+        ([runs["smp"], image], "weights.pth: holds no recipe; expected the checkpoint.pt of a run"),
         ([runs["smp"], image, "--source", "smp"], "do not say what their classes are: expected --palette or --data"),
         ([tmp_path / "gone.pt", image], "gone.pt: no such file or folder"),
     ):
@@ -177,14 +186,24 @@ def test_predict_refuses_what_it_cannot_do(runs: dict[str, Path], tmp_path: Path
 
 
 def test_a_run_folder_is_taken_for_its_checkpoint(runs: dict[str, Path], data: Path, tmp_path: Path) -> None:
-    run, image, found = runs["voc"].parent, ToyVOC("val").files[0][0], []
+    run, image = runs["voc"].parent, ToyVOC("val").files[0][0]
+    masks = [np.asarray(predict(given, image, tmp_path / given.name)) for given in (run, runs["voc"])]
+    assert np.array_equal(*masks)
     for given in (run, runs["voc"]):
-        scores, weights = tmp_path / f"{given.name}.json", tmp_path / f"{given.name}.safetensors"
-        mask = np.asarray(predict(given, image, tmp_path / given.name))
-        main(["score", str(given), "--data-root", str(data), "--device", "cpu", "--output", str(scores)])
-        main(["export", str(given), str(weights)])
-        found.append((mask.tolist(), scores.read_text().replace(str(given), ""), weights.read_bytes()))
-    assert found[0] == found[1]
+        scored = [
+            str(given),
+            "--data-root",
+            str(data),
+            "--device",
+            "cpu",
+            "--output",
+            str(tmp_path / f"{given.name}.json"),
+        ]
+        main(["score", *scored])
+        main(["export", str(given), str(tmp_path / f"{given.name}.safetensors")])
+    for end in ("safetensors", "json"):
+        first, second = ((tmp_path / f"{given.name}.{end}").read_text("latin-1") for given in (run, runs["voc"]))
+        assert first.replace(str(run), "") == second.replace(str(runs["voc"]), "")
     assert str(diagnose.check(run=run)) == str(diagnose.check(run=runs["voc"])) != str(diagnose.check())
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     (tmp_path / "runs" / "mine" / "checkpoint.pt").touch()
@@ -193,7 +212,8 @@ def test_a_run_folder_is_taken_for_its_checkpoint(runs: dict[str, Path], data: P
         told = f"{given}: a folder without checkpoint.pt; expected a run's folder, or a file; {found}"
         assert told in refusal("predict", tmp_path / given, image, "--output", tmp_path / "masks")
         assert told in refusal("export", tmp_path / given, tmp_path / "x.safetensors")
-    refused(r"a folder; expected a file of weights, such as .*checkpoint\.pt", load_run, run, error=OSError)
+    with pytest.raises(OSError, match=r"a folder; expected a file of weights, such as .*checkpoint\.pt"):
+        load_run(run)
 
 
 def test_large_pictures_need_windows(runs: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,3 +254,10 @@ def test_score_on_any_list_and_of_masks(runs: dict, data: Path, tmp_path: Path, 
         ([tmp_path / "gone.pt"], "gone.pt"),
     ):
         assert message in refusal("score", *arguments, *([] if "toy_cityscapes" in arguments else where[:2]))
+
+
+def test_as_a_program(runs: dict[str, Path], tmp_path: Path) -> None:
+    image = ToyCityscapes("val").files[0][0]
+    command = [sys.executable, "-m", "seglib", "predict", str(runs["streets"]), str(image), "--output", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{tmp_path / image.stem}.png\n")

@@ -1,4 +1,4 @@
-"""The fully connected CRF: against loops over all pairs of pixels and the exact kernels."""
+"""The fully connected CRF: against loops over all pairs of pixels, the exact kernels, and Kraehenbuehl's own code."""
 
 from functools import partial
 
@@ -77,6 +77,23 @@ def test_the_lattice_is_within_five_percent_of_the_exact_filter(xy: float, rgb: 
     scales = [kernel(np.ones((len(features), 1))) ** -0.5 for kernel in kernels]
     ours, exact = (scale * kernel(scale * values) for kernel, scale in zip(kernels, scales, strict=True))
     assert (np.linalg.norm(ours - exact, axis=0) < 0.05 * np.linalg.norm(exact, axis=0)).all()
+
+
+def test_pydensecrf_agrees() -> None:
+    densecrf = pytest.importorskip("pydensecrf.densecrf", reason="pydensecrf2 has no wheel and is built from C++")
+    same = []
+    for index in range(6):
+        image, label = ToyVOC("val").read(index)
+        rough = gaussian_filter((label == np.arange(9)[:, None, None]) * 6.0, (0, 4, 4))
+        probabilities = softmax(rough + np.random.default_rng(index).normal(0, 0.3, rough.shape), axis=0)
+        theirs = densecrf.DenseCRF2D(label.shape[1], label.shape[0], 9)
+        theirs.setUnaryEnergy(np.ascontiguousarray(-np.log(probabilities).reshape(9, -1), np.float32))
+        theirs.addPairwiseGaussian(sxy=1, compat=3)
+        theirs.addPairwiseBilateral(sxy=67, srgb=3, rgbim=np.ascontiguousarray(image), compat=4)
+        expected = np.array(theirs.inference(10)).argmax(axis=0).reshape(label.shape)
+        assert (expected != probabilities.argmax(axis=0)).mean() > 0.005, "the CRF changes something"
+        same.append((dense_crf(image, probabilities).argmax(axis=0) == expected).mean())
+    assert np.mean(same) > 0.999
 
 
 def test_a_displaced_edge_moves_to_the_colours() -> None:

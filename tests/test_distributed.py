@@ -33,8 +33,10 @@ pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="th
 WORLD = 2
 SHARED = SMALL.replace(dropout=0.0, batch_size=4, iterations=5, lr=0.02, crop_size=49)
 RUNS = {
-    # At a higher rate the fourth step makes a thousandth of a rounding. LOSSES has the shares of other losses.
-    "cross-entropy": SHARED.replace(class_weights="median", label_smoothing=0.1, lr=0.005),
+    # At a higher rate the fourth step makes a thousandth of a rounding.
+    "cross-entropy": SHARED.replace(lr=0.005),
+    "weights": SHARED.replace(class_weights="median", label_smoothing=0.1, lr=0.005),
+    "upsampled": SHARED.replace(loss="upsampled_cross_entropy", class_weights="median", lr=0.005),
     "dice": SHARED.replace(loss="dice"),
     "frozen": SHARED.replace(freeze_bn=True, iterations=2),
     "one image each": SHARED.replace(batch_size=2, iterations=2, reestimate_bn=2),
@@ -200,7 +202,7 @@ def test_the_runs_can_tell_right_from_wrong(ranks: list[dict], alone: dict, fold
     assert (shares.sum(axis=0) == alone["cross-entropy"]["valid"]).all()
     assert np.abs(shares[0] - shares[1]).max() > 0.2 * shares.mean(), "void is spread evenly"
     start = data_run(folder).model.state_dict()
-    for name in ("cross-entropy", "dice"):
+    for name in ("cross-entropy", "weights", "upsampled", "dice"):
         end = alone[name]["model"]
         assert max(float((end[key] - start[key]).abs().max()) for key in start) > 0.005, "nothing was learned"
     assert alone["stopped"]["iteration"] == 6

@@ -110,6 +110,7 @@ def rename(root: Path) -> None:
         (repaint, 1, r"other train data \(pixels of the labels: 0: \d+ there, \d+ here, 7: \d+ there, \d+ here\)"),
         (exchange, 1, r"other train data \(the labels' pixels lie elsewhere\)"),
         (mirror, None, r"other train data \(the labels' pixels lie elsewhere\)"),
+        (correct_val, 1, r"other val data \(pixels of the labels: "),
         (correct_val, None, r"other val data \(pixels of the labels: "),
         (rename, None, r"other train data \(12 images of other names or in another order\)"),
     ],

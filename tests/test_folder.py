@@ -185,12 +185,9 @@ def test_many_channels(root: Path) -> None:
     assert image.shape == (40, 48, 5) and (image == 128).all() and label.shape == (40, 48)
 
 
-def test_a_run_needs_its_folder_split_and_classes(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_run_needs_its_folder_and_split(root: Path, tmp_path: Path) -> None:
     refused("data = 'folder': expected data_root", make_trainer, RECIPE, tmp_path / "run", None)
     refused("has .*'train', 'val'.*found 'trainaug'", make_trainer, Recipe(data="folder"), tmp_path / "run", root)
-    remove_class(root, "train")
-    make_trainer(RECIPE, tmp_path / "run", root)
-    assert "no training label has a pixel of class 2: it cannot be learned" in capsys.readouterr().err
 
 
 def binary_masks(root: Path, *values: int) -> None:
@@ -214,6 +211,12 @@ def test_masks_of_0_and_255_do_not_train_to_a_perfect_score(root: Path, tmp_path
     refused("no pixel of ground, object in any", make_trainer, RECIPE, tmp_path / "void", root)
 
 
+def test_a_class_that_no_training_label_has_is_told(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    remove_class(root, "train")
+    make_trainer(RECIPE, tmp_path / "run", root)
+    assert "no training label has a pixel of class 2: it cannot be learned" in capsys.readouterr().err
+
+
 def run(capsys: pytest.CaptureFixture, *arguments: str | Path) -> tuple[int, str]:
     status = main([str(argument) for argument in arguments])
     return int(status or 0), capsys.readouterr().out
@@ -228,14 +231,10 @@ def test_a_folder_without_faults(root: Path, capsys: pytest.CaptureFixture) -> N
         assert re.search(rf"^{name} +[\d.]+ +{share:.2f}$", out, re.MULTILINE)
 
 
-def turn(path: Path) -> None:
+def turn(path: Path, orientation: int) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = orientation
     Image.open(path).save(path, exif=exif)
-
-
-def turn_one(root: Path) -> None:
-    turn(root / "images/bay_02.jpg")
 
 
 def remove_class(root: Path, split: str) -> None:
@@ -245,10 +244,10 @@ def remove_class(root: Path, split: str) -> None:
         Image.fromarray(mask).save(path)
 
 
-def paint(root: Path, name: str = "bay_02") -> None:
-    mask = np.array(Image.open(mask_of(root, name)))
-    mask[3, :7] = (1, 2, 3)
-    Image.fromarray(mask).save(mask_of(root, name))
+def paint(root: Path, colour: tuple[int, int, int]) -> None:
+    mask = np.array(Image.open(mask_of(root, "bay_02")))
+    mask[3, :7] = colour
+    Image.fromarray(mask).save(mask_of(root, "bay_02"))
 
 
 def resize(root: Path) -> None:
@@ -273,10 +272,13 @@ def all_binary(root: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "fault"),
     [
-        (turn_one, r"bay_02\.png: 48 x 40, its picture is 40 x 48 .*EXIF turns the picture, and the mask"),
+        (
+            lambda r: turn(r / "images/bay_02.jpg", 6),
+            r"bay_02\.png: 48 x 40, its picture is 40 x 48 .*EXIF turns the picture, and the mask",
+        ),
         (resize, r"bay_02\.png: 24 x 20, its picture is 48 x 40 .*nearest neighbour"),
         (lambda r: Image.new("L", (9, 9)).save(mask_of(r, "bay_02")), r"9 x 9.*is it the mask of another picture"),
-        (paint, r"bay_02\.png: colours without a class: \(1, 2, 3\) \(7 pixels\)"),
+        (lambda r: paint(r, (1, 2, 3)), r"bay_02\.png: colours without a class: \(1, 2, 3\) \(7 pixels\)"),
         (lambda r: mask_of(r, "bay_02").unlink(), r"no mask of bay_02\.jpg"),
         (lambda r: (r / "images/bay_02.jpg").unlink(), r"bay_02\.png: a mask without a picture"),
         (lambda r: mask_of(r, "bay_02").write_bytes(b"no"), r"bay_02\.png: not an image that can be read"),
@@ -306,7 +308,9 @@ def test_deep_pictures_of_four_channels_are_told_in_one_round(root: Path, capsys
         path.with_suffix(".tif").write_bytes(tiff_encode(pixels, photometric="rgb"))
         path.unlink()
     resize(root)
-    paint(root, "bay_03")
+    paint_other = np.array(Image.open(mask_of(root, "bay_03")))
+    paint_other[3, :7] = (1, 2, 3)
+    Image.fromarray(paint_other).save(mask_of(root, "bay_03"))
     status, out = run(capsys, "check-folder", root)
     faults = [line for line in out.splitlines() if line.startswith("fault: ")]
     assert status == 1 and len(faults) == 4, out
@@ -324,14 +328,16 @@ def test_deep_pictures_of_four_channels_are_told_in_one_round(root: Path, capsys
     text = (root / "classes.toml").read_text().replace("in_channels = 3", "in_channels = 4\npixel_range = [100, 60000]")
     (root / "classes.toml").write_text(text)
     for name in ("bay_02", "bay_03"):
-        draw(root, name, picture="spare/{}.png")
+        draw(root, name, mask="masks/{}.png", picture="spare/{}.png")
     status, out = run(capsys, "check-folder", root)
     assert status == 0 and "faults: 0" in out, out
     (root / "classes.toml").write_text(text.replace("[100, 60000]", "[300, 20000]"))
     assert "set pixel_range = [100, 60000] in classes.toml" in run(capsys, "check-folder", root)[1]
     (root / "classes.toml").write_text(text)
-    nan, binary = np.full((40, 48, 4), np.nan), np.ones((40, 48, 4), bool)
-    for wrong, told in ((nan, "holds nan"), (binary, "values True to True")):
+    for wrong, told in (
+        (np.full((40, 48, 4), np.nan), "holds nan"),
+        (np.ones((40, 48, 4), bool), "values True to True"),
+    ):
         np.save(root / "images/bay_04.npy", wrong)
         shutil.copy(mask_of(root, "bay_03"), mask_of(root, "bay_04"))
         assert re.search(rf"^fault: .*bay_04\.npy: .*{told}", run(capsys, "check-folder", root)[1], re.MULTILINE)
@@ -339,8 +345,9 @@ def test_deep_pictures_of_four_channels_are_told_in_one_round(root: Path, capsys
         path.unlink()
     Image.open(root / "spare/bay_02.png").save(root / "images/bay_02.tif")
     status, out = run(capsys, "check-folder", root)
-    fault = r"^fault: images/bay_02\.tif: 3 channels, as 1 of 15 .*expected one number$"
-    assert re.search(fault, out, re.MULTILINE), out
+    assert re.search(r"^fault: images/bay_02\.tif: 3 channels, as 1 of 15 .*expected one number$", out, re.MULTILINE), (
+        out
+    )
     assert re.search(r"bay_02\.tif: 8 bits a channel, as 1 of 15 pictures have; pixel_range .* is for more", out), out
 
 
@@ -367,13 +374,22 @@ def test_masks_of_several_forms_and_folders_of_nothing(
     Image.fromarray(np.arange(1920, dtype=np.uint16).reshape(40, 48) % 3).save(mask_of(root, "bay_02"))
     refused(r"16-bit grey as bay_02.png; expected one form in all", check_folder, root, write=True)
     assert not (root / "classes.toml").exists()
-    (nothing := tmp_path / "a b" / "nothing").mkdir(parents=True)
-    for folder, write, said in (
-        (tmp_path / "gone", False, r"gone: no such folder$"),
-        (nothing, False, "nothing: expected the folders images and masks, found nothing"),
-        (nothing, True, r"`python -m seglib convert-masks '.*a b/nothing' NEW`"),
-    ):
-        refused(said, check_folder, folder, write=write, error=FileNotFoundError)
+    (tmp_path / "a b" / "nothing").mkdir(parents=True)
+    missing = {"error": FileNotFoundError}
+    refused(r"gone: no such folder$", check_folder, tmp_path / "gone", **missing)
+    refused(
+        r"nothing: expected the folders images and masks, found nothing",
+        check_folder,
+        tmp_path / "a b/nothing",
+        **missing,
+    )
+    refused(
+        r"`python -m seglib convert-masks '.*a b/nothing' NEW`",
+        check_folder,
+        tmp_path / "a b/nothing",
+        write=True,
+        **missing,
+    )
 
 
 def test_pictures_without_any_mask_are_counted(root: Path, capsys: pytest.CaptureFixture) -> None:
@@ -444,11 +460,6 @@ def test_a_converted_folder_reads_the_same(
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def not_converted(message: str, source: Path, error: type[Exception] = ValueError) -> None:
-    refused(message, convert_masks, source, source.parent / "never", error=error)
-    assert not (source.parent / "never").exists()
-
-
 def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     rng = np.random.default_rng(0)
     files = ("a.jpg", "b.png", "c.jpg")
@@ -485,19 +496,24 @@ def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, capsys: pytest.Cap
     ):
         wrong = {**content, "annotations": [{**content["annotations"][0], **change}]}
         path.write_text(json.dumps(wrong))
-        not_converted(message, path)
+        refused(message, convert_masks, path, tmp_path / "wrong")
     many = [{"id": 7, "name": "sheep"}, *({"id": 10 + k, "name": str(k)} for k in range(254))]
     path.write_text(json.dumps({**content, "categories": many}))
-    not_converted("255 classes beside background; expected at most 254", path)
+    refused("255 classes beside background; expected at most 254", convert_masks, path, tmp_path / "wrong")
     path.write_text(json.dumps({**content, "images": [{**content["images"][0], "height": 48, "width": 40}]}))
-    not_converted("annotation 3 is of image 2", path)
+    refused("annotation 3 is of image 2", convert_masks, path, tmp_path / "wrong")
     path.write_text(path.read_text().replace('"image_id": 2', '"image_id": 1'))
-    not_converted("drawn on 40 x 48; a.jpg is 48 x 40 as it is shown", path)
+    refused("drawn on 40 x 48; a.jpg is 48 x 40 as it is shown", convert_masks, path, tmp_path / "wrong")
     path.write_text(json.dumps(content))
     (tmp_path / "images/a.jpg").unlink()
-    not_converted("a.jpg is not in .*--images names", path, FileNotFoundError)
+    refused("a.jpg is not in .*--images names", convert_masks, path, tmp_path / "wrong", error=FileNotFoundError)
     path.write_text("{}")
-    not_converted(r"instances\.json: not COCO's JSON, it holds .* required field `images`", path)
+    refused(
+        r"instances\.json: not COCO's JSON, it holds .* required field `images`",
+        convert_masks,
+        path,
+        tmp_path / "wrong",
+    )
 
 
 PART_OF_A_BOAT = np.array([[0, 1, 1, 0], [1, 1, 1, 1], [0, 0, 1, 0]], np.uint8)
@@ -533,18 +549,26 @@ def test_labelme(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert "read: 1 labelme files" in run(capsys, "convert-masks", path, tmp_path / "one")[1]
     assert (tmp_path / "one/masks/a.png").read_bytes() == (tmp_path / "out/masks/a.png").read_bytes()
     path.write_text('{"images": [], "annotations": [], "categories": []}')
-    not_converted(r"a\.json: COCO's JSON in a folder; .*: name the file", path.parent)
+    refused(r"a\.json: COCO's JSON in a folder; .*: name the file", convert_masks, tmp_path / "in", tmp_path / "wrong")
     path.write_text('{"regions": 3}')
-    not_converted(r"a\.json: not COCO's JSON, it holds regions: .*`images`", path)
+    refused(r"a\.json: not COCO's JSON, it holds regions: .*`images`", convert_masks, path, tmp_path / "wrong")
     shapes[0]["shape_type"] = "linestrip"
     path.write_text(json.dumps(content))
-    not_converted(r"a\.json: lake is a linestrip of 4 points", path.parent)
-    turn(tmp_path / "in/a.jpg")
-    not_converted("drawn on 48 x 40; a.jpg is 40 x 48 as it is shown .EXIF", path.parent)
+    refused(r"a\.json: lake is a linestrip of 4 points", convert_masks, tmp_path / "in", tmp_path / "wrong")
+    turn(tmp_path / "in/a.jpg", 6)
+    refused(
+        "drawn on 48 x 40; a.jpg is 40 x 48 as it is shown .EXIF", convert_masks, tmp_path / "in", tmp_path / "wrong"
+    )
     path.write_text(json.dumps(content).replace('"label"', '"name"', 1))
-    not_converted(r"required field `label` - at `\$.shapes\[0\]`", path.parent)
+    refused(r"required field `label` - at `\$.shapes\[0\]`", convert_masks, tmp_path / "in", tmp_path / "wrong")
     path.write_text(json.dumps({**content, "imagePath": "b.jpg"}))
-    not_converted("b.jpg is not in .*in, .*; --images names", path.parent, FileNotFoundError)
+    refused(
+        "b.jpg is not in .*in, .*; --images names",
+        convert_masks,
+        tmp_path / "in",
+        tmp_path / "wrong",
+        error=FileNotFoundError,
+    )
 
 
 def test_the_bundled_pictures_from_raw_masks_to_a_data_set(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -553,6 +577,12 @@ def test_the_bundled_pictures_from_raw_masks_to_a_data_set(tmp_path: Path, capsy
     status, out = run(capsys, "check-folder", tmp_path / "mine")
     assert status == 1 and re.search(r"inlet_02\.png: \d+ x \d+, its picture is .*nearest neighbour", out)
     assert "EXIF turns meadow_03.jpg" in out and re.search(r": no pixel of class_\d, which cannot be", out)
-    assert "40 pictures; faults: 2" in out
-    colours = [entry.colour for entry in ClassTable.load(tmp_path / "mine/classes.toml").classes]
-    assert {*colours} == {*raw_set.COLOURS.values()}
+    for path in (tmp_path / "mine").glob("*/inlet_02.*"):
+        path.unlink()
+    status, out = run(capsys, "check-folder", tmp_path / "mine")
+    assert "39 pictures; faults: 1" in out
+    parts = [FolderSegmentation(tmp_path / "mine", split) for split in ("train", "val")]
+    places = [{name[:3] for name in part.names} for part in parts]
+    assert sum(map(len, parts)) == 39 and not places[0] & places[1]
+    colours = {tuple(colour) for colour in parts[0].palette[: parts[0].num_classes].tolist()}
+    assert colours == {*raw_set.COLOURS.values()}

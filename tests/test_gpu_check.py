@@ -1,15 +1,12 @@
 """tools/gpu_check.py at small size on the CPU: the parts' rows, and what becomes of a part that fails."""
 
 import argparse
-import importlib
 import json
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-import segmentation_models_pytorch as smp
 
 from tools import gpu_check as tool
 
@@ -27,26 +24,10 @@ VALUES = {
 @pytest.mark.parametrize("part", VALUES)
 def test_part(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEGLIB_DATA", raising=False)
-    if part == "tests":  # a file of its own, because the course's tests, and plugins, take seconds to import
-        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    if part == "tests":  # a file of its own, because the course's tests take seconds to import torch
         (tmp_path / "tests").mkdir()
         (tmp_path / "tests" / "test_a.py").write_text(f"def test_gpu():\n    {tool.NEEDS_GPU!r}\n")
         monkeypatch.setattr(tool, "ROOT", tmp_path)
-    if part == "networks":  # small ones; the benchmarks' own are built in tests/test_benchmarks.py
-        pairs = importlib.import_module("harness.networks").PAIRS
-        monkeypatch.setitem(
-            pairs, "v3+ OS16", ("smp", lambda: smp.DeepLabV3Plus("resnet18", encoder_weights=None, classes=21))
-        )
-
-    def torchrun(command: list[str], **_: object) -> SimpleNamespace:
-        """Does in this process what each of two would do; tests/test_distributed.py has two."""
-        assert command[1:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-        monkeypatch.setattr(sys, "argv", command[5:])
-        tool.main()
-        return SimpleNamespace(returncode=0)
-
-    if part == "processes":
-        monkeypatch.setattr(tool, "subprocess", SimpleNamespace(run=torchrun))
     rows = list(tool.PARTS[part][0](SMOKE))
     assert [row for row in rows if row.get("error") or row.get("exit_code")] == []
     for value in VALUES[part]:
@@ -54,7 +35,7 @@ def test_part(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     if part == "tests":
         assert rows[0]["summary"].startswith("1 passed")
     if part == "processes":
-        assert rows[0]["largest_difference"] == 0
+        assert rows[0]["largest_difference"] < 1e-4, "two processes take the steps of one"
 
 
 def test_parts_run_in_processes_and_leave_both_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,11 +55,14 @@ def test_parts_run_in_processes_and_leave_both_files(tmp_path: Path, monkeypatch
     assert "| cell 1: ValueError: too small |" in table and "| earlier/before |" in table
 
 
-def test_a_part_that_fails_or_takes_too_long_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_part_that_takes_too_long_is_ended() -> None:
     started = time.monotonic()
     found = tool.run_part("machine", 0.5, SMOKE)
     assert found["ended"].startswith("stopped after") and found["rows"] == []
     assert time.monotonic() - started < 20
+
+
+def test_a_part_that_fails_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tool, "__file__", str(tmp_path / "part.py"))
     (tmp_path / "part.py").write_text("print('done')\nraise MemoryError('of the GPU')\n")
     assert tool.run_part("machine", 60, SMOKE)["ended"] == "exit code 1: MemoryError: of the GPU"

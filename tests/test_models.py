@@ -96,6 +96,16 @@ def test_atrous_rates_follow_the_output_stride() -> None:
     assert given_at_8.output_stride == 16 and given_at_8.aspp.atrous_rates == (1, 2, 3, 4), "nothing is changed"
 
 
+@pytest.mark.parametrize("size", [(97, 97), (64, 80), (75, 50), (31, 33)])
+@pytest.mark.parametrize("name", ["fcn16s of vgg16", "fcn8s of vgg16", "unet"])  # tests/test_geometry.py has the others
+def test_any_size_comes_out_as_it_went_in(name: str, size: tuple[int, int]) -> None:
+    build, stride = NETWORKS[name]
+    model, x = build().eval(), torch.randn(1, 3, *size)
+    with torch.inference_mode():
+        assert model(x).shape == (1, CLASSES, *size)
+        assert model(x, upsample=False).shape == (1, CLASSES, *(-(-side // stride) for side in size))
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_weight_learns(name: str) -> None:
     """At every output stride. An FCN's scores start at zero, so that only a second step reaches what is before them."""
@@ -154,7 +164,6 @@ def test_wrong_settings_are_named() -> None:
         (lambda: FCN(4, ResNet(18, 32, width=8), 4), r"stride = 4; expected one of \(32, 16, 8\)"),
         (lambda: FCN(4, "vgg19"), "backbone = 'vgg19'; expected one of .*vgg16"),
         (lambda: FCN(4, ResNet(18, 16, width=8)), "output_stride is 16; expected 32"),
-        (lambda: FCN(4, ResNet(18, 32, width=8, stem="3x3", stem_stride=1)), "stem_stride is 1; an FCN's maps need"),
         (lambda: FCN(4, MobileNetV2(32, 0.25)), r"MobileNetV2 offers no map at strides \[16, 8\]; expected a VGG16"),
         (lambda: FCN(4, VGG16(width=4)).set_output_stride(16), r"output_stride = 16; expected one of \(32,\)"),
         (lambda: BilinearUpsampling(3, 3), "factor = 3; expected an even number"),

@@ -65,9 +65,7 @@ def test_the_painter_writes_the_bundled_voc_files(tmp_path: Path) -> None:
         assert written.mode == "P" and written.getpalette()[3:6] == [128, 0, 0]
     listed = (folder / "ImageSets/Segmentation/trainaug.txt").read_text().split()
     assert listed == [f"{year}_{number:06d}" for year in (2007, 2008) for number in range(1, 5)]
-    data = ToyVOC("trainaug", root=tmp_path)
-    assert len(data) == 8 and data.classes == ToyVOC("val").classes == TOY_VOC_CLASSES
-    refused(r"python -m tools\.toy_data voc", ToyVOC, "train", error=FileNotFoundError, root=tmp_path / "nothing")
+    assert len(ToyVOC("trainaug", root=tmp_path)) == 8
 
 
 def test_the_painter_writes_the_bundled_streets(tmp_path: Path) -> None:
@@ -225,3 +223,11 @@ def test_voc_shares_are_those_in_the_readme(split: str) -> None:
     row = re.search(rf"^\| `{split}` \| (\d+\.\d.*) \|$", README, re.MULTILINE)
     assert [round(share, 1) for share in shares] == [float(value) for value in row[1].split(" | ")]
     assert ((table > 0).sum(0)[1:9] >= 25).all(), "no class is rare among the pictures"
+
+
+def test_the_reader_serves_the_bundled_set(tmp_path: Path) -> None:
+    data = ToyVOC("trainaug")
+    image, label = data[data.names.index("2008_000006")]
+    assert data.classes == TOY_VOC_CLASSES and data.names == names("trainaug") and image.shape == (*label.shape, 3)
+    assert np.array_equal(label, mask("SegmentationClassAug", "2008_000006"))
+    refused(r"python -m tools\.toy_data voc", ToyVOC, "train", error=FileNotFoundError, root=tmp_path / "nothing")

@@ -1,4 +1,4 @@
-"""Notebook 06: its table, and its cells with a recipe for photographs, shrunk, on a made Pascal VOC."""
+"""Notebook 06: its table, and its cells with two recipes for photographs, shrunk, on a made Pascal VOC."""
 
 import os
 import re
@@ -74,10 +74,10 @@ def test_the_cell_that_fetches_voc_names_its_folder(tmp_path: Path, monkeypatch:
     assert called == [("all", tmp_path / "seglib_data" / "voc" / "VOCdevkit")]
 
 
+@pytest.mark.parametrize("name", ["voc_laptop_tf", "voc_paper"])
 def test_the_cells_run_with_photographs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """With the recipe that departs furthest from the toy one's defaults: normalisation, backbone, scales of scoring."""
     write_small_set(tmp_path / "voc", NAMES[:20], NAMES[20:])
     monkeypatch.setenv("SEGLIB_DATA", str(tmp_path))
     monkeypatch.setenv("SEGLIB_RUNS", str(tmp_path / "runs"))
@@ -93,7 +93,7 @@ def test_the_cells_run_with_photographs(
     names: dict[str, Any] = {"__name__": "__main__"}
     for cell in CELLS:
         if cell.cell_type == "code":
-            exec(compile(cell.source.replace("toy_quick", "voc_laptop_tf"), "cell", "exec"), names)
-    assert asked[0] == "voc_laptop_tf" and names["val"].num_classes == 21
+            exec(compile(cell.source.replace('RECIPE = "toy_quick"', f'RECIPE = "{name}"'), "cell", "exec"), names)
+    assert asked[0] == name and names["val"].num_classes == 21
     assert names["trainer"].finished and len(list((tmp_path / "runs").glob("*/result.json"))) == 1
     assert "resumes at step 2 of 8" in capsys.readouterr().out

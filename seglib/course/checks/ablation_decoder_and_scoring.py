@@ -34,17 +34,14 @@ def average_views(answer: Callable[[nn.Module, Tensor, tuple[float, ...], bool],
     for scales, flip in (((1.0,), True), ((0.5, 1.0), False), ((0.5, 1.0, 1.5), True)):
         found = call(answer, network, images.clone(), scales, flip)
         seen, turned = torch.stack(views(scales, flip)), torch.stack(views(scales, flip, back=False))
+        aliased = torch.stack(views(scales, flip, antialias=False))
         right = seen.softmax(2).mean(0)
         usual = {
             "a mirrored prediction has to be mirrored back.": turned.softmax(2).mean(0),
             "take the softmax of each view first: a mean of logits lets the loudest view win.": seen.mean(0).softmax(1),
             "these are logits; average probabilities.": seen.mean(0),
             "that is the sum; probabilities of a pixel sum to 1.": seen.softmax(2).sum(0),
-            "shrink the images with antialias=True, as training does.": torch.stack(
-                views(scales, flip, antialias=False)
-            )
-            .softmax(2)
-            .mean(0),
+            "shrink the images with antialias=True, as training does.": aliased.softmax(2).mean(0),
             "the mirrored views are missing.": torch.stack(views(scales, False)).softmax(2).mean(0),
         }
         name = f"The mean over scales {scales}{', mirrored too' * flip}"

@@ -15,11 +15,15 @@ from seglib.geometry import Grid
 VOID = 255
 
 
-def perfect_map(label: np.ndarray, stride: int, num_classes: int, grow: int = 1, **how: bool) -> np.ndarray:
+def perfect_map(label: np.ndarray, stride: int, num_classes: int) -> np.ndarray:
     """Returns (H, W) uint8, what a map of a stride would say that knew each class's share around its values.
 
-    label: (H, W) classes; void (255) is of none. The last arguments make usual mistakes.
+    label: (H, W) classes; void (255) is of none.
     """
+    return _perfect(label, stride, num_classes)
+
+
+def _perfect(label: np.ndarray, stride: int, num_classes: int, grow: int = 1, **how: bool) -> np.ndarray:
     wanted = torch.from_numpy(label).long() == torch.arange(num_classes)[:, None, None]  # (K, H, W)
     if how.get("clip"):
         wanted[-1] |= torch.from_numpy(label == VOID)
@@ -39,7 +43,7 @@ def perfect(answer: Callable[[np.ndarray, int, int], np.ndarray]) -> None:
     """Takes two labels of blocks, with void, whose sides are no multiple of the stride."""
 
     def values(label: np.ndarray, stride: int, num_classes: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        say = partial(perfect_map, label, stride, num_classes)
+        say = partial(_perfect, label, stride, num_classes)
         return say(), {
             "each pixel takes the nearest value; shares are stretched bilinearly.": say(nearest=True),
             "that lays values in the middle of cells; value k lies on pixel k * stride: Grid(stride).resize.": say(
