@@ -64,6 +64,8 @@ def test_a_row_is_told_in_one_sentence(study: Study) -> None:
     assert "Within noise. To show the paper's difference would take 6 seeds." in tell_outcomes(study)[0]
     store(study, wide=[0.512, 0.515, 0.511])
     assert tell_outcomes(study)[0].endswith("Within noise. The interval leaves out the paper's difference.")
+    store(study, wide=[0.600, 0.601, 0.599])
+    assert tell_outcomes(study)[0].endswith("Confirmed. The interval leaves out the paper's difference.")
 
 
 def test_rows_are_tabulated_drawn_and_compared(study: Study, capsys: pytest.CaptureFixture[str]) -> None:

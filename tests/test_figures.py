@@ -106,7 +106,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "line_chart in panels": lambda: figures.line_chart(
         (8, 16), {"s": {"toy": [4, 2]}, "B": {"toy": [40, 20], "paper": [900, NAN]}}, "x", log="xy", percent=False
     ),
-    "class_share_bars": lambda: figures.class_share_bars([1, 10, 0, 1000, 5], CLASSES),
+    "share_bars": lambda: figures.share_bars(dict(zip(CLASSES, [0.001, 0.01, 0, 0.98, 0.009], strict=True)), "share"),
     "confusion_heatmap": lambda: figures.confusion_heatmap(np.eye(5), CLASSES),
     "seed_dots": lambda: figures.seed_dots({"a": CLASS_HISTORY, "b": CLASS_HISTORY[:1]}),
     "seed_dots of a study": lambda: figures.seed_dots({"": {"base": [0.5, 0.6], "no": [], "1": [0.4]}}, base="base"),

@@ -72,6 +72,11 @@ def test_rows_that_reach_no_farther_into_the_ground_cannot_show_their_gain() -> 
     assert found.value[rows].is_monotonic_increasing and len(found) == 19
     assert "reaches the ground of 0% of the pairs' pixels" in cannot_show(Made.load("multi_grid", "mini"))[rows[0]]
     assert not {"reach"} & {*check_gates(Made.load("training_protocol", "mini")).gate}  # all rows pool
+    of_pairs = [gates.measure_ground_distances("toy_mini", pair) for pair in gates.PAIRS]
+    assert sum(map(len, of_pairs)) == len(gates.measure_ground_distances("toy_mini"))
+    recipe = Study.load("multi_grid", "mini").rows["(1, 2, 3), block 4"]
+    shares = [gates.measure_share_reached(recipe, pair) for pair in gates.PAIRS]
+    assert min(shares) < gates.measure_share_reached(recipe) < max(shares)
     assert [*cannot_show(Made.load("aspp", "mini"))] == [row for row in Study.load("aspp", "mini").published][1:]
 
 

@@ -14,6 +14,7 @@ from seglib.files import PROJECT, write_json
 from seglib.predict import Scoring, evaluate
 from seglib.recipe import Recipe
 from seglib.studies import Study
+from seglib.studies.listing import load_studies
 from seglib.studies.results import RESULTS, store_result
 from seglib.train import Trainer
 from seglib.train.checkpoint import load_run
@@ -42,7 +43,7 @@ def test_a_line_tells_what_the_study_tells(tmp_path: Path) -> None:
             result = {"name": recipe.name, "recipe": recipe.changes(), "seed": seed, "scores": {"miou": miou}}
             more = {"code": code_hashes(), "train_seconds": 60.0 * (seed + 1), "device": "CPU of mine"}
             store_result(result | more, study.folder)
-    rows = tool.read_rows([("made", study)])
+    rows = tool.read_rows([study])
     assert rows["row"].tolist() == ["plain", "unmirrored", "other"]
     assert rows["verdict"].tolist() == ["base", "higher", "not run"]
     line, table = rows.iloc[1], study.table()
@@ -64,7 +65,7 @@ def test_a_line_tells_what_the_study_tells(tmp_path: Path) -> None:
 def test_a_row_that_cannot_show_the_effect_has_its_reason(tmp_path: Path) -> None:
     (tmp_path / "made.toml").write_text(TOML)
     study = Study.load(tmp_path / "made.toml", folder=tmp_path / "results")
-    rows = tool.read_rows([("made", dataclasses.replace(study, cannot_show=dict.fromkeys(("other", "plain"), "dark")))])
+    rows = tool.read_rows([dataclasses.replace(study, cannot_show=dict.fromkeys(("other", "plain"), "dark"))])
     rows["scale"] = "mini"
     tool.write_page(rows, tmp_path)
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
@@ -114,7 +115,7 @@ def test_two_pictures_give_three_draws() -> None:
 def test_the_committed_page_knows_every_result() -> None:
     """`make results` writes it anew. All rows of all studies are there, in the order of the papers' tables."""
     page = pd.read_csv(PROJECT / "docs" / "results.csv", keep_default_na=False)
-    rows = [[name, study.scale, row] for name, study in tool.load_all(gated=False) for row in study.rows]
+    rows = [[study.name, study.scale, row] for study in load_studies(gated=False) for row in study.rows]
     assert page[["study", "scale", "row"]].to_numpy().tolist() == rows, "run make results"
     tables = [table for table in dict.fromkeys(page["table"]) if table.startswith("DeepLabv3,")]
     assert tables == [f"DeepLabv3, Table {number}" for number in (1, 2, 3, 4, 5, 6, 8, 9, 10)]

@@ -23,8 +23,7 @@ from seglib.predict import Scoring, evaluate
 from seglib.studies import Study
 from seglib.studies.cost import read_times
 from seglib.studies.evidence import WITHOUT_GPU
-from seglib.studies.files import read_files
-from seglib.studies.listing import by_number, format_minutes, list_out_of_reach, plan_runs
+from seglib.studies.listing import by_number, format_minutes, list_out_of_reach, load_studies, plan_runs
 from seglib.studies.report import VERDICTS, prediction_interval
 from seglib.studies.results import RESULTS
 from seglib.train.checkpoint import load_run
@@ -90,10 +89,10 @@ NEEDS = """The scales `gpu` and `paper` need a GPU and `SEGLIB_DATA`; `--dry-run
 show the paper's effect, and why."""
 
 
-def read_rows(studies: Iterable[tuple[str, Study]]) -> pd.DataFrame:
-    """Collects the rows of named studies, run or not, with the columns of SCHEMA."""
+def read_rows(studies: Iterable[Study]) -> pd.DataFrame:
+    """Collects the rows of studies, run or not, with the columns of SCHEMA."""
     lines, times = [], cache(read_times)
-    for name, study in studies:
+    for study in studies:
         plan = plan_runs(study, times(study.folder))
         for row, line in study.table().iterrows():
             found = [*study.stored(row).values()]
@@ -101,7 +100,7 @@ def read_rows(studies: Iterable[tuple[str, Study]]) -> pd.DataFrame:
             points = {name: 100 * line[name] for name in ("paper", "mean", "sd", "difference", "low", "high")}
             low, high = prediction_interval([*study.values(row).values()])
             lines.append({
-                "table": study.source, "study": name, "scale": study.scale, "row": row, **points, "n": line["n"],
+                "table": study.source, "study": study.name, "scale": study.scale, "row": row, **points, "n": line["n"],
                 "next low": 100 * low, "next high": 100 * high,
                 "paper difference": 100 * line["paper difference"], "verdict": line["effect"],
                 "reason": study.cannot_show.get(row, ""), "code": line["sources"],
@@ -111,17 +110,6 @@ def read_rows(studies: Iterable[tuple[str, Study]]) -> pd.DataFrame:
                 "results": " ".join(result["name"] for result in found),
             })  # fmt: skip
     return pd.DataFrame(lines, columns=list(SCHEMA))
-
-
-def load_all(gated: bool) -> Iterator[tuple[str, Study]]:
-    """Loads the package's studies at all scales but smoke, with their names: by the papers' tables, then our own."""
-    loaded = [
-        (path.stem, Study.load(path, scale, gated=gated))
-        for path, file in read_files().items()
-        for scale in file.scales
-        if scale != "smoke"
-    ]
-    yield from sorted(loaded, key=lambda named: by_number(named[1].source))
 
 
 def measure_pictures(study: Study, row: str, seed: int) -> dict[str, Any] | None:
@@ -154,11 +142,12 @@ def resample(matrices: np.ndarray) -> np.ndarray:
 
 def write_pictures() -> None:
     """Measures the base rows of all studies, as far as their networks are there."""
-    for name, study in load_all(gated=False):
+    for study in load_studies(gated=False):
         target = RESULTS / "pictures" / f"{study.recipe(study.base, study.seeds[0]).name}.json"
         if not target.exists() and (found := measure_pictures(study, study.base, study.seeds[0])):
             write_json(target, found)
-            print(f"{name}, {study.scale}: {found['sd']:.2f} points over {found['pictures']} pictures", flush=True)
+            text = f"{found['sd']:.2f} points over {found['pictures']} pictures"
+            print(f"{study.name}, {study.scale}: {text}", flush=True)
 
 
 def describe_spread(rows: pd.DataFrame) -> Iterator[str]:
@@ -252,7 +241,7 @@ def main() -> None:
     parser.add_argument("--spread", action="store_true", help="measure the spread of pictures first")
     if parser.parse_args().spread:
         write_pictures()
-    write_page(read_rows(load_all(gated=True)))
+    write_page(read_rows(load_studies(gated=True)))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ given distance; nothing at the disc itself tells it. Distances count as a king m
 and columns, because kernels are square.
 """
 
-import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -192,11 +191,3 @@ def accuracy(network: nn.Module, pairs: int, discs: int = TEST_DISCS) -> pd.Seri
         classes = network(pictures.images).argmax(dim=1).numpy()[np.arange(len(rows))[:, None], rows, columns]
         found[distance] = float((classes == pictures.classes).mean())
     return pd.Series(found, name="accuracy").rename_axis("distance")
-
-
-def measure(head: Head, pairs: int, seed: int) -> pd.DataFrame:
-    """Trains and tests a head: a row for each distance, as `STORE` has them."""
-    begun = time.monotonic()
-    scores = accuracy(train(head, pairs, seed), pairs).round(4).reset_index()
-    seconds = round(time.monotonic() - begun, 1)
-    return scores.assign(head=str(head), pairs=pairs, seed=seed, steps=STEPS, seconds=seconds)

@@ -4,34 +4,39 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from torch import nn
 
 from seglib.data.base import VOID
+from seglib.data.fingerprint import count_labels, describe_difference, fingerprint
+from seglib.data.open import build_dataset
+from seglib.data.transforms import Normalisation
 from seglib.diagnose import data as of_data
 from seglib.diagnose.folder import check_division, open_parts
+from seglib.diagnose.network import Loss, check_mode, check_network
 from seglib.diagnose.report import Finding, Report, find, find_by_messages
 from seglib.diagnose.samples import Source, describe_pictures
+from seglib.diagnose.scores import Counts, check_predictions
+from seglib.diagnose.training import check_history, check_recipe
 from seglib.files import find_checkpoint, some
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from seglib.diagnose.network import Loss
-    from seglib.recipe import Recipe
+from seglib.predict import Scoring, predict_image
+from seglib.recipe import Recipe
+from seglib.train.checkpoint import load_run
+from seglib.train.start import read_run
 
 
 def check(
     dataset: Any = None,
     val_dataset: Any = None,
     *,
-    model: "nn.Module | None" = None,
-    recipe: "Recipe | None" = None,
+    model: nn.Module | None = None,
+    recipe: Recipe | None = None,
     run: Any = None,
     predictions: Iterable[np.ndarray] | None = None,
     score: float | None = None,
-    loss: "Loss | None" = None,
+    loss: Loss | None = None,
     normalisation: Any = None,
     classes: Sequence[str] | int | None = None,
     ignore_index: int | None = VOID,
@@ -63,9 +68,6 @@ def check(
     """
     history, stored, trained_on = run, {}, ()
     if isinstance(run, str | Path):
-        from seglib.train.checkpoint import load_run
-        from seglib.train.start import read_run
-
         run = find_checkpoint(run)
         loaded, stored = load_run(run), read_run(run)[0]
         model, recipe, history = model or loaded.model, recipe or loaded.recipe, loaded.log
@@ -83,8 +85,6 @@ def check(
     findings += _check_data(sources, names, ignore_index, recipe, samples, workers)
     if stored and "train" in sources and sources["train"].own:
         findings += _check_identity(stored, sources["train"])
-    if recipe is not None or history is not None:
-        from seglib.diagnose.training import check_history, check_recipe
     if recipe is not None:
         findings += check_recipe(recipe, len(sources["train"]) if "train" in sources else 0)
         checked.append("recipe")
@@ -92,25 +92,16 @@ def check(
         findings += check_history(rows, len(names))
         checked.append(f"history of {len(rows)} rows")
     if normalisation is None and recipe is not None and recipe.normalisation != "measured":
-        from seglib.data.transforms import Normalisation
-
         normalisation = Normalisation.named(recipe.normalisation, recipe.in_channels)
     first = next(iter(sources.values()), None)
     if first is not None and (model or loss or normalisation or not first.own):
-        from seglib.diagnose.network import check_network
-
         trained = run is not None or predictions is not None
         findings += check_network(model, loss, first, recipe, names, ignore_index, normalisation, trained, steps)
         checked += ["network and loss on one batch"] if model or loss else []
     if predictions is not None:
-        from seglib.diagnose.scores import Counts, check_predictions
-
         source, predictions = sources.get("val", first), list(predictions)
         findings += check_predictions(Counts(source, predictions, ignore_index, len(names), samples), names, score)
         if model is not None:
-            from seglib.diagnose.network import check_mode
-            from seglib.predict import Scoring
-
             scoring = Scoring() if recipe is None else Scoring.of(recipe)
             findings += check_mode(model, source, predictions, normalisation, scoring)
         checked.append(f"{len(predictions)} predictions")
@@ -138,8 +129,6 @@ def _check_data(
 
 
 def _check_identity(stored: Mapping[str, Any], source: Source) -> Iterator[Finding]:
-    from seglib.data.fingerprint import count_labels, describe_difference, fingerprint
-
     before = stored.get("data", {}).get("train")
     with suppress(OSError, ValueError):  # told of elsewhere
         now = fingerprint(source.dataset, count_labels(source.dataset, {}))
@@ -168,25 +157,17 @@ def check_root(
     data_root: Path, checkpoint: Path | None = None, data: str = "folder", samples: int = 100, workers: int = 1
 ) -> Report:
     """Checks a data set by its folder, and a run on it; the arguments are those of the command `diagnose`."""
-    from seglib.recipe import Recipe
-
     run, recipe, faults, number, predictions = None, Recipe(data=data, partial=True), [], 0, None
     if checkpoint is not None:
-        from seglib.train.checkpoint import load_run
-
         run = load_run(find_checkpoint(checkpoint))
         recipe = run.recipe.replace(data=data, partial=True)
     if data == "folder":
         parts, faults, number = open_parts(data_root)
     else:
-        from seglib.data.open import build_dataset
-
         splits = {"train": recipe.train_split, "val": recipe.val_split}
         parts = {part: build_dataset(recipe, split, data_root) for part, split in splits.items()}
     train, val = parts.get("train"), parts.get("val")
     if run is not None and val is not None:
-        from seglib.predict import Scoring, predict_image
-
         val, scoring = val.subset(Source(val).spread(samples)), Scoring.of(run.recipe)
         predictions = [predict_image(run.model, val.read(k)[0], run.normalisation, scoring) for k in range(len(val))]
     report = check(train, val, run=checkpoint, predictions=predictions, samples=samples, workers=workers)

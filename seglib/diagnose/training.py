@@ -8,14 +8,13 @@ import numpy as np
 
 from seglib.diagnose.report import Finding, find
 from seglib.recipe import Recipe
+from seglib.train.optim import learning_rate
 
 FLAT = 0.02  # share by which the loss may still fall over the last tenth of a run that is long enough
 
 
 def check_recipe(recipe: Recipe, images: int) -> Iterator[Finding]:
     """Checks settings by themselves, and against the number of training images (0: unknown)."""
-    from seglib.train.optim import learning_rate
-
     steps = sorted({*np.linspace(0, recipe.iterations - 1, 200).astype(int).tolist()})
     yield from check_schedule([learning_rate(recipe, step) for step in steps], recipe.schedule != "constant")
     low, high = (1e-3, 0.3) if recipe.optimizer == "sgd" else (2e-5, 2e-2)

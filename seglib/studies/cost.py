@@ -1,5 +1,6 @@
 """What a network costs: the Mult-Adds column of v3+ Table 3, memory, parameters; and how long a training takes."""
 
+import copy
 from collections.abc import Iterable
 from functools import cache
 from math import ceil, prod
@@ -9,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from seglib.models.build import build_model
 from seglib.recipe import Recipe, training_changes
@@ -33,7 +33,7 @@ def mult_adds(model: nn.Module, height: int, width: int, space_to_batch: bool = 
     instead of h * w. Only with these does the column come out, to 0.4 %.
 
     Args:
-        model: takes images (B, 3, H, W). It is run on the meta device: nothing is computed, nothing is changed.
+        model: takes images (B, 3, H, W). A copy is run on the meta device: nothing is computed, nothing is changed.
         space_to_batch: count the padded positions; False is the ordinary count, and what torch computes.
 
     Returns:
@@ -48,14 +48,11 @@ def mult_adds(model: nn.Module, height: int, width: int, space_to_batch: bool = 
             size = [ceil(side / rate) * rate for side, rate in zip(size, conv.dilation, strict=True)]
         counts.append(conv.weight.numel() * prod(size))
 
-    convs = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)]
-    hooks = [conv.register_forward_hook(count) for conv in convs]
-    state = {name: torch.empty_like(value, device="meta") for name, value in model.state_dict().items()}
-    try:
-        functional_call(model, state, torch.empty(BATCH, 3, height, width, device="meta"))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    twin = copy.deepcopy(model).to("meta")
+    for module in twin.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.register_forward_hook(count)
+    twin(torch.empty(BATCH, 3, height, width, device="meta"))
     return sum(counts)
 
 
@@ -136,7 +133,8 @@ def training_mult_adds(recipe: Recipe) -> int:
 
 @cache
 def _count_forward(network: Recipe, height: int, width: int) -> int:
-    model = build_model(network, num_classes=21)
+    with torch.device("meta"):
+        model = build_model(network, num_classes=21)
     for parent in [*model.modules()]:
         for name, child in parent.named_children():
             if isinstance(child, UNCOUNTED):

@@ -11,8 +11,7 @@ import pandas as pd
 
 from seglib.files import PROJECT
 from seglib.studies.cost import read_times, tell_seconds
-from seglib.studies.files import read_files
-from seglib.studies.listing import by_number, list_out_of_reach, plan_runs
+from seglib.studies.listing import list_out_of_reach, load_studies, plan_runs
 from seglib.studies.report import NOTABLE, VERDICTS, format_table
 from seglib.studies.results import RESULTS
 from seglib.studies.study import Study, count_verdicts
@@ -47,9 +46,10 @@ def _tell(study: Study, row: str, line: pd.Series, plan: pd.Series) -> str:
     verdict = f"{line['effect'].capitalize()}." + " Measured with earlier code." * bool(line["sources"])
     if row in study.cannot_show:
         verdict = f"Cannot show the paper's effect: {study.cannot_show[row]}."
+    elif abs(theirs) >= 100 * NOTABLE and (theirs < low or theirs > high):
+        verdict += " The interval leaves out the paper's difference."
     elif line["effect"] == "within noise" and abs(theirs) >= 100 * NOTABLE:
-        needed = f" To show the paper's difference would take {line['seeds needed']:.0f} seeds."
-        verdict += needed if low <= theirs <= high else " The interval leaves out the paper's difference."
+        verdict += f" To show the paper's difference would take {line['seeds needed']:.0f} seeds."
     if math.isnan(difference):
         return f"{row}: {100 * line['mean']:.1f} % in {line['n']} run{'' if line['n'] == 1 else 's'}{paper}. {verdict}"
     interval = "one run, no interval" if math.isnan(low) else f"95 % interval {low:+.1f} to {high:+.1f}"
@@ -100,14 +100,7 @@ def load_published(folder: Path = RESULTS) -> list[Study]:
 
     Each is loaded at its scales that need no GPU, as the study's file orders them.
     """
-    files = {path: file for path, file in read_files().items() if file.table[0]}
-    studies = [
-        Study.load(path, scale, folder=folder, gated=True)
-        for path, file in files.items()
-        for scale in file.scales
-        if scale in WITHOUT_GPU
-    ]
-    return sorted(studies, key=lambda study: by_number(study.source))
+    return load_studies(WITHOUT_GPU, published=True, folder=folder, gated=True)
 
 
 def find_told(folder: Path = PROJECT / "notebooks") -> dict[str, str]:

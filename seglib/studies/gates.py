@@ -40,6 +40,7 @@ WIDENED = 2 * HEADROOM  # share of the pairs' pixels: of those whose ground nobo
 PLANNED_SEEDS = 5  # of a row, at most
 # Classes of the painted scenes that only differ in what is around them.
 PAIRS = (("kite", "fish"), ("boat", "tent"))
+OF_PAIRS = tuple(name for pair in PAIRS for name in pair)
 PAINTED = ("toy_voc", "toy_mini")
 GROUNDS = ("grass", "sand", "water")  # what tells them apart, where it has classes: in toy_mini
 # The papers' own network (v3+ Table 3 counts its Mult-Adds); public weights ask for another stem and other strides.
@@ -258,8 +259,8 @@ def _meet_alike(ours: Taps, theirs: Taps) -> bool:
 
 
 @cache
-def measure_ground_distances(data: str) -> np.ndarray:
-    """Measures how far each pixel of `PAIRS` in the val pictures of a bundled set lies from the nearest ground.
+def measure_ground_distances(data: str, names: tuple[str, ...] = OF_PAIRS) -> np.ndarray:
+    """Measures how far each pixel of some classes in the val pictures of a bundled set lies from the nearest ground.
 
     In pixels, as a square kernel counts: the larger of the distances down and across. Empty if grounds have no class.
     """
@@ -269,16 +270,16 @@ def measure_ground_distances(data: str) -> np.ndarray:
     if not {*GROUNDS} <= {*scenes.classes}:
         return np.empty(0, np.int32)
     grounds = [scenes.classes.index(name) for name in GROUNDS]
-    things = [scenes.classes.index(name) for pair in PAIRS for name in pair]
+    things = [scenes.classes.index(name) for name in names]
     labels = (scenes.read(index)[1] for index in range(len(scenes)))
     return np.concatenate(
         [distance_transform_cdt(~np.isin(label, grounds), "chessboard")[np.isin(label, things)] for label in labels]
     )
 
 
-def measure_share_reached(recipe: Recipe) -> float:
-    """Measures the share of the pairs' pixels whose ground the layers from block 4 on, or image pooling, reach."""
-    return float(np.mean(measure_ground_distances(recipe.data) <= measure_geometry(recipe).reach))
+def measure_share_reached(recipe: Recipe, names: tuple[str, ...] = OF_PAIRS) -> float:
+    """Measures the share of the classes' pixels whose ground the layers from block 4 on, or image pooling, reach."""
+    return float(np.mean(measure_ground_distances(recipe.data, names) <= measure_geometry(recipe).reach))
 
 
 def _check_reach(study: Gated) -> list[Line]:

@@ -1,16 +1,33 @@
 """The list of all studies: the published table that each repeats, what is stored, and what is left, in minutes."""
 
 import re
+from collections.abc import Container
 from pathlib import Path
+from typing import Any, get_args
 
 import pandas as pd
 
 from seglib.studies.cost import Times, read_times, tell_seconds
-from seglib.studies.files import read_files
+from seglib.studies.files import ScaleName, read_files
 from seglib.studies.gates import check_gates
 from seglib.studies.papers import load_papers
 from seglib.studies.results import RESULTS
 from seglib.studies.study import Study
+
+SCALES = {*get_args(ScaleName)} - {"smoke"}
+
+
+def load_studies(scales: Container[str] = SCALES, published: bool = False, **options: Any) -> list[Study]:
+    """Loads the package's studies at some scales: by the papers' tables, then our own.
+
+    Args:
+        scales: at which, as far as a study has them, in the order of its file.
+        published: only the studies of the papers' tables.
+        options: as of `Study.load`.
+    """
+    files = [(path, file) for path, file in read_files().items() if file.table[0] or not published]
+    found = [Study.load(path, scale, **options) for path, file in files for scale in file.scales if scale in scales]
+    return sorted(found, key=lambda study: by_number(study.source))
 
 
 def list_studies(folder: Path = RESULTS, runs: Path | None = None, gated: bool = True) -> pd.DataFrame:
@@ -20,17 +37,15 @@ def list_studies(folder: Path = RESULTS, runs: Path | None = None, gated: bool =
     (how many rows, by which gates, and which gates are not measured).
     """
     known, lines = read_times(folder), []
-    for path, file in read_files().items():
-        for scale in [scale for scale in file.scales if scale != "smoke"]:
-            study = Study.load(path, scale, folder=folder, runs=runs, gated=gated)
-            plan = plan_runs(study, known)
-            stored = {"present": sum(plan["present"]), "earlier": sum(plan["earlier"])}
-            lines.append({
-                "table": study.source, "study": path.stem, "scale": scale, "rows": len(study.rows),
-                "runs left": sum(plan["runs left"]), "minutes left": format_minutes(plan["minutes left"]),
-                "stored": ", ".join(f"{count} {word}" for word, count in stored.items() if count),
-                "cannot show": _tell_gates(study) if gated else "",
-            })  # fmt: skip
+    for study in load_studies(folder=folder, runs=runs, gated=gated):
+        plan = plan_runs(study, known)
+        stored = {"present": sum(plan["present"]), "earlier": sum(plan["earlier"])}
+        lines.append({
+            "table": study.source, "study": study.name, "scale": study.scale, "rows": len(study.rows),
+            "runs left": sum(plan["runs left"]), "minutes left": format_minutes(plan["minutes left"]),
+            "stored": ", ".join(f"{count} {word}" for word, count in stored.items() if count),
+            "cannot show": _tell_gates(study) if gated else "",
+        })  # fmt: skip
     lines += [{"table": table, "cannot show": why} for table, why, _ in list_out_of_reach()]
     listed = pd.DataFrame(lines, dtype=object).fillna("")
     return listed.sort_values("table", key=lambda column: column.map(by_number), kind="stable", ignore_index=True)

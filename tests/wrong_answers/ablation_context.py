@@ -2,7 +2,7 @@
 
 from tests.wrong_answers import mistaken
 
-TAPS, UNITS = mistaken("10.2"), mistaken("10.3")
+TAPS, UNITS = mistaken("10.1"), mistaken("10.2")
 COUNT = "int((kernel.weight.grad == 0).all(dim=(0, 1)).sum())"
 FITS, UNFINISHED, RATE, RATES = (
     "(side - rate) / side >= share",
@@ -13,26 +13,18 @@ FITS, UNFINISHED, RATE, RATES = (
 
 WRONG = {
     "10.1": {
-        "doubled rates see some places twice": "return tuple(2**unit for unit in range(units))",
-        "equal rates see the same places": "return (1,) * units",
-        "there is a gap": "return tuple(4**unit for unit in range(units))",
-        "with no rate of 1": "return tuple(3 ** (unit + 1) for unit in range(units))",
-        "the next rate can be 9": "return tuple(2 * unit + 1 for unit in range(units))",
-        "after each unit, list what is seen": "return (5,) * units",
-        "A tuple of rates is expected": "return 3**units",
-    },
-    "10.2": {
         "gradients of an earlier step are still there": TAPS("network.zero_grad()\n", ""),
         "these are single weights": TAPS(COUNT, "int((kernel.weight.grad == 0).sum())"),
         "these are the taps that learn": TAPS(COUNT, "int((kernel.weight.grad != 0).any(dim=1).any(dim=0).sum())"),
         "look for zeros in weight.grad": TAPS(COUNT, "3"),
         "A dict is expected": "return [0] * len(kernels)",
     },
-    "10.3": {
+    "10.2": {
         "the last rates are too large for the map": UNITS(RATE, "3 ** len(rates)"),
         "a side tap leaves it in one direction only": UNITS(FITS, "((3 * side - 2 * rate) / (3 * side)) ** 2 >= share"),
         "two opposite side taps": UNITS(FITS, "(side - 2 * rate) / side >= share"),
         "*misses* the map": UNITS(FITS, "rate / side <= share"),
+        "at least, and not more than": UNITS(FITS, "(side - rate) / side > share"),
         "equal rates leave gaps": UNITS(RATE, "largest"),
         "fewer units do it": UNITS(RATE, "1"),
         "doubled rates see some places twice": UNITS(RATE, "min(2 ** len(rates), largest)"),

@@ -16,6 +16,11 @@ WRONG = {
         "these are logits": VIEWS(".softmax(1)", ""),
         "that is the sum": VIEWS(".mean(0)", ".sum(0)"),
         "shrink the images with antialias=True": VIEWS(", antialias=True", ""),
+        "bring predictions back without antialiasing": VIEWS(
+            'images.shape[2:], mode="bilinear")', 'images.shape[2:], mode="bilinear", antialias=True)'
+        ),
+        "resize the logits first": VIEWS("F.interpolate(x, ", "F.interpolate(x.softmax(1), ", ").softmax(1)", ")"),
+        "round the sides of a view": VIEWS("round(", "int("),
         "the mirrored views are missing": VIEWS("if flip", "if False"),
         "resize, run, mirror back": VIEWS(".mean(0)", ".amax(0)"),
         "should have the shape": "return network(images).softmax(1).argmax(1).float()",

@@ -13,6 +13,9 @@ WRONG = {
         "values in the middle of cells": PERFECT(RESIZE, "F.interpolate(shares, label.shape, mode='bilinear')"),
         "leave it out of the mean": PERFECT("count_include_pad=False", "count_include_pad=True"),
         "void was counted as a class": PERFECT("shares =", "wanted[-1] |= torch.from_numpy(label == 255)\nshares ="),
+        "divide by all its pixels inside": PERFECT(
+            "stretched =", "shares = shares / shares.sum(1, keepdim=True).clamp(min=1e-6)\nstretched ="
+        ),
         "half a stride to *each* side": PERFECT(
             "stride + 1, stride, stride // 2", "stride - 1, stride, (stride - 1) // 2"
         ),

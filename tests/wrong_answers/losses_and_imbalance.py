@@ -27,6 +27,7 @@ WRONG = {
             "!= 255", ">= 0", "[labels[valid]]", "[labels[valid].clamp(max=2)]"
         ),
         "The mean of a batch of void is nan": MEAN("if weight.sum() == 0:\n    return losses.sum() * 0\n", ""),
+        "guard the lower sum where it is 0, and nowhere else": MEAN("/ weight.sum()", "/ weight.sum().clamp(min=1)"),
         "The weighted mean should have the shape ()": MEAN("(weight * losses[valid]).sum()", "weight * losses[valid]"),
     },
     "12.3": {
@@ -58,6 +59,8 @@ return torch.stack(terms).mean()
             f"{ANEW}    for name, value in result.named_parameters():\n        value.data = mean[name]\n",
         ),
         "statistics are a plain mean": MEAN_NETWORK(ANEW, "result[1].reset_running_stats()\n"),
+        "0.bias of the mean network": MEAN_NETWORK("if first.is_floating_point()", "if name.endswith('.weight')"),
+        "1.weight of the mean network": MEAN_NETWORK("if first.is_floating_point()", "if name[:2] == '0.'"),
         "One of the given networks has changed": MEAN_NETWORK("copy.deepcopy(networks[0])", "networks[0]"),
         "The mean network is in training mode": MEAN_NETWORK("return result", "return result.train()"),
         "A network is expected": MEAN_NETWORK("return result", "return mean"),

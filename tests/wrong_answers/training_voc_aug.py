@@ -40,6 +40,22 @@ return image[window], label[window]
         "the gradient from before": STEP("optimizer.zero_grad()\n", ""),
         "without optimizer.step()": STEP("optimizer.step()\n", ""),
         "a backward pass for each part": STEP("/ valid", "/ labels.numel()"),
+        "All parts went through the network at once": """
+pixels, labels = map(torch.cat, zip(*parts))
+loss = F.cross_entropy(model(pixels), labels, ignore_index=255)
+optimizer.zero_grad()
+loss.backward()
+optimizer.step()
+return loss.item()
+""",
+        "More than one part was in the network": STEP(
+            "    loss.backward()  # adds to the gradients\n    total += loss.item()\n",
+            "    total += loss\n",
+            "optimizer.step()",
+            "total.backward()\noptimizer.step()",
+            "return total",
+            "return total.item()",
+        ),
         "over all valid pixels": STEP("return total", "return total / len(parts)"),
     },
     "6.4": {

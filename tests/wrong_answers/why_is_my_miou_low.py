@@ -15,6 +15,13 @@ WRONG = {
             "picture =", "top, left = (side - rows) // 2, (side - columns) // 2\npicture =",
             "[:rows, :columns]", "[top : top + rows, left : left + columns]",
         ),
+        "resize the label by NEAREST": BOX(
+            "picture[:rows, :columns] = Image.fromarray(image).resize((columns, rows), Image.Resampling.BILINEAR)\n",
+            "", "Image.fromarray(label).resize((columns, rows), Image.Resampling.NEAREST)", "0",
+        ),
+        "to the same place as the mask's": BOX(
+            "picture[:rows, :columns] = Image.fromarray(image).resize((columns, rows), Image.Resampling.BILINEAR)\n", ""
+        ),
     },
     "14.2": {
         "each name is used once": "return matrix.argmax(axis=0).tolist()",

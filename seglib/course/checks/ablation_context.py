@@ -1,5 +1,6 @@
-"""Checks of notebook 10: rates without a gap, taps without a gradient, units for a map."""
+"""Checks of notebook 10: taps without a gradient, units for a map."""
 
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -10,30 +11,7 @@ from seglib.models.build import build_model
 from seglib.recipe import Recipe
 
 
-@exercise("10.1", "Each unit repeats what the ones before it see, one full width to each side: it triples the view.")
-def rates_without_a_gap(answer: Callable[[int], Sequence[int]]) -> None:
-    """Takes one to four units."""
-
-    def read(found: Sequence[int]) -> tuple[int, ...]:
-        listed = isinstance(found, tuple | list) and all(isinstance(rate, int) and rate > 0 for rate in found)
-        expect(listed, f"A tuple of rates is expected, found {found!r}.", "whole numbers of at least 1.")
-        return tuple(sorted(found))
-
-    def values(units: int) -> tuple[tuple[int, ...], dict[str, tuple[int, ...]]]:
-        powers = {base: tuple(base**unit for unit in range(units)) for base in (1, 2, 3, 4)}
-        return powers[3], {
-            "there is no gap, but doubled rates see some places twice; a rate can be larger.": powers[2],
-            "equal rates see the same places again and again.": powers[1],
-            "there is a gap: -1, 0 and 1, then 3, 4 and 5.": powers[4],
-            "with no rate of 1 the neighbour at 1 is never seen.": tuple(3 * rate for rate in powers[3]),
-            "with 1 and 3 all of -4 to 4 is seen: the next rate can be 9.": tuple(range(1, 2 * units, 2)),
-        }
-
-    hint = "after each unit, list what is seen; the next rate may be as large as that is wide."
-    compare(answer, [(units,) for units in (3, 4, 2, 1)], values, hint, read)
-
-
-@exercise("10.2", "What no map of training reaches gets a gradient of exactly zero, and keeps its first value.")
+@exercise("10.1", "What no map of training reaches gets a gradient of exactly zero, and keeps its first value.")
 def dead_taps(answer: Callable[[nn.Module, Mapping[str, nn.Conv2d], Tensor], Mapping[str, int]]) -> None:
     """Takes a network with ASPP on crops of three sizes, with gradients left over from a larger one."""
     network = build_model(Recipe.load("toy_mini").replace(weights="", width=4, channels=8), num_classes=3)
@@ -58,15 +36,15 @@ def dead_taps(answer: Callable[[nn.Module, Mapping[str, nn.Conv2d], Tensor], Map
 
 
 @exercise(
-    "10.3", "The map bounds the rates, and the rates bound how far so many units see: a small map asks for depth."
+    "10.2", "The map bounds the rates, and the rates bound how far so many units see: a small map asks for depth."
 )
 def plan_units(answer: Callable[[int, float, int], Sequence[int]]) -> None:
     """Takes large and small maps, and reaches that the rates meet exactly or exceed."""
 
     def read(found: Sequence[int]) -> tuple[int, ...]:
-        listed = isinstance(found, tuple | list) and all(isinstance(rate, int) and rate > 0 for rate in found)
+        listed = isinstance(found, tuple | list) and all(isinstance(r, numbers.Integral) and r > 0 for r in found)
         expect(listed, f"Rates of units are expected, found {found!r}.", "a tuple of whole numbers of at least 1.")
-        return tuple(sorted(found))
+        return tuple(sorted(map(int, found)))
 
     def plan(reach: int, largest: float, base: int = 3, beyond: int = 0) -> tuple[int, ...]:
         rates: list[int] = []
@@ -81,6 +59,9 @@ def plan_units(answer: Callable[[int, float, int], Sequence[int]]) -> None:
         most = largest(lambda rate: (side - rate) / side >= share)
         right = plan(reach, most)
         return right, {
+            "the share may be exactly `share`: at least, and not more than.": plan(
+                reach, largest(lambda rate: (side - rate) / side > share)
+            ),
             "the last rates are too large for the map: a side tap meets it at side - rate positions.": plan(reach, 99),
             "these rates are smaller than the map asks for: a side tap leaves it in one direction only.": plan(
                 reach, largest(lambda rate: ((3 * side - 2 * rate) / (3 * side)) ** 2 >= share)
@@ -105,6 +86,14 @@ def plan_units(answer: Callable[[int, float, int], Sequence[int]]) -> None:
             ),
         }
 
-    cases = [(33, 0.75, 14), (21, 0.75, 15), (9, 0.75, 15), (33, 0.64, 24), (21, 0.4, 13), (17, 0.5, 20)]
+    cases = [
+        (33, 0.75, 14),
+        (21, 0.75, 15),
+        (9, 0.75, 15),
+        (33, 0.64, 24),
+        (21, 0.4, 13),
+        (17, 0.5, 20),
+        (20, 0.75, 14),
+    ]
     hint = "the map sets the largest rate, what is seen so far the next one; stop when they add up to the reach."
     compare(answer, cases, values, hint, read)

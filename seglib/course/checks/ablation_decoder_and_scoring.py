@@ -1,6 +1,7 @@
 """Checks of notebook 11: scores averaged over views, and what is worth its price."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,36 +17,51 @@ def average_views(answer: Callable[[nn.Module, Tensor, tuple[float, ...], bool],
     """Takes a network that tells left from right and large from small, one scale and several, mirrored and not."""
     network = nn.Sequential(nn.Conv2d(3, 8, 5, padding=2), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1))
     network.requires_grad_(False)
-    images = 2 * torch.randn(2, 3, 20, 28)
+    images = 2 * torch.randn(2, 3, 23, 29)  # sides have to be rounded, and none is a half
 
-    def views(scales: tuple[float, ...], flip: bool, back: bool = True, antialias: bool = True) -> list[Tensor]:
-        """Logits of every view at the images' size."""
+    def views(
+        scales: tuple[float, ...],
+        flip: bool,
+        back: bool = True,
+        antialias: bool = True,
+        smooth: bool = False,
+        early: bool = False,
+        whole: Callable[[float], int] = round,
+    ) -> Tensor:
+        """Logits of every view at the images' size; with `early` probabilities, taken before the way back."""
         found = []
         for scale in scales:
-            size = tuple(round(side * scale) for side in images.shape[2:])
+            size = tuple(whole(side * scale) for side in images.shape[2:])
             scaled = F.interpolate(images, size=size, mode="bilinear", antialias=antialias)
             seen = [network(scaled)]
             if flip:
                 mirrored = network(scaled.flip(-1))
                 seen.append(mirrored.flip(-1) if back else mirrored)
-            found += [F.interpolate(x, size=images.shape[2:], mode="bilinear", align_corners=False) for x in seen]
-        return found
+            seen = [x.softmax(1) for x in seen] if early else seen
+            found += [F.interpolate(x, size=images.shape[2:], mode="bilinear", antialias=smooth) for x in seen]
+        return torch.stack(found)
 
-    for scales, flip in (((1.0,), True), ((0.5, 1.0), False), ((0.5, 1.0, 1.5), True)):
+    def mean(scales: tuple[float, ...], flip: bool, **mistake: Any) -> Tensor:
+        return views(scales, flip, **mistake).softmax(2).mean(0)
+
+    for scales, flip in (((1.0,), True), ((0.75, 1.0), False), ((0.75, 1.0, 1.25), True)):
         found = call(answer, network, images.clone(), scales, flip)
-        seen, turned = torch.stack(views(scales, flip)), torch.stack(views(scales, flip, back=False))
-        aliased = torch.stack(views(scales, flip, antialias=False))
-        right = seen.softmax(2).mean(0)
+        seen = views(scales, flip)
         usual = {
-            "a mirrored prediction has to be mirrored back.": turned.softmax(2).mean(0),
+            "a mirrored prediction has to be mirrored back.": mean(scales, flip, back=False),
             "take the softmax of each view first: a mean of logits lets the loudest view win.": seen.mean(0).softmax(1),
             "these are logits; average probabilities.": seen.mean(0),
             "that is the sum; probabilities of a pixel sum to 1.": seen.softmax(2).sum(0),
-            "shrink the images with antialias=True, as training does.": aliased.softmax(2).mean(0),
-            "the mirrored views are missing.": torch.stack(views(scales, False)).softmax(2).mean(0),
+            "shrink the images with antialias=True, as training does.": mean(scales, flip, antialias=False),
+            "bring predictions back without antialiasing.": mean(scales, flip, smooth=True),
+            "resize the logits first, then the softmax.": views(scales, flip, early=True).mean(0),
+            "round the sides of a view; int() cuts them off.": mean(scales, flip, whole=int),
+            "the mirrored views are missing.": mean(scales, False),
         }
         name = f"The mean over scales {scales}{', mirrored too' * flip}"
-        diagnose(name, found, right, usual, "resize, run, mirror back, resize back, softmax; then the mean.")
+        diagnose(
+            name, found, mean(scales, flip), usual, "resize, run, mirror back, resize back, softmax; then the mean."
+        )
 
 
 @exercise("11.2", "A row is out where another gives as much for as little, and more or cheaper.")

@@ -38,11 +38,11 @@ def insert_zeros(answer: Callable[[Tensor, int], Tensor]) -> None:
 def remove_strides(answer: Callable[[nn.Sequential], nn.Sequential]) -> None:
     """Takes chains of 3x3 convolutions, some of which stride, and runs both networks on one image."""
     for strides in ((2, 1), (1, 2, 1, 2, 1), (2, 2, 2, 1)):
-        given = nn.Sequential(*(nn.Conv2d(2, 2, 3, stride, padding=1) for stride in strides)).double()
-        x = torch.randn(1, 2, 33, 33, dtype=torch.float64)
-        right, found = given(x), call(answer, copy.deepcopy(given))
+        given = nn.Sequential(*(nn.Conv2d(2, 2, 3, stride, padding=1) for stride in strides))
+        x, found = torch.randn(1, 2, 33, 33, dtype=torch.float64), call(answer, copy.deepcopy(given))
         expect(isinstance(found, nn.Module), f"A network is expected, found {kind(found)}.", "return the new network.")
-        found, step, products = found(x), prod(strides), [*accumulate((1, *strides), mul)]
+        given, found = given.double(), found.double()
+        right, found, step, products = given(x), found(x), prod(strides), [*accumulate((1, *strides), mul)]
         name, half = f"Without the strides {strides}, the map", {"a stride is left.": tuple(right.shape)}
         hint = "a convolution keeps the size if its padding equals its rate."
         diagnose(f"{name}'s shape", tuple(found.shape), tuple(x.shape), half, hint)
@@ -57,7 +57,7 @@ def remove_strides(answer: Callable[[nn.Sequential], nn.Sequential]) -> None:
                 y = F.conv2d(y, conv.weight, conv.bias, padding=rate, dilation=rate)
             usual[hint] = y[..., ::step, ::step]
         hint = "the rate of a layer is the product of the strides that were removed before it."
-        diagnose(f"{name}, every {step}th row and column of it,", found[..., ::step, ::step], right, usual, hint)
+        diagnose(f"{name}, one row and column in {step} of it,", found[..., ::step, ::step], right, usual, hint)
 
 
 @exercise("2.3", "Each layer adds its own window, measured in the input pixels that its steps are worth.")

@@ -12,6 +12,14 @@ from seglib.geometry import Grid
 from seglib.metrics import ConfusionMatrix
 
 
+def linear_as_convolution(linear: nn.Linear, channels: int, side: int) -> nn.Conv2d:
+    """The convolution that gives at every place what the linear layer gives on the (channels, side, side) map there."""
+    conv = nn.Conv2d(channels, linear.out_features, side)
+    conv.weight.data = linear.weight.data.view(linear.out_features, channels, side, side)
+    conv.bias.data = linear.bias.data
+    return conv
+
+
 @exercise("1.1", "One place gives what the linear layer gave; a larger map gives a map of answers.")
 @torch.no_grad()
 def as_convolution(answer: Callable[[nn.Linear, int, int], nn.Conv2d]) -> None:
@@ -22,13 +30,13 @@ def as_convolution(answer: Callable[[nn.Linear, int, int], nn.Conv2d]) -> None:
     expect(isinstance(conv, nn.Conv2d), f"An nn.Conv2d is expected, found {kind(conv)}.")
     diagnose("The kernel's size", conv.kernel_size, (side, side), {}, "the layer looks at the whole map at once.")
     expect(conv.padding in ((0, 0), "valid"), f"It pads by {conv.padding}.", "the linear layer never saw a border.")
-    weight = linear.weight.view(classes, channels, side, side)
+    right = linear_as_convolution(linear, channels, side)
     channels_last = F.conv2d(x, linear.weight.view(classes, side, side, channels).permute(0, 3, 1, 2), linear.bias)
     usual = {
-        "a linear layer has a bias too.": F.conv2d(x, weight),
+        "a linear layer has a bias too.": F.conv2d(x, right.weight),
         "flatten(1) runs through the columns fastest and the channels slowest.": channels_last,
     }
-    diagnose("Its output", conv(x), F.conv2d(x, weight, linear.bias), usual, "the kernel is random: copy the weights.")
+    diagnose("Its output", conv(x), right(x), usual, "the kernel is random: copy the weights.")
 
 
 @exercise("1.2", "Four answers to 'how good is it', from one matrix of counts.")

@@ -40,7 +40,7 @@ def median_weights(answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> No
 
 @exercise("12.2", "Void is in neither sum, and a common factor of all weights changes nothing.")
 def weighted_mean(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
-    """Takes a batch with some void, and one with nothing else."""
+    """Takes a batch with some void, the same with small weights, and a batch with nothing else than void."""
     weights = torch.tensor([0.5, 2.0, 6.0])
     labels = torch.randint(0, 3, (2, 5, 6))
     labels[0, :2], labels[1, 3] = VOID, VOID
@@ -57,6 +57,9 @@ def weighted_mean(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
     }
     found = call(answer, losses.clone(), labels.clone(), weights.clone())
     diagnose("The weighted mean", found, above / below, usual, "sum of weight times loss over sum of weight.")
+    found = call(answer, losses.clone(), labels.clone(), weights / 1000)
+    hint = "a common factor should cancel; guard the lower sum where it is 0, and nowhere else."
+    diagnose("The mean with a thousandth of the weights", found, above / below, {}, hint)
     found = call(answer, losses.clone(), torch.full_like(labels, VOID), weights.clone())
     diagnose("The mean of a batch of void", float(found), 0.0, {}, "0/0; see that the lower sum is not 0.")
 
@@ -94,6 +97,8 @@ def mean_network(answer: Callable[[list[nn.Module], list[Tensor]], nn.Module]) -
     batches = [torch.randn(4, 3, 6, 6) + shift for shift in range(3)]
     networks = [nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1)).eval() for _ in range(3)]
     for i, network in enumerate(networks):
+        nn.init.uniform_(network[1].weight)
+        nn.init.uniform_(network[1].bias)
         network[1].running_mean.fill_(i)
         network[1].running_var.fill_(2 + i)
     before = [copy.deepcopy(network.state_dict()) for network in networks]
@@ -119,6 +124,11 @@ def mean_network(answer: Callable[[list[nn.Module], list[Tensor]], nn.Module]) -
     }
     hint = "statistics are a plain mean over the batches, as in exercise 8.3."
     diagnose("The running variance", found[1].running_var, right[1].running_var, usual, hint)
+    state = found.state_dict()
+    hint = "take the mean of every tensor of the state_dict that holds floating-point numbers."
+    for name, value in right.state_dict().items():
+        if value.is_floating_point():
+            diagnose(f"{name} of the mean network", state.get(name), value, {}, hint)
     same = all(
         torch.equal(value, kept[name])
         for network, kept in zip(networks, before, strict=True)

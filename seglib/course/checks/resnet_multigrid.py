@@ -48,13 +48,14 @@ def choose_rates(answer: Callable[[], Sequence[int]]) -> None:
     whole = len(rates) == 3 and all(isinstance(rate, int) and rate >= 1 for rate in rates)
     expect(whole, f"Three whole numbers of at least 1 are expected, found {rates}.")
     head, distances = Head(units=rates), range(8, 65)
-    hint = "the sum of the rates has to grow; where it comes from is your choice."
-    expect(reach(head) >= max(distances), f"Rates {rates} reach {reach(head)} pixels, not 64.", hint)
     blind = [place for place, share in zip(distances, shares_in_view(head, distances), strict=True) if share < 1]
     hint = "add up one of -r, 0 and r for each rate: neighbouring sums may lie 2 apart, and not more."
-    if len({*rates}) == 1:
+    nearest = min(blind, default=0)
+    if nearest > reach(head):
+        hint = "the sum of the rates has to grow; where it comes from is your choice."
+    elif len({*rates}) == 1:
         hint = "equal rates see a grid; a small one beside them fills it."
-    expect(not blind, f"Rates {rates} do not always see a beacon {blind[:1]} pixels away.", hint)
+    expect(not blind, f"Rates {rates} do not see every beacon {nearest} pixels away. They reach {reach(head)}.", hint)
 
 
 @exercise("3.3", "Your dilated chain gives, on the strided chain's pixels, the strided chain's numbers.")

@@ -90,11 +90,22 @@ def accumulated_step(answer: Callable[[nn.Module, torch.optim.Optimizer, list[tu
     }
     model = nn.Conv2d(2, 3, 1, bias=False)
     model.weight.data, model.weight.grad = first.clone(), old.clone()
+    passes = []
+
+    def watch(_model: nn.Module, _pixels: tuple[Tensor], logits: Tensor) -> None:
+        if logits.requires_grad:  # not a look at the loss only
+            passes.append("forward")
+            logits.register_hook(lambda _: passes.append("backward"))
+
+    model.register_forward_hook(watch)
     found = call(answer, model, torch.optim.SGD(model.parameters(), lr=1.0), [(p.clone(), q.clone()) for p, q in parts])
     diagnose("The new weight", model.weight.detach(), right, usual, "a backward pass for each part, then one step.")
     loss = sum(float(_summed_loss(F.conv2d(pixels, first), labels)) for pixels, labels in parts) / total
     hint = "the sum over all parts, over all valid pixels."
     diagnose("The weights are right. The loss", float(found), loss, {}, hint)
+    hint = "one forward and one backward pass for each part, so that the network holds one part at a time."
+    expect(passes.count("forward") > 1, "All parts went through the network at once.", hint)
+    expect(passes == ["forward", "backward"] * len(parts), "More than one part was in the network at a time.", hint)
 
 
 def _summed_loss(logits: Tensor, labels: Tensor) -> Tensor:

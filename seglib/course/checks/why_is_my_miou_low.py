@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from PIL import Image
 
 from seglib.course.checks.verdict import call, compare, exercise, expect
 from seglib.data import VOID
@@ -42,6 +43,15 @@ def letterbox(answer: Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, 
         colour = picture[~inside].mean(axis=0).round().astype(int).tolist()
         hint = "the mean colour is 0 after normalisation; black is a colour like others."
         expect(np.allclose(colour, IMAGE_MEAN, atol=1), f"{what}: padded with {colour}.", hint)
+        right, full = (
+            np.asarray(Image.fromarray(each).resize((columns, rows), how)).astype(int)
+            for each, how in ((label, Image.Resampling.NEAREST), (image, Image.Resampling.BILINEAR))
+        )
+        hint = "resize the label by NEAREST, and write it into the top left corner."
+        expect((mask[:rows, :columns] == right).all(), f"{what}: the mask is not the label, resized.", hint)
+        hint = "resize it by BILINEAR, and write it to the same place as the mask's."
+        apart = abs(picture[:rows, :columns].astype(int) - full).max()
+        expect(apart <= 2, f"{what}: the picture is not the image, resized.", hint)
 
 
 def best_naming(matrix: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ returns a Figure that pyplot no longer holds: a notebook shows it once, as the l
 """
 
 from seglib.course.figures.charts import (
-    class_share_bars,
     confusion_heatmap,
     difference_map,
     draw_effects,
@@ -15,6 +14,7 @@ from seglib.course.figures.charts import (
     line_chart,
     scatter_named,
     seed_dots,
+    share_bars,
     training_curves,
 )
 from seglib.course.figures.pictures import (

@@ -22,7 +22,7 @@ ALTS = {  # of figures before which the reader predicts what they show
     "Figure 7": "Rates 2,2,2: a grid of dots. Rates 1,2,3: a full square. Rates 2,4,8: a wider grid of dots.",
     "Figure 8": "Nine valid weights fall from most positions to none at rate 33; one valid weight rises to all at 65.",
 }
-FAMILY = """v1, 2014|VGG-16, stride 8:/rates 2 and 4|one 3x3 of rate 12|bilinear x 8,/fully connected CRF
+FAMILY = """v1, 2014|VGG-16, stride 8:/rate 2|one 3x3 of rate 12|bilinear x 8,/fully connected CRF
 v2, 2016|ResNet-101, stride 8:/rates 2 and 4|ASPP: rates 6, 12, 18, 24;/three image sizes|bilinear x 8,/the same CRF
 v3, 2017|ResNet-101, stride 16 or 8,/multi-grid 1, 2, 4|ASPP: 1x1, rates 6, 12, 18,/image pooling|bilinear x 16 or x 8
 v3+, 2018|Xception or ResNet-101,/stride 16 or 8|ASPP: separable/convolutions|decoder with the/map of stride 4, x 4"""

@@ -157,15 +157,6 @@ def share_bars(shares: Mapping[str, float], xlabel: str) -> Figure:
     return figure
 
 
-def class_share_bars(pixel_counts: Sequence[int], classes: Sequence[str]) -> Figure:
-    """The share of the labelled pixels that each class has, in per cent.
-
-    pixel_counts: in the order of the class names, without void.
-    """
-    shares = np.asarray(pixel_counts, np.float64) / np.sum(pixel_counts)
-    return share_bars(dict(zip(classes, shares, strict=True)), "share of the labelled pixels")
-
-
 @styled
 def seed_dots(
     groups: Mapping[str, Mapping[str, Sequence[float]] | pd.DataFrame], xlabel: str = "mIoU", base: str | None = None

@@ -27,14 +27,18 @@ CELL_PANEL_WIDTH = 2.9
 
 
 @styled
-def show_numbers(grids: Mapping[str, np.ndarray], digits: int = 0) -> Figure:
-    """Matrices (H, W) side by side, larger numbers darker, written with so many digits after the point if they fit."""
+def show_numbers(grids: Mapping[str, np.ndarray], digits: int = 0, one_scale: bool = True) -> Figure:
+    """Matrices (H, W) side by side, larger numbers darker, written with so many digits after the point if they fit.
+
+    one_scale: the same colours for all; False gives each matrix colours of its own.
+    """
     widths, wanted = [grid.shape[1] for grid in grids.values()], CELL * (1 + 0.3 * digits)
     cell = min(wanted, FIGURE_WIDTH / sum(widths))
     size = (cell * sum(widths) + 0.5 * len(grids), cell * max(len(grid) for grid in grids.values()) + 0.4)
     figure, axes = plt.subplots(1, len(grids), figsize=size, width_ratios=widths, squeeze=False)
     for ax, (title, grid) in zip(axes[0], grids.items(), strict=True):
-        low, high = min(0.0, float(grid.min())), float(grid.max())
+        compared = list(grids.values()) if one_scale else [grid]
+        low, high = min(0.0, *(float(each.min()) for each in compared)), max(float(each.max()) for each in compared)
         norm = Normalize(low, low + 1.8 * max(high - low, 1e-9))
         texts = [[f"{number:.{digits}f}" for number in row] for row in grid]
         draw_cells(ax, grid, texts if cell > 0.75 * wanted else None, "Blues", norm)
@@ -129,7 +133,7 @@ def show_upsampling(kernel_size: int = 3, stride: int = 2, kernel: str = "ones")
         f"one pixel, stride {stride}": painted[0].numpy(),
         f"{SIDE}x{SIDE} ones, stride {stride}": painted[1].numpy(),
     }
-    return show_numbers(grids, digits=0 if kernel == "ones" else 2)
+    return show_numbers(grids, digits=0 if kernel == "ones" else 2, one_scale=False)
 
 
 def upsampling_explorer() -> Explorer:

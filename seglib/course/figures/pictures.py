@@ -322,13 +322,16 @@ def _block_means(values: np.ndarray, block: int) -> np.ndarray:
 
 
 @styled
-def show_influence(influences: Mapping[str, np.ndarray], row: int | None = None, column: int | None = None) -> Figure:
+def show_influence(
+    influences: Mapping[str, np.ndarray], row: int | None = None, column: int | None = None, unit: str = "pixels"
+) -> Figure:
     """The influence of each pixel of an input on one pixel of the output, on one logarithmic scale; pale is none.
 
     Args:
         influences: title -> (H, W) magnitudes, 0 where nothing is seen.
         row: of the output pixel, which is ringed; None rings nothing.
         column: of the output pixel.
+        unit: "values" if the input is a map.
     """
     arrays = [np.asarray(values) for values in influences.values()]
     largest = max(float(values.max()) for values in arrays)
@@ -340,7 +343,8 @@ def show_influence(influences: Mapping[str, np.ndarray], row: int | None = None,
         if row is not None:
             ax.plot(column, row, "o", color=VERMILION, markersize=9, markerfacecolor="none", markeredgewidth=2)
         seen = np.count_nonzero(values)
-        ax.set_xlabel(f"{seen} of {values.size} pixels seen, {seen / values.size:.0%}", fontsize=9)
+        digits = 0 if seen >= 0.1 * values.size else 1
+        ax.set_xlabel(f"{seen} of {values.size} {unit} seen, {seen / values.size:.{digits}%}", fontsize=9)
     bar = figure.colorbar(drawn, ax=list(axes), shrink=0.8, label="influence")
     bar.set_ticks([largest * 1e-4, largest], labels=["weak", "strong"])
     bar.minorticks_off()

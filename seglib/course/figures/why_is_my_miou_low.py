@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from seglib.course.figures.style import BLUE, GREY, INK, PALE, VERMILION, name_rows, styled
+from seglib.course.figures.networks import Box, Page
+from seglib.course.figures.style import BLUE, ORANGE, PALE, SKY, VERMILION, name_rows, styled
 
-STEP_HEIGHT, LETTERS = 0.92, 44  # inches; of a line in a box
+STEP_HEIGHT, LETTERS = 0.92, 54  # inches; of a line in a box
 
 
 @styled
@@ -21,26 +22,16 @@ def decision_tree(steps: Sequence[tuple[str, str, str]], last: str) -> Figure:
         steps: question, how it is answered, and the causes where the answer is no.
         last: what is left when every answer was yes.
     """
-    count = len(steps) + 1
-    figure, ax = plt.subplots(figsize=(10.5, STEP_HEIGHT * count))
-    ax.set(xlim=(0, 10.5), ylim=(-count + 0.45, 0.55), xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.4}
-
-    def write(x: float, y: float, text: str, colour: str, face: str, side: str = "center") -> None:
-        box = {"boxstyle": "round,pad=0.45", "facecolor": face, "edgecolor": colour, "linewidth": 1.4}
-        ax.text(x, y, text, ha=side, va="center", fontsize=9, color=INK, bbox=box, linespacing=1.35)
-
-    for number, (question, test, causes) in enumerate(steps):
-        y = -number
-        ax.annotate("", (2.6, y - 0.72), (2.6, y), arrowprops=arrow, zorder=0)
-        ax.annotate("", (5.9, y), (2.6, y), arrowprops=arrow, zorder=0)
-        ax.text(2.72, y - 0.5, "yes", fontsize=8, color=GREY, va="center")
-        ax.text(5.2, y + 0.07, "no", fontsize=8, color=GREY, ha="center", va="bottom")
-        write(2.6, y, f"{number + 1}. {question}\n{test}", BLUE, "white")
-        write(6.1, y, textwrap.fill(causes, LETTERS), VERMILION, PALE, "left")
-    write(2.6, 1 - count, textwrap.fill(last, LETTERS), INK, PALE)
-    return figure
+    page = Page(10.5, STEP_HEIGHT * (len(steps) + 1))
+    *ys, bottom = STEP_HEIGHT * (np.arange(len(steps), -1, -1) + 0.5)
+    end = page.box(Box(2.6, bottom, 3.9, 0.6), PALE, textwrap.fill(last, LETTERS), size=9)
+    for number, ((question, test, causes), y) in enumerate(zip(steps, ys, strict=True), start=1):
+        asked = page.box(end._replace(y=y), SKY, f"{number}. {question}\n{test}", size=9)
+        found = page.box(Box(7.85, y, 4.9, 0.6), ORANGE, textwrap.fill(causes, LETTERS), size=9)
+        page.arrow(asked.at(1), found.at(-1), text="no")
+        page.arrow(asked.at(up=-1), end._replace(y=y - STEP_HEIGHT).at(up=1))
+        page.write(end.x + 0.08, y - STEP_HEIGHT / 2, "yes", 8, ha="left")
+    return page.figure
 
 
 @styled
