@@ -72,6 +72,7 @@ LISTEN = f"""() => {{
     }});
 }}"""
 EXPLORER = ".jp-Notebook .jp-OutputArea-output .jupyter-widgets:has(> img.widget-image)"
+UPLOAD, PICTURE = ".widget-upload", next(ROOT.glob("data/toy_voc/**/*.jpg"))
 CONTROLS = {  # what takes the keyboard's focus, and the key that changes it
     ".noUi-handle": "ArrowRight",
     ".widget-toggle-buttons > button:not(.mod-active):nth-child(-n + 2)": "Enter",
@@ -156,7 +157,16 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
 
 
 def explore(page: Any) -> list[bool]:
-    """Moves every control of every explorer by keyboard; whether the picture changed each time."""
+    """Moves every control of every explorer by keyboard, or uploads a picture; whether the picture changed each time."""
+
+    def is_redrawn(before: str) -> bool:
+        end = time.monotonic() + REDRAW_SECONDS
+        while (same := picture.evaluate(DIGEST) == before) and time.monotonic() < end:
+            if page.evaluate("() => window.said.length"):
+                break
+            time.sleep(0.2)
+        return not same
+
     redrawn = []
     for box in page.locator(EXPLORER).all():
         picture = box.locator("> img.widget-image")
@@ -165,12 +175,13 @@ def explore(page: Any) -> list[bool]:
                 before = picture.evaluate(DIGEST)
                 control.focus()
                 page.keyboard.press(key)
-                end = time.monotonic() + REDRAW_SECONDS
-                while (same := picture.evaluate(DIGEST) == before) and time.monotonic() < end:
-                    if page.evaluate("() => window.said.length"):
-                        break
-                    time.sleep(0.2)
-                redrawn.append(not same)
+                redrawn.append(is_redrawn(before))
+        for button in box.locator(UPLOAD).all():
+            before = picture.evaluate(DIGEST)
+            with page.expect_file_chooser() as chosen:
+                button.click()
+            chosen.value.set_files(PICTURE)
+            redrawn.append(is_redrawn(before))
     return redrawn
 
 
