@@ -157,7 +157,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
 
 
 def explore(page: Any) -> list[bool]:
-    """Moves every control of every explorer by keyboard, or uploads a picture; whether the picture changed each time."""
+    """Moves each control of each explorer by keyboard, or uploads a picture; tells whether the picture changed."""
 
     def is_redrawn(before: str) -> bool:
         end = time.monotonic() + REDRAW_SECONDS

@@ -93,5 +93,5 @@ def running_mean_explorer() -> Explorer:
         "One channel with one value per image. Dots: means of batches; dashed: the true mean; line: the running mean.",
         batch_size=slider("batch size", (1, 2, 4, 8, 16, 64), 4),
         momentum=slider("momentum", MOMENTA, 0.1),
-        shift=slider("mean moves by", (0.0, 1.0, 2.0), 2.0),
+        shift=slider("mean moves by", (0.0, 1.0, 2.0, 3.0), 2.0),
     )
