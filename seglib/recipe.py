@@ -41,7 +41,10 @@ Size = tuple[Positive, Positive]  # (height, width) in pixels
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """Everything that the result of a run depends on. The defaults follow the papers' VOC protocol (v3 sec. 4.1).
+    """Everything that the result of a run depends on.
+
+    The defaults follow the papers' VOC protocol (v3 sec. 4.1), but for random weights and the momentum
+    of batch norm, which is PyTorch's.
 
     Two runs with equal recipes and equal files give the same weights, bit for bit on one CPU.
 

@@ -14,7 +14,7 @@ def cross_entropy(
     smoothing: float = 0.0,
     smoothed: str = "pytorch",
 ) -> Tensor:
-    """Cross-entropy averaged over the valid pixels of the whole batch (DeepLabv3 sec. 4.1; TF code `train_utils.py`).
+    """Cross-entropy averaged over the valid pixels of the whole batch (TF code `train_utils.py`; v3 names no loss).
 
     Args:
         logits: (B, K, H, W), any floating dtype; the sum is taken in float32.
@@ -59,7 +59,7 @@ def focal(
 
 
 def hard_pixel_cross_entropy(logits: Tensor, labels: Tensor, keep: float = 1.0, ignore_index: int = 255) -> Tensor:
-    """Cross-entropy of only the hardest pixels (the TF code's `top_k_percent_pixels`).
+    """Cross-entropy of only the hardest pixels (as the TF code's `top_k_percent_pixels`, whose share counts void too).
 
     `keep` is the share of the batch's valid pixels, by descending loss, over which the mean is taken; at least one
     pixel. The others are the arguments of `cross_entropy`.

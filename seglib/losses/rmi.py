@@ -13,12 +13,12 @@ RIDGE = 5e-4  # added to covariances' diagonals; the value of the authors' code
 def region_mutual_information(
     logits: Tensor, labels: Tensor, ignore_index: int = 255, weight: float = 0.5, radius: int = 3, stride: int = 4
 ) -> Tensor:
-    """RMI loss (Zhao et al. 2019, eq. 10 to 15): pixels predict together, as neighbourhoods, what the label shows.
+    """RMI loss (Zhao et al. 2019; their `losses/rmi/rmi.py`): neighbourhoods of pixels predict the label's together.
 
     Each class's label and probability (of a sigmoid) maps are averaged down by `stride`; every `radius` x `radius`
     window is one vector; the loss is half the log-determinant of what is left of the labels' covariance when the best
     linear prediction from the probabilities is taken away, divided by the vectors' length, averaged over images and
-    summed over classes. In float64, as the authors found necessary.
+    summed over classes. In float64, as in the authors' code.
 
     Args:
         logits, labels, ignore_index: as `cross_entropy`, with its errors; at least `radius * stride` pixels on a side.

@@ -25,7 +25,10 @@ PAPER_OUTPUT_STRIDE = 16
 
 @dataclass(frozen=True)
 class HeadVariant:
-    """The ways in which heads differ between implementations. The defaults are the papers'."""
+    """The ways in which heads differ between implementations.
+
+    The defaults are the papers', but for `aspp_order` and `resize`; the dropout is that of their code.
+    """
 
     aspp_dropout: float = 0.1  # probability after ASPP's projection; torchvision has 0.5
     separable: str = "none"  # or "paper": depthwise, BN, ReLU, pointwise, BN, ReLU; "plain": without the first BN, ReLU
