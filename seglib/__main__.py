@@ -151,7 +151,12 @@ class NetworkOptions:
             if len(classes) != model.num_classes:
                 raise ValueError(f"{data} has {len(classes)} classes; {checkpoint} has {model.num_classes}")
             run = Run(model, recipe, classes, make_palette(), Normalisation.named(recipe.normalisation), [])
-        run.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), memory_format=torch.channels_last)
+        try:
+            place = torch.empty(0, device=device or ("cuda" if torch.cuda.is_available() else "cpu")).device
+        except (RuntimeError, AssertionError) as error:
+            found = str(error).partition("\n")[0]
+            raise ValueError(f"--device {device}: expected cpu, or cuda where there is a GPU ({found})") from None
+        run.model.to(place, memory_format=torch.channels_last)
         named = self.normalisation and Normalisation.named(self.normalisation, run.recipe.in_channels)
         return run._replace(normalisation=named or run.normalisation)
 
@@ -219,6 +224,9 @@ def predict(
     if ids and run.classes != CITYSCAPES_CLASSES:
         raise ValueError(f"--ids: ids are Cityscapes'; the network's classes are {some(run.classes)}")
     scoring = network.change(run.recipe)
+    if run.recipe.eval_squash:
+        seen = "x".join(map(str, run.recipe.eval_squash))
+        print(f"{checkpoint}: scored on pictures squashed to {seen}; here each has its own size", file=sys.stderr)
     if scoring.window:
         Image.MAX_IMAGE_PIXELS = None  # Pillow's limit is against too large images by surprise
     if legend:

@@ -23,14 +23,15 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], None], keep: Path | None = None) -> None:
-    """Writes `path` so that a reader sees either the old file or the new one, never a part.
+    """Writes `path` so that a reader sees either the old file or the new one, never a part; with `keep` also neither.
 
     First removes what a killed write of the same file left behind: it may be what fills the disk.
 
     Args:
         path: target; its folder is made if missing.
         write: called with an open binary file.
-        keep: where the old file, if any, is moved to just before the new one takes its place.
+        keep: where the old file, if any, is moved to just before the new one takes its place: between the two renames
+            there is no file at `path`, and a reader looks here.
 
     Raises:
         OSError: if the folder cannot be written or the disk is full; names `path`. The old file is then untouched.

@@ -53,7 +53,7 @@ class Grid:
 
         (B, K, h, w), at most 256 classes -> (B, *size) uint8. Raises ValueError as `resize`.
         """
-        self._check_size(logits, size, (self.stride, self.stride))
+        self.check_size(logits, size, (self.stride, self.stride))
         rows, columns = (
             self.neighbours(torch.arange(side, dtype=torch.float64), map_side, side)
             for side, map_side in zip(size, logits.shape[2:], strict=True)
@@ -115,7 +115,8 @@ class Grid:
             return ((values + 0.5) * (image_side / map_side)).long()
         return (values * ((image_side - 1) / max(map_side - 1, 1))).round().long()
 
-    def _check_size(self, x: Tensor, size: tuple[int, int], strides: tuple[int, int]) -> None:
+    def check_size(self, x: Tensor, size: tuple[int, int], strides: tuple[int, int]) -> None:
+        """Raises ValueError if the map is of no image of this size."""
         fits = all(-(-side // stride) == found for side, stride, found in zip(size, strides, x.shape[2:], strict=True))
         if self.rule in ("first_pixel", "cell_centre") and not fits:
             raise ValueError(f"a map of {(*x.shape[2:],)} at strides {strides} fits no image of {(*size,)}")
@@ -123,7 +124,7 @@ class Grid:
     def _sample(self, x: Tensor, size: tuple[int, int], strides: tuple[int, int]) -> Tensor:
         if self.rule in ("centred", "stretched"):
             return F.interpolate(x, size=size, mode="bilinear", align_corners=self.rule == "stretched")
-        self._check_size(x, size, strides)
+        self.check_size(x, size, strides)
         if self.rule == "cell_centre":
             whole = [side * stride for side, stride in zip(x.shape[2:], strides, strict=True)]
             x = F.interpolate(x, size=whole, mode="bilinear", align_corners=False)

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,8 @@ def find_images(given: Sequence[Path], output: Path) -> dict[Path, Path]:
             targets[path] = output / f"{path.stem}.png"
             continue
         inside = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and file.name[0] != "."]
-        inside = [file for file in inside if output.resolve() not in file.resolve().parents or output == path]
+        own = output.resolve() if path.resolve() in output.resolve().parents else None  # earlier masks
+        inside = [file for file in inside if own not in file.resolve().parents]
         if not inside:
             raise ValueError(f"{path}: expected a folder with images ({', '.join(SUFFIXES)}), found none")
         targets |= {file: output / file.relative_to(path).with_suffix(".png") for file in inside}
@@ -95,11 +97,11 @@ def write_masks(
             mask, colours = Image.fromarray(train_ids_to_ids(labels) if ids else labels), Image.fromarray(labels)
             colours.putpalette(palette.astype(np.uint8).tobytes())
             target.parent.mkdir(parents=True, exist_ok=True)
-            (mask if ids else colours).save(target)
+            _save(mask if ids else colours, target)
             if overlay:
                 rgb = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)  # grey for one
                 drawn = Image.blend(Image.fromarray(rgb), colours.convert("RGB"), overlay)
-                drawn.save(target.with_name(f"{target.stem}_overlay.jpg"), quality=90, subsampling=0)
+                _save(drawn, target.with_name(f"{target.stem}_overlay.jpg"), quality=90, subsampling=0)
         except (OSError, ValueError, MemoryError, RuntimeError) as error:  # torch's RuntimeError for lack of memory
             message = str(error).partition("\n")[0]
             failed.append(message if message.startswith(str(path)) else f"{path}: {message or type(error).__name__}")
@@ -116,6 +118,16 @@ def write_masks(
         raise ValueError(
             "; ".join(failed) + (f". The other {done} {'is' if done == 1 else 'are'} done" if done else "")
         )
+
+
+def _save(image: Image.Image, path: Path, **options: Any) -> None:
+    """Writes an image whole or not at all; not `write_atomic`, which looks for leftovers among thousands of files."""
+    temporary = path.with_name(f".{path.name}")  # a hidden file is no image of a folder
+    try:
+        image.save(temporary, **options)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _predict_refined(model: nn.Module, image: np.ndarray, normalisation: Normalisation, scoring: Scoring) -> np.ndarray:
@@ -168,6 +180,7 @@ def score_masks(dataset: SegmentationDataset, folder: Path) -> ConfusionMatrix:
             raise ValueError(f"{paths[0]}: a mask of {mask.shape}; expected {label.shape}, the size of {label_path}")
         if (wrong := np.unique(mask)[-1]) >= k:
             raise ValueError(f"{paths[0]}: holds the value {wrong}; expected class indices, 0 to {k - 1}")
+        dataset.check_values(label_path, np.unique(label))
         matrix.update(label, mask)
     return matrix
 

@@ -130,13 +130,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     end_lr: float = 0.0  # of poly and cosine
     schedule: Literal["poly", "cosine", "step", "constant"] = "poly"
     milestones: tuple[Count, ...] = ()  # "step": the iterations at which lr is multiplied by gamma
-    gamma: float = 0.1
+    gamma: Annotated[float, Meta(ge=0)] = 0.1
     decay_steps: Positive | None = None  # length of the schedule; None is `iterations`
     warm_up: Count = 0  # iterations over which lr rises from 0 to the schedule's value
     backbone_lr_factor: float = 1.0  # times lr
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
-    momentum: float = 0.9  # beta 1 of adam and adamw
-    weight_decay: float = 1e-4
+    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9  # beta 1 of adam and adamw
+    weight_decay: Annotated[float, Meta(ge=0)] = 1e-4
     freeze_bn: bool = False  # keep batch norm as it starts (v3 sec. 4.1, second stage)
     frozen_blocks: Annotated[int, Meta(ge=0, le=4)] = 0  # so many blocks of a ResNet, and its stem, stay as they start
     bn_momentum: float = 0.1  # share of a new batch in the running statistics; PyTorch's, the TF code has 0.0003
@@ -278,6 +278,10 @@ def _check_pairs(r: Recipe) -> None:
         refuse("resize", f"only a DeepLab has a choice, found model = {r.model!r}")
     if r.class_weights and r.loss in ("dice", "hard_pixels", "rmi"):
         refuse("class_weights", f"loss {r.loss!r} takes none")
+    if r.label_smoothing and r.loss in ("focal", "dice", "hard_pixels", "rmi"):
+        refuse("label_smoothing", f"loss {r.loss!r} takes none")
+    if (r.schedule == "step") != bool(r.milestones):
+        refuse("milestones", f"expected some with schedule 'step' and none with another, found {r.schedule!r}")
     if r.backbone == "vgg16" and not r.model.startswith("fcn") and r.model != "unet":
         refuse("backbone", f"only an FCN has it, found model = {r.model!r}")
     if r.in_channels not in (1, 3) and (r.normalisation == "imagenet" or r.augmentation != "geometric"):

@@ -66,12 +66,17 @@ def test_bad_arguments_are_named() -> None:
     refused("batch_size: expected 1 to the data set's 3 samples, found 4", EpochBatches, 3, 4, 5, 0)
     refused("start_iteration: expected 0 to iterations = 5, found 6", EpochBatches, 10, 2, 5, 0, 6)
     refused("batch_size: 3, shared by 2 processes; expected a multiple of 2", EpochBatches, 10, 3, 5, 0, 0, 0, 2)
+    several = "batch_size: 6, shared by 2 processes in 2 parts; expected a multiple of 4"
+    refused(several, EpochBatches, 10, 6, 5, 0, 0, 0, 2, parts=2)
 
 
-def test_processes_share_each_batch_in_order_of_rank() -> None:
-    parts = [list(EpochBatches(20, 6, 7, 3, 2, rank, world_size=3)) for rank in range(3)]
-    together = [[key for part in batch for key in part] for batch in zip(*parts, strict=True)]
-    assert together == list(EpochBatches(20, 6, 7, 3, 2))
+@pytest.mark.parametrize("parts", [1, 2])
+def test_processes_share_each_part_of_a_batch_in_order_of_rank(parts: int) -> None:
+    """A process computes the chunks of what it has one after the other, each together with the others' ones."""
+    shares = [list(EpochBatches(20, 6 * parts, 7, 3, 2, rank, 3, parts)) for rank in range(3)]
+    batches = zip(*shares, strict=True)
+    together = [[key for k in range(parts) for mine in b for key in mine[2 * k : 2 * k + 2]] for b in batches]
+    assert together == list(EpochBatches(20, 6 * parts, 7, 3, 2))
 
 
 @pytest.mark.parametrize("num_workers", [0, 1, 2])

@@ -167,7 +167,7 @@ def test_changed_source(
 
 
 def test_samples_come_and_go(source: SegmentationDataset, folder: Path, tmp_path: Path) -> None:
-    renamed = SegmentationDataset(source.files, ("w", "x", "y", "z"), voc_palette()[::-1].copy(), names=list("abcde"))
+    renamed = SegmentationDataset(source.files, CLASSES, voc_palette()[::-1].copy(), names=list("abcde"))
     for chosen in (source.subset([0, 1, 2]), source, source.subset([4, 0]), source.subset([0, 4, 0]), renamed):
         check_finished(pack(chosen, folder), chosen)
     expected = [source.read(index) for index in range(5)]
@@ -177,6 +177,9 @@ def test_samples_come_and_go(source: SegmentationDataset, folder: Path, tmp_path
     packed.verify()
     for index, pair in enumerate(expected):
         assert all(np.array_equal(a, b) for a, b in zip(packed.read(index), pair, strict=True))
+    files = [write_sample(tmp_path / "moved", number, size) for number, size in enumerate(SIZES)]
+    moved = SegmentationDataset(files, CLASSES, voc_palette())
+    check_finished(pack(moved, tmp_path / "copy"), moved)
 
 
 def test_folder_of_something_else_is_left_alone(source: SegmentationDataset, folder: Path, tmp_path: Path) -> None:
@@ -188,6 +191,13 @@ def test_folder_of_something_else_is_left_alone(source: SegmentationDataset, fol
     refused(r"holds another data set \(s0 \.\.\.\)", pack, ToyCityscapes("val"), folder, error=FileExistsError)
     with pytest.raises(FileExistsError, match=r"s0-.*\.npy: holds what another data set reads from the same file"):
         pack(NoisyMasks(source, 3), folder)
+    twin = [write_sample(tmp_path / "twin", number, size) for number, size in enumerate(SIZES)]  # of the same names
+    for files, classes, message in (
+        (twin, CLASSES, r"cache: holds another data set \(.*source.images.s0\.png \.\.\.\)"),
+        (source.files, ("w", "x", "y", "z"), r"cache: packed through other classes"),
+    ):
+        other = SegmentationDataset(files, classes, voc_palette())
+        refused(message, pack, other, folder, error=FileExistsError)
     check_finished(folder, source)
 
 

@@ -182,6 +182,9 @@ def test_predict_refuses_what_it_cannot_do(runs: dict[str, Path], tmp_path: Path
         ([tmp_path / "gone.pt", image], "gone.pt: no such file or folder"),
     ):
         assert message in refusal("predict", *arguments, *output)
+    for device in ("gpu", "cuda:99"):
+        told = refusal("predict", runs["voc"], image, *output[:2], "--device", device)
+        assert f"--device {device}: expected cpu, or cuda where there is a GPU (" in told
     assert not list((tmp_path / "masks").glob("*")), "nothing is written then"
 
 
@@ -221,6 +224,15 @@ def test_large_pictures_need_windows(runs: dict, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     assert "raise PIL.Image.MAX_IMAGE_PIXELS" in refusal("predict", runs["streets"], image, "--output", tmp_path)
     assert predict(runs["streets"], image, tmp_path, "--window", "99", "99").size == (512, 256)
+
+
+def test_predict_tells_that_scores_were_of_squashed_pictures(
+    runs: dict, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    state, image = torch.load(runs["streets"], weights_only=True), ToyCityscapes("val").files[0][0]
+    torch.save({**state, "recipe": state["recipe"] | {"eval_squash": [64, 96]}}, tmp_path / "squashed.pt")
+    assert predict(tmp_path / "squashed.pt", image, tmp_path).size == (512, 256)
+    assert "squashed.pt: scored on pictures squashed to 64x96; here each has its own size" in capsys.readouterr().err
 
 
 def test_score_on_any_list_and_of_masks(runs: dict, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """Every planted fault is found and named; healthy set-ups have only the notes that are listed here."""
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 import nbformat
 import numpy as np
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from refusal import refused
 from scipy import ndimage
 from small_set import SMALL, make_trainer, write_recipe
 from torch import Tensor, nn
@@ -373,6 +376,47 @@ def test_metrics_of_public_repositories(setup: Callable[[str], Setup], average: 
     assert report.names("error") == ["metric_averaged"] and told in report.errors[0].evidence
 
 
+def test_values_beyond_a_byte_fall_into_no_other_row(toy: Setup) -> None:
+    images, labels = zip(*(toy.val_dataset.read(index) for index in range(4)), strict=True)
+    labels = [label.astype(int) for label in labels]
+    first = int(max({*np.unique(labels[0])} - {0, 255}))
+    for odd in (-1, 300):
+        changed = [np.where(label == first, odd, label) for label in labels]
+        joint = Counts(Source([*zip(images, labels, strict=True)]), changed, 255, 9, 1).joint
+        assert joint[first, 255] == joint[first].sum() > 0 == joint[first - 1, 255]
+        report = diagnose.check(val_dataset=[*zip(images, changed, strict=True)], predictions=labels, classes=9)
+        assert "label_outside_classes" in report.names("error")
+    refused("predictions: 5 of 4 samples", diagnose.check, [*zip(images, labels, strict=True)], predictions=[0] * 5)
+
+
+def test_void_may_be_0(toy: Setup) -> None:
+    pairs = [toy.val_dataset.read(index) for index in range(12)]
+    pairs = [(image, np.where(label == 255, 1, label + 1)) for image, label in pairs]
+    for void in (0, 255):
+        found = diagnose.check(pairs, classes=10, ignore_index=void).names()
+        assert ("zero_never_used" in found) == (void == 255)
+
+
+def test_frames_of_two_drives_and_objects_on_white_are_no_fault(tmp_path: Path) -> None:
+    rng, files = np.random.default_rng(0), []
+    for index in range(24):
+        label = np.zeros((64, 64), np.uint8)
+        label[index + 4 : index + 30, 20:50] = 1
+        image = np.where(label[..., None], rng.integers(0, 200, (64, 64, 3)), 255).astype(np.uint8)
+        place = tmp_path / "ab"[index % 2]
+        files.append(tuple(save(place / k / f"{index // 2}.png", x) for k, x in (("images", image), ("masks", label))))
+    found = diagnose.check(SegmentationDataset(files, ["ground", "car"], voc_palette())).names()
+    assert not {"names_twice", "padding_is_a_class"} & {*found}, found
+
+
+@pytest.mark.parametrize(("stride", "rates", "told"), [(16, (12, 24, 36), False), (8, (6, 12, 18), True)])
+def test_a_peer_s_own_rates_are_no_error(toy: Setup, stride: int, rates: tuple[int, int, int], told: bool) -> None:
+    options = {"encoder_output_stride": stride, "decoder_atrous_rates": rates}
+    model = smp.DeepLabV3Plus("resnet18", encoder_weights=None, classes=9, **options)
+    pairs = [tuple(array[:64, :64] for array in toy.val_dataset.read(index)) for index in range(8)]
+    assert ("rates_not_scaled" in diagnose.check(pairs, model=model, classes=9, steps=0).names()) == told
+
+
 def test_one_tiny_picture_does_not_cut_the_batch(toy: Setup) -> None:
     pairs = [toy.val_dataset[k] for k in range(7)]
     tiny = (pairs[0][0][:1, :1], pairs[0][1][:1, :1])
@@ -454,6 +498,7 @@ POLY, FALLING = 0.1 * (1 - STEPS / 1000) ** 0.9, 2 * np.exp(-STEPS / 150) + 0.3
         (2.2 - STEPS / 1000, POLY, (), ["too_few_steps"]),
         (np.full(100, 2.2), POLY, (), ["loss_not_falling"]),
         (FALLING, 0.1 * (1 - STEPS / 3000) ** 0.9, (), ["schedule_cut_off"]),
+        (FALLING, 0.1 * (1 - STEPS / 3000) ** 0.9 * np.minimum(1, STEPS / 100), (), ["schedule_cut_off"]),  # warm-up
         (np.where(STEPS > 990, np.nan, FALLING), POLY, (), ["loss_not_finite"]),
         (FALLING, POLY, (0.09, 0.09, 0.091), ["score_does_not_move"]),
         (FALLING, POLY, (0.7, 0.7, 0.701), []),
@@ -463,6 +508,17 @@ def test_histories(losses: np.ndarray, rates: np.ndarray, scores: tuple[float, .
     rows: list[dict[str, Any]] = [{"iteration": k, "miou": score} for k, score in enumerate(scores)]
     rows += [{"iteration": i, "loss": a, "lr": b} for i, a, b in zip(STEPS, losses, rates, strict=True)]
     assert diagnose.check(run=rows, classes=9).names() == found
+
+
+def test_a_continued_run_begins_with_a_low_loss_and_statistics_may_be_estimated_anew() -> None:
+    def found(rise: float, **changes: Any) -> list[str]:
+        rows = [{"iteration": k, "loss": 0.25 + rise * k / 100, "lr": lr} for k, lr in enumerate(POLY)]
+        return diagnose.check(run=rows, recipe=TOY.replace(bn_momentum=0.001, **changes), classes=9).names()
+
+    assert "loss_not_falling" in found(-0.02) and "batch_norm_statistics" in found(-0.02)
+    assert "loss_not_falling" not in found(-0.02, start_from="old.pt")
+    assert "loss_not_falling" in found(0.2, start_from="old.pt")
+    assert "batch_norm_statistics" not in found(-0.02, reestimate_bn=40)
 
 
 def test_labels_that_the_network_doubts(toy: Setup) -> None:
@@ -483,6 +539,8 @@ def test_a_run_on_other_data_and_other_classes(data: Path, tmp_path: Path) -> No
     assert "other_data" in diagnose.check(train.subset(range(8)), run=run, steps=0).names("error")
     others = Altered(train, classes=(train.classes[1], train.classes[0], *train.classes[2:]))
     assert "class_order" in diagnose.check(others, run=run, steps=0).names("error")
+    for number in (9, 8):  # a number tells of no order
+        assert ("class_order" in diagnose.check(train, run=run, classes=number, steps=0).names()) == (number == 8)
 
 
 def test_a_folder_is_diagnosed_before_it_is_trained_on(folder: Path, tmp_path: Path) -> None:
@@ -531,6 +589,14 @@ def test_the_command_with_a_run(capsys: pytest.CaptureFixture) -> None:
     arguments = ["--data", "toy_cityscapes", "--checkpoint", str(CHECKPOINT), "--samples", "12"]
     assert main(["diagnose", str(root), *arguments]) == 0
     assert "checked: train: 48 samples, val: 12 samples" in capsys.readouterr().out
+
+
+def test_the_command_with_a_run_reads_all_labels_and_predicts_some(tmp_path: Path) -> None:
+    root = shutil.copytree(PROJECT / "data/toy_cityscapes", tmp_path / "streets")
+    train, val = (sorted((root / "leftImg8bit" / split).rglob("*.png")) for split in ("train", "val"))
+    shutil.copy(train[5], val[1])  # not among the three that are predicted
+    report = check_root(root, CHECKPOINT, "toy_cityscapes", samples=3)
+    assert "train_in_val" in report.names("error") and {"val: 12 samples", "3 predictions"} <= {*report.checked}
 
 
 def test_a_report_prints_and_shows_a_table(toy: Setup) -> None:

@@ -38,6 +38,7 @@ RUNS = {
     "weights": SHARED.replace(class_weights="median", label_smoothing=0.1, lr=0.005),
     "upsampled": SHARED.replace(loss="upsampled_cross_entropy", class_weights="median", lr=0.005),
     "dice": SHARED.replace(loss="dice"),
+    "in parts": SHARED.replace(accumulate=2, lr=0.005),
     "frozen": SHARED.replace(freeze_bn=True, iterations=2),
     "one image each": SHARED.replace(batch_size=2, iterations=2, reestimate_bn=2),
     "stopped": SHARED.replace(lr=0.0, bn_momentum=0.0, eval_every=2, patience=2, iterations=40),

@@ -13,10 +13,12 @@ from test_study import store
 from seglib.__main__ import main
 from seglib.course.figures import draw_effects
 from seglib.recipe import Recipe
+from seglib.studies.cost import read_times
 from seglib.studies.evidence import (
     WITHOUT_GPU,
     compare_rows,
     find_told,
+    list_confirmed,
     load_published,
     map_evidence,
     tabulate,
@@ -24,7 +26,7 @@ from seglib.studies.evidence import (
     tell_outcomes,
 )  # fmt: skip
 from seglib.studies.files import read_files
-from seglib.studies.listing import by_number, list_out_of_reach, name_gates
+from seglib.studies.listing import by_number, list_out_of_reach, name_gates, plan_runs
 from seglib.studies.papers import load_papers
 from seglib.studies.report import prediction_interval
 from seglib.studies.study import Study
@@ -100,9 +102,23 @@ def test_remarks_have_a_column_where_there_are_any(study: Study) -> None:
     assert name_gates(real, "not measured") == "steps, seeds", "nothing is stored of the scale gpu"
 
 
-def test_rows_of_a_missing_training_are_only_scored(study: Study) -> None:
+def test_a_row_that_shares_its_training_pays_for_it_when_it_is_asked_for_by_itself(study: Study) -> None:
     store(study, {"wide": {"train_seconds": 300}}, wide=[0.6])
-    assert "(3 runs, to be scored only)" in tell_outcomes(study, ["8"], "wide")[0]
+    both, known = study.with_row("mirrored", eval_flip=True), read_times(study.folder)
+    shared = plan_runs(both, known, ["base", "mirrored"])["minutes left"]
+    assert shared["base"] > 5 and shared["mirrored"] == 0
+    alone = plan_runs(both, known, ["mirrored"])["minutes left"]
+    assert alone.tolist() == [shared["base"]]
+    assert f"(3 runs, about {alone['mirrored']:.0f} minutes)" in tell_outcomes(both, ["mirrored"])[0]
+
+
+def test_confirmed_rows_are_listed_and_the_size_is_told(study: Study) -> None:
+    store(study, base=[0.5, 0.52, 0.51], wide=[0.600, 0.601, 0.599])
+    [line] = list_confirmed([study, study]).to_dict("records")
+    assert (line["row"], line["against"], line["paper"], line["seeds"]) == ("wide", "base", "+5.0", 3)
+    assert line["ours [95 %]"].startswith("+9.0 [+6.5") and line["code"] == ""
+    assert "of the 1 intervals beside a published difference of at least 0.8 points, 1 leave" in tell_counts([study])
+    assert "| wide | base | +9.0 [" in tool.write_evidence([study])
 
 
 def test_the_map_counts_each_training_once(study: Study) -> None:
@@ -126,6 +142,9 @@ def test_sections_are_found_by_the_tables_in_their_headings(tmp_path: Path) -> N
         (tmp_path / f"{number:02}_a.ipynb").write_text(json.dumps({"cells": cells}))
     plus = dict.fromkeys((f"DeepLabv3+, Table {number}" for number in (1, 2, 4)), "08, section 1")
     v3 = {"9": "08, section 1", "6": "09, section 2", "4": "09, section 2"}
+    again = [{"cell_type": "markdown", "source": ["## 3. DeepLabv3+, Table 2\n### DeepLabv3+, Table 2, once more"]}]
+    (tmp_path / "10_a.ipynb").write_text(json.dumps({"cells": again}))
+    plus["DeepLabv3+, Table 2"] = "10, section 3; 08, section 1"
     assert find_told(tmp_path) == plus | {f"DeepLabv3, Table {number}": place for number, place in v3.items()}
 
 

@@ -148,6 +148,26 @@ def test_each_wrong_answer_has_its_hint(path: Path, index: int) -> None:
     assert len(messages) == len(sources), messages
 
 
+@pytest.mark.parametrize(
+    ("number", "parts", "status", "said"),
+    [
+        ("3.2", ("2, 4, 10", "np.array([2, 4, 10])"), "correct", ""),
+        ("13.4", ('"images"', "session.get_inputs()[0].name"), "correct", ""),
+        ("13.4", ("None, {", "output_names=None, input_feed={"), "correct", ""),
+        ("15.2", ("rtol=1e-3, atol=1e-3 * float(output.abs().max())", "atol=1e-4"), "correct", ""),
+        ("14.1", ("max(1, round(length * scale))", "round(length * scale)"), "wrong", "The answer raises ValueError"),
+    ],
+)
+def test_other_right_answers_and_one_that_fails_on_a_thin_picture(
+    number: str, parts: tuple[str, str], status: str, said: str
+) -> None:
+    (path,) = (path for path in NOTEBOOKS if int(path.stem[:2]) == int(number.split(".")[0]))
+    one = next(one for one in (parse(path, index) for index in tagged(path, "exercise")) if one.number == number)
+    assert parts[0] in one.solution
+    verdict = judge(path, one, one.solution.replace(*parts))
+    assert (verdict.status, said in verdict.message) == (status, True), verdict
+
+
 @pytest.mark.parametrize("path", [p for p in NOTEBOOKS if WITH_EXERCISES.match(p.stem)], ids=lambda p: p.stem)
 def test_notebook_has_its_exercises(path: Path) -> None:
     indices = tagged(path, "exercise")

@@ -116,17 +116,26 @@ def nan_loss(logits: Tensor) -> Tensor:
     return logits * float("nan")
 
 
+def nan_gradient(logits: Tensor) -> Tensor:
+    return logits + (0 * logits).sqrt()  # the loss of this step is finite, the weights after it are not
+
+
 MEMORY = (
     r"run: the GPU's memory does not hold iteration 7, with batch_size = 2 and crop_size = 33\. Lower one of them, "
     r'raise accumulate, or take loss = "upsampled_cross_entropy": .*The last checkpoint is kept.*resumes from it\. '
     r"\(CUDA out of memory\. Tried to allocate 2\.00 GiB\.\)$"
 )
 NAN = r"run: the loss is nan at iteration 7; expected a finite number\. The last checkpoint is from before\. A lower lr"
+WEIGHTS = r"run: .*, .* and \d+ more not finite at iteration 7\. The last checkpoint is from before\. A lower lr"
 
 
 @pytest.mark.parametrize(
     ("fault", "kind", "message"),
-    [(out_of_memory, torch.cuda.OutOfMemoryError, MEMORY), (nan_loss, FloatingPointError, NAN)],
+    [
+        (out_of_memory, torch.cuda.OutOfMemoryError, MEMORY),
+        (nan_loss, FloatingPointError, NAN),
+        (nan_gradient, FloatingPointError, WEIGHTS),
+    ],
 )
 def test_fault_of_a_step(data: Path, tmp_path: Path, whole: Tensor, fault: Callable, kind: type, message: str) -> None:
     run = make_trainer(SMALL, tmp_path / "run", data, checkpoint_seconds=0.0)
@@ -193,6 +202,8 @@ def test_damaged_checkpoint(data: Path, stopped: Path, whole: Tensor, damage: Ca
     damage(stopped / "checkpoint.pt")
     run = make_trainer(SMALL, stopped, data)
     assert run.iteration == 5
+    assert run.fit(until=6).iteration == 6
+    assert load_state(previous_path(run.checkpoint), SMALL)[0]["iteration"] == 5, "not what was damaged"
     assert torch.equal(weights(run.fit().model), whole)
 
 

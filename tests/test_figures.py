@@ -275,6 +275,11 @@ def test_confusions_are_shares_of_their_rows() -> None:
     refused(r"matrix: expected \(5, 5\) for 5 classes, found \(3, 3\)", figures.confusion_heatmap, matrix, CLASSES)
 
 
+def test_the_legend_tells_how_many_seeds_rows_have() -> None:
+    figure = figures.seed_dots({"": {"base": [0.5, 0.6], "no": []}, "b": {"base": [0.5, 0.6], "no": [0.4]}})
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [" (n = 2)", "b (n = 1 to 2)"]
+
+
 def test_effects_are_drawn_in_points() -> None:
     (ax,) = figures.effects_figure(EFFECTS).axes
     marks: dict[str, list[float]] = {"o": [], "D": []}

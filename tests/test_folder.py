@@ -17,7 +17,7 @@ from small_set import SMALL, make_trainer
 from trees import save
 
 from seglib.__main__ import main
-from seglib.data import FolderSegmentation, build_dataset
+from seglib.data import FolderSegmentation, build_dataset, pack
 from seglib.data.convert_masks import convert_masks
 from seglib.data.fingerprint import count_labels, fingerprint
 from seglib.data.folder import divide
@@ -72,13 +72,14 @@ def test_subfolders_of_any_names_and_extensions(tmp_path: Path) -> None:
         "a b.1": draw(tmp_path, "a b.1", "images/train/{}.JPG", "masks/train/{}_mask.PNG"),
         "ü": draw(tmp_path, "ü", "images/train/{}.jpeg", "masks/train/{}-label.tif"),
         "c": draw(tmp_path, "c", "images/train/{}.bmp", "masks/train/{}.gif"),
+        "c_gt": draw(tmp_path, "c_gt", "images/train/{}.bmp", "masks/train/{}.png"),  # no mask of c
     }
     draw(tmp_path, "c", "images/val/{}.PNG", "masks/val/{}_gt.png")
     (tmp_path / "images/train/._c.jpg").touch()
     (tmp_path / "images/train/Thumbs.db").touch()
     TABLE.save(tmp_path / "classes.toml")
     train = FolderSegmentation(tmp_path, "train")
-    assert train.names == ["a b.1", "c", "ü"] and FolderSegmentation(tmp_path, "val").names == ["c"]
+    assert train.names == ["a b.1", "c", "c_gt", "ü"] and FolderSegmentation(tmp_path, "val").names == ["c"]
     assert train.classes == ("class 0", "class 1", "class 2") and train.palette[:3].tolist() == [*map(list, COLOURS)]
     for index, name in enumerate(train.names):
         image, label = train.read(index)
@@ -142,6 +143,7 @@ def nest(root: Path) -> None:
         (lambda r: mask_of(r, "bay_02").rename(r / "masks/Bay_02.png"), r"mask of bay_02\.jpg \(Bay_02\.png is there"),
         (lambda r: mask_of(r, "bay_02").unlink(), r"1 of \d+ pictures of train have not one mask: .*bay_02\.png"),
         (lambda r: shutil.copy(mask_of(r, "bay_02"), r / "masks/bay_02.tif"), r"bay_02\.png, bay_02\.tif are masks of"),
+        (lambda r: shutil.copy(mask_of(r, "bay_02"), mask_of(r, "bay_02_gt")), r"bay_02\.png, bay_02_gt\.png are m"),
         (lambda r: shutil.copy(r / "images/bay_02.jpg", r / "images/bay_02.JPEG"), "are called bay_02"),
         (lambda r: (r / "images/train").mkdir(), r"bay_01\.jpg lies beside the folder train"),
         (lambda r: (r / "classes.toml").unlink(), r"classes\.toml: no such file; .*check-folder .* --write"),
@@ -173,6 +175,10 @@ def test_packing_folds_and_fingerprints(root: Path, tmp_path: Path) -> None:
         other = build_dataset(RECIPE, "train", root, packed_root=place)
         assert fingerprint(other, count_labels(other, known)) != identity
         assert np.array_equal(other.read(0)[1] == 1, plain.read(0)[1] == 2)
+    pack(FolderSegmentation(root, "train"), tmp_path / "one", progress=False)
+    ClassTable(classes=exchanged.classes, void_colours=(*TABLE.void_colours, (1, 2, 3))).save(root / "classes.toml")
+    opened = FolderSegmentation(root, "train")  # reads these masks as before
+    refused(r"other classes or classes\.toml", pack, opened, tmp_path / "one", False, error=FileExistsError)
 
 
 def test_many_channels(root: Path) -> None:
@@ -493,10 +499,17 @@ def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, capsys: pytest.Cap
         ({"image_id": 9}, "annotation 1 is of image 9, which images lacks"),
         ({"segmentation": [[1, 2, 3]]}, r"of length >= 6 - at `\$\.annotations\[0\]\.segmentation\[0\]"),
         ({"segmentation": {"counts": [9], "size": [3, 3]}}, r"of height and width \(3, 3\); expected \(40, 48\)"),
+        ({"segmentation": {"counts": [9, 2000], "size": [40, 48]}}, "annotation 1 of a.jpg cannot be decoded .Invalid"),
     ):
         wrong = {**content, "annotations": [{**content["annotations"][0], **change}]}
         path.write_text(json.dumps(wrong))
         refused(message, convert_masks, path, tmp_path / "wrong")
+    for part in ("images", "categories"):
+        path.write_text(json.dumps({**content, part: [*content[part], content[part][0]]}))
+        refused(rf"instances\.json: {part} have the id \d more than once", convert_masks, path, tmp_path / "wrong")
+    path.write_text(json.dumps({**content, "categories": [{"id": "b", "name": "goat"}, *content["categories"]]}))
+    convert_masks(path, tmp_path / "mixed")  # numbers and texts have no order
+    assert len(ClassTable.load(tmp_path / "mixed/classes.toml").classes) == 4
     many = [{"id": 7, "name": "sheep"}, *({"id": 10 + k, "name": str(k)} for k in range(254))]
     path.write_text(json.dumps({**content, "categories": many}))
     refused("255 classes beside background; expected at most 254", convert_masks, path, tmp_path / "wrong")
@@ -552,6 +565,9 @@ def test_labelme(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     refused(r"a\.json: COCO's JSON in a folder; .*: name the file", convert_masks, tmp_path / "in", tmp_path / "wrong")
     path.write_text('{"regions": 3}')
     refused(r"a\.json: not COCO's JSON, it holds regions: .*`images`", convert_masks, path, tmp_path / "wrong")
+    for mask in ("!!!", "AAAA", "A"):
+        path.write_text(json.dumps({**content, "shapes": [{**shapes[3], "mask": mask}]}))
+        refused(r"a\.json: the mask of boat is no PNG", convert_masks, tmp_path / "in", tmp_path / "wrong")
     shapes[0]["shape_type"] = "linestrip"
     path.write_text(json.dumps(content))
     refused(r"a\.json: lake is a linestrip of 4 points", convert_masks, tmp_path / "in", tmp_path / "wrong")

@@ -14,7 +14,8 @@ from seglib.course import quiz as quizzes
 from seglib.course.grade import _execute
 from tests.test_exercises import DOTS, NOTEBOOKS, Exercise, cells_of, judge, parse, tagged, wrong_answers_to
 
-FIRST, BATCH = (path for path in NOTEBOOKS if path.stem[:2] in ("01", "08"))
+FIRST, BATCH, OTHERS = (path for path in NOTEBOOKS if path.stem[:2] in ("01", "08", "15"))
+TOLD = parse(OTHERS, tagged(OTHERS, "exercise")[0])
 LAYER, SCORES, PAINT, FUSE = (parse(FIRST, index) for index in tagged(FIRST, "exercise"))
 MERGED, REMEMBERED, _, EQUAL = (parse(BATCH, index) for index in tagged(BATCH, "exercise"))
 
@@ -59,6 +60,7 @@ def marks(tmp_path_factory: pytest.TempPathFactory) -> Marks:
         cell(EQUAL, EQUAL.solution.replace("    return", "    while True: pass\n    return", 1)),
         'answers = ["a", "a", ...]\nquiz("08", answers)',
     )
+    hand_in(folder / "dora" / OTHERS.name, cell(TOLD, TOLD.solution), f"# once more\n{TOLD.check}")
     (folder / "carl.ipynb").write_text("no notebook")
     hand_in(folder / "holiday.ipynb", "print('hello')")
     main(["grade", str(folder), "--output", str(folder / "marks.csv"), "--seconds", "15"])
@@ -77,6 +79,7 @@ def test_verdicts_are_those_of_the_checks(marks: Marks, monkeypatch: pytest.Monk
         assert (found[one.number]["status"], found[one.number]["message"]) == (verdict.status, verdict.message)
     assert [row["status"] for row in found.values()] == ["correct", "wrong", "not attempted", "error", "not attempted"]
     assert "SyntaxError" in found["1.4"]["message"]
+    assert marks[f"dora/{OTHERS.name}"]["15.1"]["status"] == "correct", "checked once more at the end"
 
 
 def test_the_limit_is_for_the_answers_and_not_for_our_imports() -> None:

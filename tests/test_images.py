@@ -103,11 +103,26 @@ def test_more_than_8_bits_are_refused_or_scaled(tmp_path: Path) -> None:
     refused(r"b\.png: 8 bits a channel, .*expected more bits", read_rgb, tmp_path / "b.png", (0, 4000))
 
 
+def test_a_deep_picture_that_exif_turns_is_refused(tmp_path: Path) -> None:
+    """Upside down too, where its size tells nothing."""
+    exif, path = Image.Exif(), tmp_path / "turned.png"
+    for orientation in (6, 3, 1):
+        exif[0x0112] = orientation
+        tag, whole = b"eXIf" + exif.tobytes()[6:], png_encode(np.stack([RAMP] * 3, axis=2))
+        chunk = struct.pack(">I", len(tag) - 4) + tag + struct.pack(">I", zlib.crc32(tag))
+        path.write_bytes(whole[:33] + chunk + whole[33:])  # after the header
+        if orientation > 1:
+            refused(r"turned\.png: EXIF turns a picture of 16 bits", read_rgb, path, (400, 60000))
+    assert read_rgb(path, (400, 60000)).shape == (12, 17, 3)
+
+
 def test_several_pages_are_refused_and_previews_are_not(tmp_path: Path) -> None:
     first, second = Image.fromarray(NOISE), Image.fromarray(NOISE[::-1])
     for name in ("pages.tif", "film.gif", "film.png"):
         first.save(tmp_path / name, save_all=True, append_images=[second])
         refused(f"{name}: 2 pages of one size", open_image, tmp_path / name)
+    (tmp_path / "cut.tif").write_bytes((tmp_path / "pages.tif").read_bytes()[:760])  # in the second header
+    refused(r"cut\.tif: not an image that can be read", open_image, tmp_path / "cut.tif")
     first.save(tmp_path / "overview.tif", save_all=True, append_images=[second.resize((8, 6))])
     assert np.array_equal(read_rgb(tmp_path / "overview.tif"), NOISE)
     first.save(tmp_path / "telephone.jpg", "MPO", save_all=True, append_images=[second])
@@ -129,6 +144,8 @@ def test_any_number_of_channels(tmp_path: Path) -> None:
     pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
     refused(r"pages\.tif: 2 pages of one size; expected one picture", read_channels, tmp_path / "pages.tif", 4)
     (tmp_path / "cut.npy").write_bytes((tmp_path / "six.npy").read_bytes()[:300])
+    refused(r"cut\.npy: not an array that can be read", read_channels, tmp_path / "cut.npy", 6)
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "six.npy").read_bytes().replace(b"}", b" ", 1))
     refused(r"cut\.npy: not an array that can be read", read_channels, tmp_path / "cut.npy", 6)
     refused(r"no\.npy: no such file", read_channels, tmp_path / "no.npy", 6, error=FileNotFoundError)
 

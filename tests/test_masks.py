@@ -119,6 +119,9 @@ def test_binary_masks(tmp_path: Path) -> None:
     white = ClassTable(classes=(ClassEntry("ground", colour=(0, 0, 0)), ClassEntry("object", colour=(255, 255, 255))))
     for path in (grey, bit):
         assert np.array_equal(read_mask(path, white), truth)
+    for mode in ("L", "RGB"):  # of white alone
+        Image.new(mode, (4, 3), "white").save(tmp_path / "full.png")
+        assert (read_mask(tmp_path / "full.png", white) == 1).all(), "the class, not void"
 
 
 def test_other_voids_and_other_firsts(tmp_path: Path) -> None:
@@ -195,6 +198,15 @@ def test_a_table_is_read_as_it_is_written(tmp_path: Path) -> None:
         assert (found.classes, found.split, found.pixel_range) == (table.classes, table.split, table.pixel_range)
         assert (found.void, found.void_colours) == (table.void, table.void_colours)
         assert found.palette.shape == (256, 3) and np.array_equal(found.palette, table.palette)
+
+
+def test_no_two_classes_share_a_colour() -> None:
+    """A class without a colour gets one of VOC's, but none that another class or void has."""
+    first, fourth, void = (tuple(VOC[k].tolist()) for k in (1, 4, 2))
+    entries = (ClassEntry("a", 5, first), ClassEntry("b", 6), ClassEntry("c", 7), ClassEntry("d", 8, fourth))
+    palette = ClassTable(classes=entries, void_colours=(void,)).palette
+    used = [tuple(colour) for colour in palette[[0, 3, 255, 1, 2]].tolist()]
+    assert used[:3] == [first, fourth, void] and len({*used}) == 5
 
 
 def test_the_table_that_data_readme_shows_is_one(tmp_path: Path) -> None:

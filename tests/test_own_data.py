@@ -35,6 +35,8 @@ def test_own_sets_train_as_the_recipes_do_and_lend_classes_and_colours(tmp_path:
     assert run.classes == CLASSES and np.array_equal(run.palette, PALETTE) and run.log == own.log
     assert load_run(plain.checkpoint).classes[1] == "house"
     assert load_result(own.run_dir / "result.json")["classes"] == list(CLASSES)
+    squashed = Trainer(SHORT.replace(eval_squash=(16, 20)), tmp_path / "squashed", device="cpu", **sets)
+    assert squashed.val_set[0][1].shape == (16, 20) and sets["val_set"].transform is None
     flipped = {**sets, "train_set": own_sets(data, transform=RandomFlip(1.0))["train_set"]}
     assert Trainer(SHORT, tmp_path / "b", device="cpu", **flipped).train_set.transform == RandomFlip(1.0)
 
@@ -64,6 +66,15 @@ def test_a_finished_run_says_so_and_is_not_that_of_other_data(tmp_path: Path, ca
     assert f"{tmp_path / 'run'}: finished already; delete the folder to train again" in capsys.readouterr().err
     for path in (tmp_path / "run").glob("*.pt"):
         path.unlink()  # only the result is left
+    other, result = SHORT.replace(lr=1.0), tmp_path / "run" / "result.json"
+    message = rf"result\.json: a result of another recipe, {SHORT.name}\. Choose another run_dir"
+    refused(message, make_trainer, other, tmp_path / "run", first)
+    kept = result.read_bytes()
+    make_trainer(SHORT, tmp_path / "run", first).fit()
+    assert result.with_name("result.earlier.json").read_bytes() == kept and load_result(result)["name"] == SHORT.name
+    assert "of a training whose checkpoint is gone; kept as result.earlier.json" in capsys.readouterr().err
+    for path in (tmp_path / "run").glob("*.pt"):
+        path.unlink()
     write_label(next(second.rglob(f"SegmentationClass/{VAL[0]}.png")), np.full(SIZE, 2, np.uint8))
     for recipe in (SHORT, SHORT.replace(eval_flip=True)):
         refused(r"result\.json: a run on other val data", make_trainer, recipe, tmp_path / "run", second)

@@ -85,7 +85,8 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(5)
 
 
-def test_torchvisions_transforms_keep_image_and_label_together() -> None:
+def test_torchvisions_transforms_keep_image_and_label_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.manual_seed_all", lambda seed: pytest.fail("the GPU's generator was seeded"))
     both = np.repeat(LABEL[..., None], 3, axis=2)
     turn = TorchvisionTransform(v2.Compose([v2.RandomHorizontalFlip(), v2.RandomCrop(24)]))
     for seed in range(6):

@@ -81,7 +81,9 @@ def test_masks_through_the_crf(pictures: Path, tmp_path: Path) -> None:
         refused(f"crf: .*{message}", list, write_masks(model, {}, CLASSES, voc_palette(), *where, crf=True))
 
 
-def test_a_broken_file_does_not_stop_the_others(pictures: Path, tmp_path: Path) -> None:
+def test_a_broken_file_does_not_stop_the_others(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (pictures / "broken.png").write_bytes((pictures / "a.png").read_bytes()[:99])
     targets = find_images([pictures / "gone.png", pictures], tmp_path / "out")
     found = write_masks(Placed(), targets, CLASSES, voc_palette(), areas=tmp_path / "areas.csv")
@@ -89,6 +91,16 @@ def test_a_broken_file_does_not_stop_the_others(pictures: Path, tmp_path: Path) 
     both = r"gone\.png: no such file; .*broken\.png: not an image that can be read.*\. The other 2 are done"
     refused(both, next, found)
     assert len((tmp_path / "areas.csv").read_text().splitlines()) == 11
+    written = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")}
+
+    def save_half(image: Image.Image, path: Path, **_: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", save_half)
+        refused(r"a\.png: no space left", list, write_masks(Placed(), targets, CLASSES, voc_palette(), overlay=0.5))
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")} == written
     for wrong, message in (
         ({"scoring": Scoring(pad_to=9)}, "a.png: pad_to = 9; exp"),
         ({"overlay": 2}, "overlay = 2; expected an opacity"),
@@ -102,6 +114,9 @@ def test_masks_do_not_overwrite_one_another_or_their_image(pictures: Path, tmp_p
     refused(overwrite, find_images, [a, twin], tmp_path / "masks")
     refused(overwrite, find_images, [a], pictures)
     refused(overwrite, find_images, [pictures, a], pictures)
+    refused(overwrite, find_images, [pictures], pictures / "sub" / "..")
+    above = {a: tmp_path / "a.png", pictures / "sub" / "b.JPG": tmp_path / "sub" / "b.png"}
+    assert find_images([pictures], tmp_path) == above
     refused("images: expected at least one file or folder", find_images, [], tmp_path)
     (tmp_path / "empty").mkdir()
     refused("empty: expected a folder with images", find_images, [tmp_path / "empty"], tmp_path / "masks")
@@ -148,6 +163,9 @@ def write_predictions(folder: Path) -> np.ndarray:
 def test_mask_files_are_counted(tmp_path: Path) -> None:
     matrix = write_predictions(tmp_path)
     assert np.array_equal(score_masks(Labelled(), tmp_path).matrix, matrix)
+    broken = Labelled()
+    broken.read_label = lambda path: Labelled().read_label(path) | (64 if path.name == "2" else 0)
+    refused(r"^2: holds the label values \[64, .*expected 0 to 4", score_masks, broken, tmp_path)
     frame = tmp_path / "city0" / "frame1.png"
     mask = np.array(Image.open(frame))
     for change, message in (

@@ -87,8 +87,8 @@ def test_a_wrong_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", CHOICES)
 def test_another_value_than_the_choices_is_refused(name: str) -> None:
     for choice in {*CHOICES[name]} - {"vgg16", 1}:  # it needs an FCN, and a stem stride of 1 another stem
-        convention = {"normalisation": "unit"} if choice == "tf-mobilenet" else {}
-        assert getattr(Recipe.from_dict({name: choice, **convention}), name) == choice
+        beside = {"tf-mobilenet": {"normalisation": "unit"}, "step": {"milestones": (1,)}}.get(choice, {})
+        assert getattr(Recipe.from_dict({name: choice, **beside}), name) == choice
     for wrong in (7, "other", None):
         with pytest.raises(ValueError) as refused:
             Recipe.from_dict({name: wrong})
@@ -101,6 +101,10 @@ def test_every_way_to_make_a_recipe_refuses_it() -> None:
         ({"lr": True}, "lr = True; expected float"),
         ({"lr": -0.1}, "lr = -0.1; expected float >= 0"),
         ({"crop_size": 0}, "crop_size = 0; expected int >= 1"),
+        ({"weight_decay": -1e-4}, "weight_decay = -0.0001; expected float >= 0"),
+        ({"momentum": -0.1}, "momentum = -0.1; expected float >= 0"),
+        ({"momentum": 1.0}, "momentum = 1.0; expected float < 1"),
+        ({"gamma": float("nan")}, "gamma = nan; expected float >= 0"),
         ({"flip": 1.5}, "flip = 1.5; expected float <= 1"),
         ({"dropout": 1.0}, "dropout = 1.0; expected float < 1"),
         ({"eval_output_stride": "8"}, r"eval_output_stride = '8'; expected int \| None"),
@@ -121,6 +125,9 @@ def test_every_way_to_make_a_recipe_refuses_it() -> None:
         ({"downsample_labels": True, "model": "unet"}, "downsample_labels = True; expected a DeepLab"),
         ({"downsample_labels": True, "loss": "upsampled_cross_entropy"}, "downsample_labels = True; .*not upsample"),
         ({"class_weights": "enet", "loss": "rmi"}, "class_weights = 'enet'; loss 'rmi' takes none"),
+        ({"label_smoothing": 0.1, "loss": "focal"}, "label_smoothing = 0.1; loss 'focal' takes none"),
+        ({"schedule": "step"}, r"milestones = \(\); expected some with schedule 'step' .*found 'step'"),
+        ({"milestones": (3,)}, r"milestones = \(3,\); expected .* none with another, found 'poly'"),
         ({"backbone": "vgg16"}, "backbone = 'vgg16'; only an FCN has it"),
         (
             {"resize": "centred", "model": "unet"},

@@ -12,11 +12,13 @@ import pytest
 from refusal import refused
 from small_set import SMALL
 
+from seglib.files import write_json
 from seglib.recipe import Recipe
 from seglib.studies.rerun import Comparison, rerun, run_again, sample
+from seglib.studies.results import store_result
 from seglib.studies.study import Study
 from seglib.train.optim import learning_rate
-from seglib.train.results import code_hashes
+from seglib.train.results import code_hashes, seal
 from seglib.train.trainer import Trainer
 
 RECIPE = SMALL.replace(iterations=2)
@@ -76,6 +78,7 @@ def test_the_sample_is_random_and_can_be_repeated(tmp_path: Path) -> None:
     assert sample(tmp_path, 5, 1, "toy*") == sample(tmp_path, 5, 1, "toy*") != sample(tmp_path, 5, 2, "toy*")
     assert len({*sample(tmp_path, 30, None, "toy*")}) == 20 and len(sample(tmp_path, None, None, "*")) == 3
     refused("no stored result", sample, tmp_path, 5, 1, "camvid*", error=FileNotFoundError)
+    refused("with renew one result of each kind and code is run", rerun, 1, renew=True, folder=tmp_path)
 
 
 def test_disagreements_are_counted(
@@ -88,6 +91,17 @@ def test_disagreements_are_counted(
     outcomes = iter([compare(0.5, math.nan), compare(0.7, 0.02)])
     monkeypatch.setattr("seglib.studies.rerun.run_again", lambda *_: next(outcomes))
     assert rerun(2, folder=tmp_path) == 1
+
+
+def test_the_shortest_of_each_code_and_kind_is_renewed(study: Study) -> None:
+    for row, seconds in (("plain", 2.0), ("slow", 1.0)):
+        result = study.result(row, 0) | {"train_seconds": seconds}
+        write_json(study.folder / f"{result['name']}.json", seal(result))
+    other = study.recipe("plain", 1)
+    changes = {"name": other.name, "recipe": other.changes(), "seed": 1, "code": {"1": "older_loss"}}
+    store_result(study.result("plain", 0) | changes, study.folder)
+    expected = sorted([other.name, study.recipe("slow", 0).name, study.recipe("Dice", 0).name])
+    assert all(sorted(p.stem for p in sample(study.folder, None, s, "*", True)) == expected for s in range(5))
 
 
 def test_code_that_gives_the_same_is_renewed(study: Study, capsys: pytest.CaptureFixture) -> None:

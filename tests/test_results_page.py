@@ -51,14 +51,17 @@ def test_a_line_tells_what_the_study_tells(tmp_path: Path) -> None:
     assert (line["n"], line["minutes"], line["processor"], line["code"]) == (3, 2.0, "CPU of mine", "")
     tool.write_page(rows, tmp_path)
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
-    spread = np.sqrt((rows["sd"][:2] ** 2).mean())
-    assert f"pooled over 4 degrees of freedom, is {spread:.2f} points" in page
+    assert "all 1 trainings with several runs, pooled over 2 degrees of freedom, is 2.00 points" in page
     assert f"[3](../data/results/{study.recipe('unmirrored', 2).name}.json)" in page
     assert pd.read_csv(tmp_path / "results.csv")["results"][1] == line["results"]
     assert "| unmirrored |  | 62.0 ± 1.7 (3) | 53.4 to 70.6 | +10.0 [" in page
     left = re.search(r"\| other \|  \| not run \|.* \| ([\d.]+) left \|", page)[1]
     assert 2 < float(left) < 12, "three trainings of about two minutes, of larger batches"
-    assert f"\n- Not run: 1 of 3 rows, {float(left):.0f} minutes in all." in page
+    assert "\n- Not run: 1 of 3 rows.\n" in page and list(pd.read_csv(tmp_path / "results.csv")) == [*tool.SCHEMA]
+    more = dataclasses.replace(study, title="more", name="more", seeds=(0, 1))
+    tool.write_page(tool.read_rows([more, study]), tmp_path)
+    twin = "\n- `unmirrored` is also a row of made, with more seeds.\n"
+    assert (tmp_path / "results.md").read_text(encoding="utf-8").count(twin) == 1
     assert "\n- DeepLabv3, Table 7: out of reach: the test labels are not public.\n" in page
 
 
@@ -70,7 +73,7 @@ def test_a_row_that_cannot_show_the_effect_has_its_reason(tmp_path: Path) -> Non
     tool.write_page(rows, tmp_path)
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "| other |  | not run |  |  |  | cannot show | ? left |" in page
-    assert "\n- Cannot show the paper's effect: plain; other. Reason: dark.\n- Not run: 3 of 3 rows, ? min" in page
+    assert "\n- Cannot show the paper's effect: plain; other. Reason: dark.\n- Not run: 3 of 3 rows." in page
     rows["scale"] = "gpu"
     tool.write_page(rows, tmp_path)
     page = (tmp_path / "results.md").read_text(encoding="utf-8")

@@ -88,6 +88,15 @@ def test_a_folder_of_another_recipe_is_refused(staged: Staged, finished: tuple[d
     stages = {name: recipe.replace(lr=0.5) for name, recipe in staged.stages.items()}
     with pytest.raises(ValueError, match=r"stage\.json: a stage of another recipe"):
         Staged("two", stages, 3, staged.data_root).run(finished[1], progress=False)
+    more = Staged("two", staged.stages, 4, staged.data_root)
+    refused(r"stage\.json: a stage of another .*number of folds", more.run, finished[1], progress=False)
+
+
+def test_stages_keep_the_code_that_trained_them(
+    staged: Staged, finished: tuple[dict, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seglib.studies.staged.code_hashes", lambda: {"0": "changed since"})
+    assert staged.run(finished[1], progress=False)["code"] == finished[0]["code"]
 
 
 def test_the_command(finished: tuple, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

@@ -309,6 +309,10 @@ def test_the_spread_is_the_base_rows_or_that_of_the_nearest_row(study: Study) ->
     assert study.spread() == (pytest.approx(np.std([0.3, 0.4, 0.8], ddof=1)), 2)
     store(study, plain=[0.5, 0.7])
     assert study.spread() == (pytest.approx(np.std([0.5, 0.7], ddof=1)), 1)
+    for changes in ({"eval_flip": not SMALL.eval_flip}, {"eval_scales": (0.5, 1.0)}, {"eval_output_stride": 8}):
+        again = study.with_row("again", **changes)  # the same weights, scored in another way
+        store(again, again=[0.1, 0.9])
+        assert again.spread() == study.spread() == (pytest.approx(np.std([0.5, 0.7], ddof=1)), 1)
     assert math.isnan(dataclasses.replace(study, folder=study.folder / "none").spread()[0])
 
 
@@ -501,6 +505,8 @@ def test_a_run_may_diverge(study: Study, monkeypatch: pytest.MonkeyPatch, capsys
         write_json(self.run_dir / "result.json", seal(result))
 
     monkeypatch.setattr(Trainer, "fit", fit)
+    refused("row '44'", run_study, "batch_size", ("8", "44"), folder=study.folder, runs=study.runs)
+    assert not fitted, "before anything is trained"
     assert run_study("batch_size", ("8", "16"), seeds=(1, 0), folder=study.folder, runs=study.runs) == 1
     assert fitted == [(8, 1), (16, 1), (8, 0), (16, 0)]
     assert capsys.readouterr().out.count("failed: the loss is nan") == 2

@@ -7,7 +7,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from seglib.studies.evidence import load_published, map_evidence, tell_counts
+import pandas as pd
+
+from seglib.studies.evidence import list_confirmed, load_published, map_evidence, tell_counts
 from seglib.studies.study import Study
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,14 +24,17 @@ def main() -> None:
 
 
 def write_evidence(studies: Sequence[Study]) -> str:
-    """Writes `map_evidence` as Markdown, its notebooks as links, and below it `tell_counts`."""
+    """Writes `map_evidence` as Markdown, its notebooks as links; below it `tell_counts` and `list_confirmed`."""
     table = map_evidence(studies).reset_index()
     table["told in"] = table["told in"].str.replace(r"(\d+), section [\d.]+", _link, regex=True)
     table["command"] = table["command"].map(lambda command: command and f"`{command}`")
+    distinct = "A network that stands in several tables beside one base row counts once. What is confirmed:"
+    return "\n\n".join([_table(table), f"{tell_counts(studies)} {distinct}", _table(list_confirmed(studies))])
+
+
+def _table(table: pd.DataFrame) -> str:
     lines = [[*table], ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
-    rows = [f"| {' | '.join(cells)} |" for cells in lines]
-    distinct = "A network that stands in several tables beside one base row counts once."
-    return "\n".join([*rows, "", f"{tell_counts(studies)} {distinct}"])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _link(place: re.Match[str]) -> str:

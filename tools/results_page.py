@@ -23,7 +23,7 @@ from seglib.predict import Scoring, evaluate
 from seglib.studies import Study
 from seglib.studies.cost import read_times
 from seglib.studies.evidence import WITHOUT_GPU
-from seglib.studies.listing import by_number, format_minutes, list_out_of_reach, load_studies, plan_runs
+from seglib.studies.listing import by_number, list_out_of_reach, load_studies, plan_runs
 from seglib.studies.report import VERDICTS, prediction_interval
 from seglib.studies.results import RESULTS
 from seglib.train.checkpoint import load_run
@@ -46,12 +46,12 @@ SCHEMA = {
     "low": "lower end of the 95 % interval of the difference",
     "high": "upper end",
     "paper difference": "the paper's difference between the same rows, in points",
-    "verdict": "by that interval only: " + ", ".join(VERDICTS),
+    "verdict": "base, or what the row shows: " + ", ".join(VERDICTS),
     "reason": "why the row cannot show the paper's effect: the gates that fail",
     "code": "empty: the present code; earlier: definitions that decide on a result have changed since",
     "processor": "of the runs",
     "minutes": "of one training, the median of the runs, other work on the machine included",
-    "minutes left": "of what the command trains, on one core; 0: only to be scored; empty: no stored run tells",
+    "minutes left": "of what the command trains, on one core; 0: nothing, or only to be scored; empty: no run tells",
     "command": "which trains what is missing of the row",
     "results": "names of the result files in data/results",
 }
@@ -59,26 +59,28 @@ INTRODUCTION = """# Results
 
 Every row of every study at the scales that need no GPU: first the papers' tables by their numbers, then studies of our
 own; what is not run at all stands at the end. A line's verdict follows from the 95 % interval of its difference to the
-base row, and from nothing else: "confirmed" or "contradicted" where the paper's own difference is at least 0.8 points,
-"higher" or "lower" where it is not, "cannot show" where a gate said before the run that this scale cannot show the
-effect; the reason stands below the table. Which notebook tells a table is in
+base row, and from nothing else: where it lies on one side of zero, "confirmed" or "contradicted" if the paper's own
+difference is at least 0.8 points, "higher" or "lower" if it is not. So "confirmed" speaks of the direction and not of
+the size. "Cannot show" comes first: a gate, in most cases before any run, says that this scale cannot show the effect;
+the reason stands below the table. Which notebook tells a table is in
 [the map of the evidence](../notebooks/10_ablation_context.ipynb#the-map-of-the-evidence).
 [The same as CSV](results.csv); its columns are explained at the end.
 
 **Run a row.** The command below a heading runs what is missing; with the name of a row it runs that row. A row that is
 *not run* has the minutes that all its seeds take on one core ("?": no stored run tells).
 
-**Repeat or dispute a row.** Run its command with seeds and a folder of your own, such as
-`python -m seglib study aspp "(1, 2, 1), rates 6, 12, 18" --scale mini --seeds 5 6 --folder mine`. The table that it
-prints is of these seeds only; below it each run is held against "one run more" of the stored ones. A row that comes out
-otherwise on your machine is as welcome as one that agrees: open an issue with the folder. (The stored runs have one
-thread, `OMP_NUM_THREADS=1`.)
+**Repeat or dispute a row.** Run its command with seeds and a folder of your own; to dispute a *verdict*, name the base
+row too: `OMP_NUM_THREADS=1 python -m seglib study scoring_cascade "16" "8" --scale mini --seeds 5 6 --folder my_runs`.
+(The stored runs have one thread.) The table that it prints is of these seeds only, and two of them decide nothing by
+themselves; below it each run is held against "one run more" of the stored ones. A row that comes out otherwise on your
+machine is as welcome as one that agrees: open an issue with the folder.
 
-**Add seeds.** Measure them as above. Then `cp -n mine/*.json data/results` and
-`cp -n mine/code/*.json data/results/code` (`-n` replaces nothing that is there), write the seeds into the scale's line
-of the study's TOML file (`mini = { recipe = "toy_mini", seeds = [0, 1, 2, 5, 6] }`), and run the row's command
-once more, without `--seeds` and `--folder`: it finds all five and trains nothing. (Other rows get the new seeds when
-their commands are run.) `make results` writes this page anew. A result that was edited by hand is refused.
+**Add seeds.** Measure them as above, for the row and for the base row. Then `cp -n my_runs/*.json data/results` and
+`cp -n my_runs/code/*.json data/results/code` (`-n` replaces nothing that is there), write the seeds into the scale's
+line of the study's TOML file (`seeds = [0, 1, 2, 5, 6]`), and run the command once more, without `--seeds` and
+`--folder`: it finds all five and trains nothing. (Other rows get the new seeds when their commands are run.)
+`make results` writes this page anew, and `make notebooks NB=NAME` the notebook that tells the table. A result that was
+edited by hand is refused.
 
 **The same numbers elsewhere.** On one processor and number of threads a run is repeated pixel by pixel. On another
 processor the last digits of the sums differ, and after hundreds of steps the same recipe with the same seed differs by
@@ -90,11 +92,15 @@ show the paper's effect, and why."""
 
 
 def read_rows(studies: Iterable[Study]) -> pd.DataFrame:
-    """Collects the rows of studies, run or not, with the columns of SCHEMA."""
+    """Collects the rows of studies, run or not, with the columns of SCHEMA, and two of recipes' names.
+
+    These are training (of the row, for any seed) and pair (of what is compared: the row and the base row).
+    """
     lines, times = [], cache(read_times)
     for study in studies:
-        plan = plan_runs(study, times(study.folder))
+        base = study.recipe(study.base, 0)
         for row, line in study.table().iterrows():
+            recipe, plan = study.recipe(row, 0), plan_runs(study, times(study.folder), [row])
             found = [*study.stored(row).values()]
             minutes = [result["train_seconds"] / 60 for result in found if "train_seconds" in result]
             points = {name: 100 * line[name] for name in ("paper", "mean", "sd", "difference", "low", "high")}
@@ -108,8 +114,9 @@ def read_rows(studies: Iterable[Study]) -> pd.DataFrame:
                 "minutes": float(np.median(minutes)) if minutes else np.nan,
                 "minutes left": plan.loc[row, "minutes left"], "command": study.command(row),
                 "results": " ".join(result["name"] for result in found),
+                "training": recipe.training_name, "pair": " ".join(sorted((recipe.name, base.name))),
             })  # fmt: skip
-    return pd.DataFrame(lines, columns=list(SCHEMA))
+    return pd.DataFrame(lines, columns=[*SCHEMA, "training", "pair"])
 
 
 def measure_pictures(study: Study, row: str, seed: int) -> dict[str, Any] | None:
@@ -155,12 +162,12 @@ def describe_spread(rows: pd.DataFrame) -> Iterator[str]:
     yield "## Where the spread comes from\n"
     yield "Neither of these decides on a verdict.\n"
     for scale, of_scale in rows[rows["n"] > 1].groupby("scale", sort=False):
-        unique = of_scale.drop_duplicates("results")
+        unique = of_scale.sort_values("n", ascending=False, kind="stable").drop_duplicates("training")
         freedom = unique["n"] - 1
         pooled = float(np.sqrt((unique["sd"] ** 2 * freedom).sum() / freedom.sum()))
         yield (
-            f"- `{scale}`, seeds: one standard deviation for all {len(unique)} rows with several runs, pooled over "
-            f"{freedom.sum()} degrees of freedom, is {pooled:.2f} points."
+            f"- `{scale}`, seeds: one standard deviation for all {len(unique)} trainings with several runs, pooled "
+            f"over {freedom.sum()} degrees of freedom, is {pooled:.2f} points."
         )
     for path in sorted((RESULTS / "pictures").glob("*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -204,8 +211,10 @@ def format_rows(rows: pd.DataFrame) -> Iterator[tuple[str, list[list[str]], list
             for reason, blind in of_study[of_study["reason"] != ""].groupby("reason", sort=False)
         ]
         if len(unrun := of_study[of_study["n"] == 0]):
-            minutes = format_minutes(unrun["minutes left"])
-            below.append(f"- Not run: {len(unrun)} of {len(of_study)} rows, {minutes} minutes in all.")
+            below.append(f"- Not run: {len(unrun)} of {len(of_study)} rows.")
+        for line in of_study[(of_study["n"] > 0) & (of_study["verdict"] != "base")].itertuples():
+            twins = rows[(rows["pair"] == line.pair) & (rows["n"] > line.n)]
+            below += [f"- `{line.row}` is also a row of {twin.study}, with more seeds." for twin in twins.itertuples()]
         yield (f"{table}: " if table else "") + f"{study}, {scale}\n\n{command}", lines, below
 
 
@@ -230,7 +239,7 @@ def write_page(rows: pd.DataFrame, folder: Path = DOCS) -> None:
         parts += [*below, ""] if below else []
     parts += [f"## Not run at all\n\n{NEEDS}\n", *list_not_run(rows[~here]), ""]
     parts += ["## Columns of the CSV file\n", *(f"- `{name}`: {text}" for name, text in SCHEMA.items())]
-    written = {"csv": rows.round(4).to_csv(index=False, lineterminator="\n"), "md": "\n".join(parts) + "\n"}
+    written = {"csv": rows[[*SCHEMA]].round(4).to_csv(index=False, lineterminator="\n"), "md": "\n".join(parts) + "\n"}
     for ending, content in written.items():
         (folder / f"results.{ending}").write_text(content, encoding="utf-8")
 

@@ -84,7 +84,9 @@ def grade_notebook(path: Path, seconds: int = 120) -> list[Row]:
     for index, source in enumerate(cells):
         mine = [begins for begins, home in homes.items() if home == index]
         if not mine and source.strip() not in {cell.source.strip() for cell in original}:
-            run.append(_definitions(source))
+            called = tuple(begins for begins in tasks if begins in source)  # an answer that is judged further below
+            lines = (line for line in source.splitlines() if not line.startswith(called))
+            run.append("\n".join(lines) if called else _definitions(source))
         for begins in mine:
             judged[begins] = len(run) + 1
             answer = "\n".join(line for line in source.splitlines() if not line.startswith(begins))

@@ -25,7 +25,7 @@ class TorchvisionTransform:
 
         pixels = tv_tensors.Image(torch.from_numpy(np.array(image)).permute(2, 0, 1))
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(rng.integers(2**63)))
+            torch.default_generator.manual_seed(int(rng.integers(2**63)))
             pixels, mask = self.transform(pixels, tv_tensors.Mask(torch.from_numpy(_shift(label))))
         return _check(pixels.permute(1, 2, 0).numpy(), mask.numpy())
 

@@ -28,7 +28,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     seed: int
     start_iteration: int = 0  # 0 to `iterations`
     rank: int = 0  # the number of this process
-    world_size: int = 1  # the number of processes that share each batch; divides `batch_size`
+    world_size: int = 1  # the number of processes that share each batch
+    parts: int = 1  # that a batch is computed in, each shared by all processes; parts * world_size divides `batch_size`
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch_size <= self.length:
@@ -36,21 +37,23 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         if not 0 <= self.start_iteration <= self.iterations:
             expected = f"0 to iterations = {self.iterations}"
             raise ValueError(f"start_iteration: expected {expected}, found {self.start_iteration}")
-        if self.batch_size % self.world_size:
+        if self.batch_size % (self.parts * self.world_size):
             shared = f"{self.batch_size}, shared by {self.world_size} processes"
-            raise ValueError(f"batch_size: {shared}; expected a multiple of {self.world_size}")
+            shared += f" in {self.parts} parts" if self.parts > 1 else ""
+            raise ValueError(f"batch_size: {shared}; expected a multiple of {self.parts * self.world_size}")
 
     def __len__(self) -> int:
         return self.iterations - self.start_iteration
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        per_epoch, part = self.length // self.batch_size, self.batch_size // self.world_size
+        per_epoch = self.length // self.batch_size
         for iteration in range(self.start_iteration, self.iterations):
             epoch, batch = divmod(iteration, per_epoch)
             if batch == 0 or iteration == self.start_iteration:
                 order = self.permutation(epoch)
-            start = batch * self.batch_size + self.rank * part
-            yield [(epoch, int(index)) for index in order[start : start + part]]
+            whole = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            mine = whole.reshape(self.parts, self.world_size, -1)[:, self.rank].ravel()
+            yield [(epoch, int(index)) for index in mine]
 
     def permutation(self, epoch: int) -> np.ndarray:
         """Returns the order of the samples in an epoch, (length,) int64."""

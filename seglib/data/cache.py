@@ -54,6 +54,7 @@ def pack(dataset: SegmentationDataset, folder: str | Path, progress: bool = True
                 _write(path, lambda file, array=array: np.save(file, np.ascontiguousarray(array)))
     samples = [[name, *pair] for name, pair in zip(dataset.names, sources, strict=True)]
     content = {"classes": dataset.classes, "palette": dataset.palette.tobytes().hex(), "samples": samples}
+    content |= {"reading": _reading_of(dataset)}
     text = json.dumps(content).encode()
     if not (folder / INDEX).exists() or (folder / INDEX).read_bytes() != text:
         _write(folder / INDEX, lambda file: file.write(text))
@@ -156,12 +157,33 @@ def _check_folder(dataset: SegmentationDataset, folder: Path, arrays: list[list[
         raise FileExistsError(f"{folder}: expected a new or empty folder, or one that pack wrote; found {foreign[0]}")
     if packed and {*packed.values()}.isdisjoint(path.stem for pair in dataset.files for path in pair):
         raise FileExistsError(f"{folder}: holds another data set ({packed[found[0]]} ...); expected a folder for each")
+    if (folder / INDEX).exists():
+        _check_index(dataset, folder)
     # Two data sets can read the same files differently, as with and without noise in the masks: one sample tells.
     for index in [index for index, pair in enumerate(arrays) if all(path.exists() for path in pair)][:1]:
         for path, array in zip(arrays[index], dataset.read(index), strict=True):
             if not np.array_equal(_map(path), array):
                 what = "what another data set reads from the same file, or is damaged (then delete it and pack again)"
                 raise FileExistsError(f"{path}: holds {what}; expected a folder for each data set")
+
+
+def _reading_of(dataset: SegmentationDataset) -> str | None:
+    table = getattr(dataset, "table", None)  # a folder's classes.toml
+    return table and table.digest
+
+
+def _check_index(dataset: SegmentationDataset, folder: Path) -> None:
+    try:
+        content = json.loads((folder / INDEX).read_bytes())
+        classes, reading = content["classes"], content.get("reading", _reading_of(dataset))
+        packed = {source[0] for _, *pair in content["samples"] for source in pair}
+    except (ValueError, TypeError, KeyError, IndexError):
+        return  # damaged: written anew
+    if (classes, reading) != ([*dataset.classes], _reading_of(dataset)):
+        raise FileExistsError(f"{folder}: packed through other classes or classes.toml; expected a folder for each")
+    mine = {os.path.abspath(path) for pair in dataset.files for path in pair}
+    if packed.isdisjoint(mine) and (still := sorted(filter(os.path.exists, packed))):
+        raise FileExistsError(f"{folder}: holds another data set ({still[0]} ...); expected a folder for each")
 
 
 def _map(path: Path) -> np.ndarray:

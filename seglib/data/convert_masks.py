@@ -189,7 +189,12 @@ def _read_coco(path: Path, images: Path | None) -> tuple[ClassTable, Iterator[Sa
     from pycocotools import mask as coco  # here: only COCO's files need it
 
     content = _read_json(path, _Coco)
-    categories = {entry.id: entry.name for entry in sorted(content.categories, key=lambda each: each.id)}
+    for what, entries in (("images", content.images), ("categories", content.categories)):
+        counts = Counter(entry.id for entry in entries)
+        if twice := [str(key) for key, number in counts.items() if number > 1]:
+            raise ValueError(f"{path}: {what} have the id {some(twice)} more than once; expected one of each")
+    ordered = sorted(content.categories, key=lambda each: (isinstance(each.id, str), each.id))
+    categories = {entry.id: entry.name for entry in ordered}
     table, index = _index_names(path, categories.values())
     annotations: dict[Key, list[_Annotation]] = {image.id: [] for image in content.images}
     for entry in content.annotations:
@@ -206,9 +211,12 @@ def _read_coco(path: Path, images: Path | None) -> tuple[ClassTable, Iterator[Sa
         if isinstance(shape, _Runs) and shape.size != size:
             raise ValueError(f"{what} is of height and width {shape.size}; expected {size}, the image's")
         runs = msgspec.to_builtins(shape)
-        if isinstance(shape, list) or isinstance(shape.counts, list):
-            runs = coco.frPyObjects(runs, *size)
-        return coco.decode(coco.merge(runs) if isinstance(runs, list) else runs) > 0  # (H, W)
+        try:
+            if isinstance(shape, list) or isinstance(shape.counts, list):
+                runs = coco.frPyObjects(runs, *size)
+            return coco.decode(coco.merge(runs) if isinstance(runs, list) else runs) > 0  # (H, W)
+        except ValueError as error:
+            raise ValueError(f"{what} cannot be decoded ({error}); expected polygons or COCO's run lengths") from error
 
     def samples() -> Iterator[Sample]:
         for image in content.images:
@@ -254,7 +262,10 @@ def _draw(path: Path, draw: ImageDraw.ImageDraw, shape: _Shape, k: int) -> None:
             (x, y), radius = points[0], np.hypot(*np.subtract(*points))
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=k, outline=k)
         case "mask", 2 if shape.mask:
-            mask = np.array(Image.open(BytesIO(b64decode(shape.mask)))) > 0
+            try:
+                mask = np.array(Image.open(BytesIO(b64decode(shape.mask)))) > 0
+            except (OSError, ValueError, SyntaxError) as error:
+                raise ValueError(f"{path}: the mask of {shape.label} is no PNG in base64 ({error})") from error
             draw.bitmap((int(left), int(top)), Image.fromarray(mask), fill=k)
         case kind, number:
             found = f"{shape.label} is a {kind} of {number} points"

@@ -30,8 +30,8 @@ class FolderSegmentation(SegmentationDataset):
         transform, seed: as in `SegmentationDataset`.
 
     Raises:
-        FileNotFoundError: if a folder, a list, a picture or a mask is missing.
-        ValueError: if classes.toml is wrong, there is no such split, or one picture has two masks.
+        FileNotFoundError: if a folder, a list or a picture is missing, or a picture has no mask or several.
+        ValueError: if classes.toml is wrong, there is no such split, or two pictures have one name.
     """
 
     def __init__(self, root: str | Path, split: str, transform: Transform | None = None, seed: int = 0) -> None:
@@ -123,14 +123,15 @@ def pair_masks(root: Path, images: Sequence[Path], what: str = "pictures") -> li
 def find_masks(root: Path, images: Sequence[Path]) -> list[tuple[Path, list[Path], str]]:
     """Finds each picture's masks, named as it is or with one of ENDINGS, and what is wrong; "" if there is one."""
     present: dict[Path, dict[str, list[Path]]] = {}
-    found = []
+    found, stems = [], {image.stem for image in images}
     for image in images:
         folder = root / "masks" / image.parent.relative_to(root / "images")
         if folder not in present:
             present[folder] = {}
             for path in list_files(folder):
                 present[folder].setdefault(path.stem, []).append(path)
-        masks = next(filter(None, (present[folder].get(image.stem + ending) for ending in ENDINGS)), [])
+        own = [image.stem + ending for ending in ENDINGS if not ending or image.stem + ending not in stems]
+        masks = [mask for name in own for mask in present[folder].get(name, ())]
         fault = f"{some([mask.name for mask in masks])} are masks of {image.name}; expected one"
         if not masks:
             near = nearest_name(image.name, os.listdir(folder) if folder.is_dir() else [])

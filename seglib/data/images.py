@@ -2,7 +2,6 @@
 
 import os
 import re
-import struct
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -27,13 +26,16 @@ def open_image(path: Path) -> Image.Image:
             pages = _count_pages(image)
             image.info["stored"] = repr([tile[3] for tile in image.tile])  # such as ['RGB;16B']
             image.load()
+            image.info["turned"] = image.getexif().get(0x0112, 1) != 1
             ImageOps.exif_transpose(image, in_place=True)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     except Image.DecompressionBombError as error:
         cure = "tile it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file"
         raise ValueError(f"{path}: too large to be opened without being asked ({error}); {cure}") from None
-    except (OSError, SyntaxError, ValueError, struct.error) as error:  # what Pillow's readers raise on damaged data
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's readers raise many kinds on damaged data, TypeError and KeyError too
         raise ValueError(f"{path}: not an image that can be read; damaged or cut off? ({error})") from error
     if pages > 1:
         raise ValueError(f"{path}: {pages} pages of one size; {ONE_PAGE}")
@@ -75,7 +77,7 @@ def read_channels(path: Path, channels: int, pixel_range: PixelRange | None = No
         deep = image.mode[0] in "IF"
         if ";16" in image.info["stored"] and not deep:  # Pillow keeps the upper 8 of the 16 bits
             pixels = _read_array(path)
-            if pixels.shape[:2] != image.size[::-1]:
+            if image.info["turned"]:
                 raise ValueError(f"{path}: EXIF turns a picture of 16 bits a channel; save it upright")
         else:
             mode = image.mode if deep else {1: "L", 3: "RGB"}.get(channels, image.mode)
@@ -108,7 +110,9 @@ def _read_array(path: Path) -> np.ndarray:
             pages = imagecodecs.imread(path, index=None)  # all that have the first one's shape
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError, RuntimeError) as error:  # imagecodecs' own are RuntimeErrors
+    except MemoryError:
+        raise
+    except Exception as error:  # imagecodecs' own are RuntimeErrors, a damaged header's a TokenError
         raise ValueError(f"{path}: not an array that can be read; damaged or cut off? ({error})") from error
     if pages is not None and pages.ndim > found.ndim:
         raise ValueError(f"{path}: {len(pages)} pages of one size; {ONE_PAGE}")

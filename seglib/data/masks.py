@@ -122,8 +122,11 @@ class ClassTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def palette(self) -> np.ndarray:
         """(256, 3) uint8: the classes' colours, VOC's where none is given, and void's at 255."""
         palette = voc_palette()
+        given = {*self.class_of_colour, *self.void_colours}
+        spare = iter([colour for colour in VOC_COLOURS[len(self.classes) : VOID] if colour not in given])
         for k, entry in enumerate(self.classes):
-            palette[k] = palette[k] if entry.colour is None else entry.colour
+            own = VOC_COLOURS[k] if VOC_COLOURS[k] not in given else next(spare, VOC_COLOURS[k])
+            palette[k] = own if entry.colour is None else entry.colour
         palette[len(self.classes) : VOID] = 0
         palette[VOID] = self.void_colours[0] if self.void_colours else palette[VOID]
         return palette
@@ -219,6 +222,8 @@ def _classes_of(path: Path, mask: StoredMask, table: ClassTable) -> list[int]:
             raise ValueError(f"{path}: its palette has one colour for several indices in use; save it as 8-bit grey")
         by_index = [_class_of_index(index, c, table) for index, c in zip(mask.used.tolist(), mask.colours, strict=True)]
         readings = [by_value if None in by_index else by_index, by_colour]
+    if not of_value:  # a table of colours: greys are colours too, and white is the void of no value
+        readings = [by_colour]
     possible = [reading for reading in readings if None not in reading]
     if not possible:
         raise ValueError(f"{path}: {_describe_unknown(mask, by_value, by_colour, table)}")

@@ -110,6 +110,8 @@ def open_sets(
     else:
         own = {"data_root": data_root, "packed_root": packed_root, "folds": recipe.folds}
         _check_given(train_set, val_set, own | {"label_noise": recipe.label_noise})
+        val_set = copy.copy(val_set)
+        val_set.transform = Squash(recipe.eval_squash) if recipe.eval_squash else None
     for each in (train_set, val_set):
         for path, _ in each.files[:1]:
             if (shape := each.read_image(path).shape)[2:] != (recipe.in_channels,):
@@ -151,7 +153,10 @@ def _open(recipe: Recipe, split: str, quality: str, data_root: Path | None) -> S
 
 
 def build_transform(recipe: Recipe, fill: Colour | None = None) -> Compose:
-    """Builds the recipe's augmentation; None fills with the mean colour of its normalisation."""
+    """Builds the recipe's augmentation; None fills with the mean colour of its normalisation.
+
+    Raises ValueError for None where the normalisation is "measured", whose mean the training pictures tell.
+    """
     crop, fill = recipe.crop_size, fill or Normalisation.named(recipe.normalisation, recipe.in_channels).fill
     return build_augmentation(recipe.augmentation, crop, recipe.scale_range, recipe.flip, fill, recipe.squash)
 

@@ -78,7 +78,8 @@ def check(
     if classes is not None:
         own = tuple(f"class {k}" for k in range(classes)) if isinstance(classes, int) else tuple(classes)
     names = own or trained_on
-    if trained_on and names != trained_on:
+    named = bool(own) and not isinstance(classes, int)  # numbers alone tell of no order
+    if trained_on and (names != trained_on if named else len(names) != len(trained_on)):
         pairs = enumerate(zip(trained_on, names, strict=False))
         text = some([f"{k} is {a} there, {b} here" for k, (a, b) in pairs if a != b], 3)
         findings.append(find("class_order", f"{run}: {text or f'{len(trained_on)} classes, {len(names)} here'}"))
@@ -89,7 +90,7 @@ def check(
         findings += check_recipe(recipe, len(sources["train"]) if "train" in sources else 0)
         checked.append("recipe")
     if history is not None and len(rows := history.to_dict("records") if hasattr(history, "to_dict") else history):
-        findings += check_history(rows, len(names))
+        findings += check_history(rows, len(names), recipe is not None and bool(recipe.start_from))
         checked.append(f"history of {len(rows)} rows")
     if normalisation is None and recipe is not None and recipe.normalisation != "measured":
         normalisation = Normalisation.named(recipe.normalisation, recipe.in_channels)
@@ -100,6 +101,8 @@ def check(
         checked += ["network and loss on one batch"] if model or loss else []
     if predictions is not None:
         source, predictions = sources.get("val", first), list(predictions)
+        if len(predictions) > (number := 0 if source is None else len(source)):
+            raise ValueError(f"predictions: {len(predictions)} of {number} samples; expected those of val_dataset")
         findings += check_predictions(Counts(source, predictions, ignore_index, len(names), samples), names, score)
         if model is not None:
             scoring = Scoring() if recipe is None else Scoring.of(recipe)
@@ -157,7 +160,7 @@ def check_root(
     data_root: Path, checkpoint: Path | None = None, data: str = "folder", samples: int = 100, workers: int = 1
 ) -> Report:
     """Checks a data set by its folder, and a run on it; the arguments are those of the command `diagnose`."""
-    run, recipe, faults, number, predictions = None, Recipe(data=data, partial=True), [], 0, None
+    run, recipe, faults, number = None, Recipe(data=data, partial=True), [], 0
     if checkpoint is not None:
         run = load_run(find_checkpoint(checkpoint))
         recipe = run.recipe.replace(data=data, partial=True)
@@ -167,8 +170,12 @@ def check_root(
         splits = {"train": recipe.train_split, "val": recipe.val_split}
         parts = {part: build_dataset(recipe, split, data_root) for part, split in splits.items()}
     train, val = parts.get("train"), parts.get("val")
-    if run is not None and val is not None:
-        val, scoring = val.subset(Source(val).spread(samples)), Scoring.of(run.recipe)
-        predictions = [predict_image(run.model, val.read(k)[0], run.normalisation, scoring) for k in range(len(val))]
-    report = check(train, val, run=checkpoint, predictions=predictions, samples=samples, workers=workers)
-    return Report.of([*find_by_messages(faults, number), *report.findings], report.checked)
+    report = check(train, val, run=checkpoint, samples=samples, workers=workers)
+    findings, checked = [*find_by_messages(faults, number), *report.findings], [*report.checked]
+    if run is not None and val is not None:  # of some pictures; the labels of all were read above
+        part, scoring = val.subset(Source(val).spread(samples)), Scoring.of(run.recipe)
+        maps = [predict_image(run.model, part.read(k)[0], run.normalisation, scoring) for k in range(len(part))]
+        counts = Counts(Source(part), maps, part.ignore_index, len(part.classes), samples)
+        findings += check_predictions(counts, part.classes, None)
+        checked.append(f"{len(maps)} predictions")
+    return Report.of(findings, checked)

@@ -45,7 +45,7 @@ def check_labels(scan: Scan, names: Sequence[str], void: int | None, own: bool) 
         values = some([*map(str, wrong)])
         yield find("label_outside_classes", values=values, held=held, number=number, classes=classes)
     labelled = pixels.sum() - (pixels[void] if void is not None else 0)
-    if labelled and not pixels[0] and classes > 1 and (pixels[1:classes] > 0).sum() >= classes // 2:
+    if labelled and void != 0 and not pixels[0] and classes > 1 and (pixels[1:classes] > 0).sum() >= classes // 2:
         yield find("zero_never_used", zero=names[0], last=np.flatnonzero(pixels[:classes])[-1])
     if labelled < 0.5 * pixels.sum():
         yield find("mostly_void", share=1 - labelled / pixels.sum())
@@ -115,8 +115,9 @@ def _nearest(these: np.ndarray, others: np.ndarray) -> np.ndarray:
 def check_lists(source: Source, split: str) -> Iterator[Finding]:
     """Looks for names that are listed twice, and compares a VOC list with the file of that name beside the data."""
     names = [image.stem for image, _ in source.files or ()]
-    if repeated := [name for name, number in Counter(names).items() if number > 1]:
-        yield find("names_twice", repeated=len(repeated), number=len(set(names)), names=some(repeated, 3))
+    paths = Counter(image for image, _ in source.files or ())  # frames of two folders may have one name
+    if repeated := [path.stem for path, number in paths.items() if number > 1]:
+        yield find("names_twice", repeated=len(repeated), number=len(paths), names=some(repeated, 3))
     if names:
         path = source.files[0][0].parents[1] / "ImageSets" / "Segmentation" / f"{split}.txt"
         if path.exists() and (missing := {*path.read_text(encoding="utf-8-sig").split()} - {*names}):
@@ -145,7 +146,7 @@ def check_samples(
     if source.files and getattr(source.dataset, "table", None) is None:
         yield from _check_files(source, scored, samples[:40], void)
     contents = [(image[box], label[box]) for _, image, label in samples if (box := _content(image))]
-    yield from _check_padding([pair for _, *pair in samples], void)
+    yield from _check_padding(samples, source, void)
     yield from _check_interpolation([label for _, label in contents])
     yield from _check_alignment(contents)
     yield from _check_structures([label for _, label in contents[:50]], void, stride, names)
@@ -172,13 +173,25 @@ def _content(image: np.ndarray) -> tuple[slice, slice] | None:
     return box[0], box[1]
 
 
-def _check_padding(samples: list[Arrays], void: int | None) -> Iterator[Finding]:
-    """Looks for borders of one colour whose label is a class."""
+def _has_border(path: Path) -> bool:
+    """Tells whether a picture ends in one colour as it is stored: on white, or in the dark around an organ."""
+    try:
+        picture = np.asarray(open_image(path).convert("RGB"))
+    except (OSError, ValueError):
+        return False
+    return any((picture[strip] == picture[strip].reshape(-1, 3)[0]).all() for strip in BORDERS)
+
+
+def _check_padding(
+    samples: list[tuple[int, np.ndarray, np.ndarray]], source: Source, void: int | None
+) -> Iterator[Finding]:
+    """Looks for borders of one colour whose label is a class, and which the files do not have."""
     found: dict[tuple, list[Arrays]] = {}
-    for image, label in samples:
+    for index, image, label in samples:
         for strip in BORDERS:
             colour, value = image[strip].reshape(-1, image.shape[2]), label[strip].ravel()
-            if (colour == colour[0]).all() and (value == value[0]).all() and value[0] != void:
+            padded = (colour == colour[0]).all() and (value == value[0]).all() and value[0] != void
+            if padded and not (source.files and _has_border(source.files[index][0])):
                 found.setdefault((*colour[0].tolist(), int(value[0])), []).append((image, label))
                 break
     (*_, value), padded = max(found.items(), key=lambda item: len(item[1]), default=((0,), []))

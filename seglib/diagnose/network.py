@@ -22,7 +22,7 @@ from seglib.models.layers import conv3x3_dilations
 from seglib.predict import Scoring, predict_image
 from seglib.recipe import Recipe
 from seglib.train.start import build_network
-from seglib.zoo.audit import IN_ASPP, nominal_stride
+from seglib.zoo.audit import IN_ASPP, PEERS, nominal_stride
 
 SIDE = 193  # largest side of the batch
 IGNORED = -100  # what cross-entropy leaves out by default
@@ -138,7 +138,8 @@ def check_structure(model: nn.Module, recipe: Recipe | None, classes: Sequence[s
     elif rates:
         named = nominal_stride(model, stride)
         paper = {s: tuple(rate * 16 // s for rate in PAPER_RATES) for s in (8, 16, 32, named)}
-        if rates != paper[named] and rates in paper.values():
+        peers = {(s, own.atrous_rates) for peer in PEERS for s, own in peer.dilations.items()}  # as they were trained
+        if rates != paper[named] and rates in paper.values() and (named, rates) not in peers:
             text = f"rates {rates} at output stride {named}; the papers' are {paper[named]}"
             findings.append(find("rates_not_scaled", text))
         last = [rate for name, _, rate in layers if ".layer4." in f".{name}"]

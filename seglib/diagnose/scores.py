@@ -53,8 +53,10 @@ class Counts:
                 (a, b), (c, d) = label.shape, found.shape
                 self.sizes.append(f"labels of {b} x {a}, predictions of {d} x {c}")
                 continue
-            valid = (label >= 0) & (label < 256) if void is None else label != void
-            codes = label[valid].astype(np.int64) * 256 + found[valid]
+            # labels beyond 0 to 255 are told of elsewhere; a prediction beyond them is no class
+            valid = (label >= 0) & (label < 256) & (label != (-1 if void is None else void))
+            found = np.where((found >= 0) & (found < 256), found, VOID)
+            codes = label[valid].astype(np.int64) * 256 + found[valid].astype(np.int64)
             joint = np.bincount(codes, minlength=65536).reshape(256, 256)
             self.joint += joint
             self.singly.append(np.c_[joint[:classes, :classes], joint[:classes, classes:].sum(axis=1)])

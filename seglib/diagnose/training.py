@@ -27,7 +27,10 @@ def check_recipe(recipe: Recipe, images: int) -> Iterator[Finding]:
         part = recipe.bn_batch or recipe.batch_size // recipe.accumulate
         if part < 4:
             yield find("batch_norm_few_images", number=part)
-        if not (recipe.weights or recipe.start_from) and (1 - recipe.bn_momentum) ** recipe.iterations > 0.1:
+        if (
+            not (recipe.weights or recipe.start_from or recipe.reestimate_bn)
+            and (1 - recipe.bn_momentum) ** recipe.iterations > 0.1
+        ):
             text = f"at bn_momentum = {recipe.bn_momentum:g} they do not arrive in {recipe.iterations} steps"
             yield find("batch_norm_statistics", text)
 
@@ -42,8 +45,11 @@ def check_schedule(rates: Sequence[float], falls: bool) -> Iterator[Finding]:
         yield find("schedule_cut_off", share=shares[-1])
 
 
-def check_history(log: Sequence[Mapping[str, Any]], num_classes: int) -> Iterator[Finding]:
-    """Checks the rows of a run's history: iteration, loss, lr; or iteration and miou."""
+def check_history(log: Sequence[Mapping[str, Any]], num_classes: int, continued: bool = False) -> Iterator[Finding]:
+    """Checks the rows of a run's history: iteration, loss, lr; or iteration and miou.
+
+    `continued`: it began with a whole network's trained weights, so that its loss has little to fall.
+    """
     chance, scores = 1 / max(2, num_classes), [row["miou"] for row in log if _is_number(row.get("miou"))]
     if len(scores) >= 3 and max(scores) < 1.5 * chance and max(scores) - min(scores) < 0.01:
         yield find("score_does_not_move", low=min(scores), high=max(scores), number=len(scores), chance=chance)
@@ -56,8 +62,8 @@ def check_history(log: Sequence[Mapping[str, Any]], num_classes: int) -> Iterato
     losses, tenth = np.array([row["loss"] for row in rows]), len(rows) // 10
     first, before, last = losses[:tenth].mean(), losses[-2 * tenth : -tenth].mean(), losses[-tenth:].mean()
     if rates := [row["lr"] for row in rows if _is_number(row.get("lr"))]:
-        yield from check_schedule(rates, falls=rates[-1] < rates[0])
-    if last > 0.9 * min(first, -math.log(chance)):
+        yield from check_schedule(rates, falls=rates[-1] < max(rates))
+    if last > (1.1 * first if continued else 0.9 * min(first, -math.log(chance))):
         yield find("loss_not_falling", first=first, last=last, expected=-math.log(chance))
     elif (before - last) > FLAT * first:
         text = f"the loss still falls at the end: {before:.3f}, then {last:.3f} over the last tenth"

@@ -34,6 +34,9 @@ def upsampled_cross_entropy(
         The others are those of `cross_entropy`.
     """
     check_labels(labels, logits.shape[1], ignore_index)
+    if logits.shape[0] != labels.shape[0]:
+        raise ValueError(f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}: expected one batch size")
+    grid.check_size(logits, labels.shape[1:], (grid.stride, grid.stride))
     total = valid_total(labels, ignore_index, class_weights)
     options = (ignore_index, class_weights, smoothing, smoothed)
     rows = max(1, chunk_pixels // (labels.shape[0] * labels.shape[2]))

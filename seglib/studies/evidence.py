@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from seglib.studies.cost import read_times, tell_seconds
 from seglib.studies.listing import list_out_of_reach, load_studies, plan_runs
 from seglib.studies.report import NOTABLE, VERDICTS, format_table
 from seglib.studies.results import RESULTS
-from seglib.studies.study import Study, count_verdicts
+from seglib.studies.study import Study, count_verdicts, distinct_rows
 
 WITHOUT_GPU = ("toy", "mini", "photographs")
-HEADING = re.compile(r"^##+ (?:(\d+)\. )?(.+)$", re.MULTILINE)
+HEADING = re.compile(r"^(##+) (?:(\d+)\. )?(.+)$", re.MULTILINE)
 NAMED = re.compile(r"\b(?:DeepLab ?)?(v\d\+?)|Tables?\s(\d+(?:(?:,|,? and) \d+)*)")
 
 
@@ -30,8 +31,12 @@ def tell_outcomes(study: Study, rows: Sequence[str] = (), base: str = "") -> lis
         base: another row to compare with.
     """
     study = dataclasses.replace(study, base=base or study.base)
-    table, plan = study.table(), plan_runs(study, read_times(study.folder))
-    return [_tell(study, row, table.loc[row], plan.loc[row]) for row in rows or table.index.drop(study.base)]
+    table, known, told = (
+        study.table(),
+        read_times(study.folder),
+        rows or [row for row in study.rows if row != study.base],
+    )
+    return [_tell(study, row, table.loc[row], plan_runs(study, known, [row]).loc[row]) for row in told]
 
 
 def _tell(study: Study, row: str, line: pd.Series, plan: pd.Series) -> str:
@@ -106,20 +111,26 @@ def load_published(folder: Path = RESULTS) -> list[Study]:
 def find_told(folder: Path = PROJECT / "notebooks") -> dict[str, str]:
     """Finds the sections whose headings name a table: "DeepLabv3, Table 9" -> "08, section 1".
 
-    A table without its paper is one of DeepLabv3.
+    A table without its paper is one of DeepLabv3. The notebook that names it most often stands first, and of equals the
+    one whose heading is the higher.
     """
-    told: dict[str, dict[str, None]] = {}
+    told: dict[str, list[tuple[str, str, int]]] = {}
     for path in sorted(folder.glob("*.ipynb")):
         cells, section = json.loads(path.read_text(encoding="utf-8"))["cells"], ""
         text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
-        for number, title in HEADING.findall(text):
+        for level, number, title in HEADING.findall(text):
             section, found = number or section, NAMED.findall(title)
             paper = next((name for name, _ in found if name), "v3")
             for name, tables in found:
                 paper = name or paper
                 for table in re.findall(r"\d+", tables):
-                    told.setdefault(f"DeepLab{paper}, Table {table}", {})[f"{path.name[:2]}, section {section}"] = None
-    return {table: "; ".join(places) for table, places in told.items()}
+                    told.setdefault(f"DeepLab{paper}, Table {table}", []).append((path.name[:2], section, len(level)))
+    lines = {}
+    for table, places in told.items():
+        counts = Counter(notebook for notebook, *_ in places)
+        places.sort(key=lambda place: (-counts[place[0]], place[2]))
+        lines[table] = "; ".join(dict.fromkeys(f"{notebook}, section {section}" for notebook, section, _ in places))
+    return lines
 
 
 def map_evidence(studies: Sequence[Study]) -> pd.DataFrame:
@@ -153,8 +164,32 @@ def tell_counts(studies: Sequence[Study]) -> str:
     counts = count_verdicts(studies)["all"]
     names = ("confirmed", "confirmed with earlier code", "contradicted", "intervals")
     confirmed, earlier, contradicted, intervals = (int(counts[name]) for name in names)
+    beside = [line for *_, line in distinct_rows(studies) if abs(line["paper difference"]) >= NOTABLE]
+    beside = [line for line in beside if line["effect"] in ("confirmed", "contradicted", "within noise")]
+    apart = [line for line in beside if not line["low"] <= line["paper difference"] <= line["high"]]
+    same = sum(line["effect"] == "confirmed" for line in apart)
     return (
         f"Distinct confirmations: {confirmed} ({confirmed - earlier} measured with the present code, {earlier} with "
         f"earlier code); contradictions: {contradicted}; intervals: {intervals}, of which about "
-        f"{counts['wrong by chance']:.1f} miss the true difference by chance."
+        f"{counts['wrong by chance']:.1f} miss the true difference by chance. Confirmed is the direction, not the "
+        f"size: of the {len(beside)} intervals beside a published difference of at least {100 * NOTABLE:.1f} points, "
+        f"{len(apart)} leave that difference out, {same} of them confirmed."
     )
+
+
+def list_confirmed(studies: Sequence[Study]) -> pd.DataFrame:
+    """Lists the distinct rows that are confirmed, in points of mIoU.
+
+    Columns: table, scale, row, against (the base row), ours with its 95 % interval, the paper's, seeds, and code
+    ("earlier", or "" for the present).
+    """
+    lines = []
+    for study, row, line in distinct_rows(studies):
+        if line["effect"] == "confirmed":
+            ours, low, high, theirs = (100 * line[name] for name in ("difference", "low", "high", "paper difference"))
+            lines.append({
+                "table": study.source, "scale": study.scale, "row": row, "against": study.base,
+                "ours [95 %]": f"{ours:+.1f} [{low:+.1f}, {high:+.1f}]", "paper": f"{theirs:+.1f}",
+                "seeds": line["n"], "code": line["sources"].partition(" ")[0],
+            })  # fmt: skip
+    return pd.DataFrame(lines, dtype=object)

@@ -129,8 +129,8 @@ def _contexts_differ(study: Gated) -> bool:
 def cannot_show(study: Gated) -> dict[str, str]:
     """Returns row -> reason for rows that fail a gate, or for all that the paper has where the whole table does.
 
-    A control has no effect of the paper's to show. "steps" and "seeds" compare trainings. They say nothing of rows that
-    score the base row's weights in another way.
+    A control has no effect of the paper's to show, and the base row has none at all. "steps"
+    and "seeds" compare trainings. They say nothing of rows that score the base row's weights in another way.
     """
     reasons: dict[str, list[str]] = {}
     for line in check_gates(study).query("outcome == 'failed'").itertuples():
@@ -142,7 +142,7 @@ def cannot_show(study: Gated) -> dict[str, str]:
             rows = [row for row in study.published if study.rows[row].training_name != trained]
         for row in rows:
             reasons.setdefault(row, []).append(line.reason)
-    return {row: "; ".join(found) for row, found in reasons.items()}
+    return {row: "; ".join(found) for row, found in reasons.items() if row != study.base}
 
 
 def measure_geometry(recipe: Recipe) -> Geometry:

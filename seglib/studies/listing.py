@@ -1,7 +1,7 @@
 """The list of all studies: the published table that each repeats, what is stored, and what is left, in minutes."""
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -58,7 +58,7 @@ def name_gates(study: Study, outcome: str) -> str:
 
 def _tell_gates(study: Study) -> str:
     failed, unmeasured = (name_gates(study, outcome) for outcome in ("failed", "not measured"))
-    told = [f"{len(study.cannot_show)} of {len(study.rows)} rows ({failed})"] * bool(failed)
+    told = [f"{len(study.cannot_show)} of {len(study.rows) - 1} rows ({failed})"] * bool(failed)
     return "; ".join(told + [f"not measured: {unmeasured}"] * bool(unmeasured))
 
 
@@ -72,15 +72,15 @@ def list_out_of_reach() -> list[tuple[str, str, str]]:
     return [(table, e["out_of_reach"], e.get("command", "")) for table, e in tables if "out_of_reach" in e]
 
 
-def plan_runs(study: Study, known: Times) -> pd.DataFrame:
-    """Lists what is left to run of a study, row by row; `known` tells the times, as of `read_times`.
+def plan_runs(study: Study, known: Times, rows: Sequence[str] = ()) -> pd.DataFrame:
+    """Lists what is left to run of a study's rows, or of some; `known` tells the times, as of `read_times`.
 
-    Columns: runs left, minutes left (nan where nothing tells; 0 for a training that another row pays for, or that is
+    Columns: runs left, minutes left (nan where nothing tells; 0 for a training that a row above it pays for, or that is
     finished and only to be scored), present and earlier (stored results of the present code and of earlier code), and
     cannot show, the reason.
     """
     paid, lines = set(), []
-    for row in study.rows:
+    for row in rows or study.rows:
         stored = {seed: study.result(row, seed) for seed in study.seeds}
         left = [study.recipe(row, seed) for seed, result in stored.items() if not study.is_present(result)]
         to_train = [r for r in left if r.training_name not in paid and not study.is_trained(r)]
@@ -91,7 +91,7 @@ def plan_runs(study: Study, known: Times) -> pd.DataFrame:
             "runs left": len(left), "minutes left": seconds / 60, "present": present, "earlier": any_code - present,
             "cannot show": study.cannot_show.get(row, ""),
         })  # fmt: skip
-    return pd.DataFrame(lines, index=pd.Index(study.rows, name=study.title))
+    return pd.DataFrame(lines, index=pd.Index(rows or study.rows, name=study.title))
 
 
 def format_minutes(minutes: pd.Series) -> str:

@@ -70,6 +70,8 @@ def run_again(path: Path) -> Comparison:
 
 def sample(folder: Path, count: int | None, seed: int | None, pattern: str, renew: bool = False) -> list[Path]:
     """Chooses stored results at random, arguments as of `rerun`. Raises FileNotFoundError if none has such a name."""
+    if renew and count is not None:
+        raise ValueError(f"count = {count}; with renew one result of each kind and code is run: leave it out")
     paths = sorted(folder.glob(f"{pattern}.json"))
     if not paths:
         raise FileNotFoundError(f"{folder / pattern}.json: no stored result; expected at least one")
@@ -81,8 +83,8 @@ def sample(folder: Path, count: int | None, seed: int | None, pattern: str, rene
             # another device gives other last digits, whatever the code
             if find_changed_code(result := load_result(path), folder) and result.get("device") == here:
                 recipe = Recipe.from_dict(result["recipe"])
-                kinds.setdefault(tuple(getattr(recipe, name) for name in KIND), []).append(path)
-        paths = [generator.choice(of_kind) for of_kind in kinds.values()]
+                kinds.setdefault((result["code"], *(getattr(recipe, name) for name in KIND)), []).append(path)
+        paths = [min(of_kind, key=lambda path: load_result(path).get("train_seconds", 0)) for of_kind in kinds.values()]
     return generator.sample(paths, min(count or (len(paths) if renew else 3), len(paths)))
 
 
@@ -98,8 +100,8 @@ def rerun(
     """Runs some stored results again and compares: with the same code and number of threads they are equal.
 
     Args:
-        count: number of results; default 3, with renew one of each kind (data, model, backbone, loss, norm).
-        seed: of the choice; default: another one each time.
+        count: number of results; default 3; with renew none: one of each code and kind (data, model, loss, ...) is run.
+        seed: of the choice; default: another one each time. With renew the shortest runs are chosen.
         pattern: of their names; "*" takes those on real data too.
         renew: run results of this device whose code has changed since; if all are equal, note that this code gives what
             theirs gave.

@@ -51,10 +51,10 @@ def run_study(
     loaded = replace(loaded, seeds=seeds or loaded.seeds, cannot_show=stored.cannot_show)
     if TWICE in rows:
         loaded = add_twice_the_steps(loaded)
+    for row in rows:
+        loaded.recipe(row, seed=0)  # raises if there is no such row
     if dry_run:
-        for row in rows:
-            loaded.recipe(row, seed=0)  # raises if there is no such row
-        plan = plan_runs(loaded, read_times(folder)).loc[[*(rows or loaded.rows)]].round(1)
+        plan = plan_runs(loaded, read_times() | read_times(folder), rows).round(1)
         print(loaded.protocol)
         if len(gates := check_gates(stored)):
             print(gates.drop(columns="reason").round(3).to_string(index=False))

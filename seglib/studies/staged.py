@@ -96,7 +96,7 @@ class Staged:
         """Trains what is missing in `folder` and returns the result; resumes an interrupted call.
 
         Returns:
-            title, folds, code (a hash of the present one) and stages. Of each stage: name; recipe; folds (fold, miou
+            title, folds, code (hashes of the stages') and stages. Of each stage: name; code; recipe; folds (fold, miou
             and iou per class on the val list, fold_miou on the part that was left out, history, class_history,
             train_seconds); aggregates: name -> members (folds), miou, and miou_with_mean_statistics, where batch norm's
             running statistics are averaged too and not estimated again; chosen: the one that starts the next stage.
@@ -110,12 +110,14 @@ class Staged:
             recipe = recipe.replace(start_from=start)
             stored = stage_folder / "stage.json"
             if not stored.exists():
-                write_json(stored, {"name": name} | self._stage(recipe, folder, stage_folder, progress))
+                made_with = {"name": name, "code": name_code(code_hashes())}
+                write_json(stored, made_with | self._stage(recipe, folder, stage_folder, progress))
             outcome.append(json.loads(stored.read_text(encoding="utf-8")))
-            if outcome[-1]["recipe"] != recipe.changes():
-                raise ValueError(f"{stored}: a stage of another recipe; choose another folder")
+            if outcome[-1]["recipe"] != recipe.changes() or len(outcome[-1]["folds"]) != self.folds:
+                raise ValueError(f"{stored}: a stage of another recipe or number of folds; choose another folder")
             start = str((stage_folder / "best.pt").relative_to(folder))
-        return {"title": self.title, "folds": self.folds, "code": name_code(code_hashes()), "stages": outcome}
+        code = ", ".join(sorted({stage.get("code", "unknown") for stage in outcome}))
+        return {"title": self.title, "folds": self.folds, "code": code, "stages": outcome}
 
     def _stage(self, recipe: Recipe, folder: Path, stage_folder: Path, progress: bool) -> dict[str, Any]:
         results = [self._train(recipe, fold, folder, stage_folder, progress) for fold in range(self.folds)]

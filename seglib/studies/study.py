@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -196,7 +196,9 @@ class Study:
             result = load_result(path)
             if self.is_present(result) and (score := self._miou(result)) is not None:
                 scores.setdefault(Recipe.from_dict(result["recipe"]).replace(seed=0), []).append(score)
-        nearest = cost.find_nearest(base, [recipe for recipe, values in scores.items() if len(values) > 1])
+        several = [recipe for recipe, values in scores.items() if len(values) > 1]
+        own = base.replace(seed=0)  # of several scorings of one training, the base row's
+        nearest = own if own in several else cost.find_nearest(base, several)
         values = scores.get(nearest, [])
         return report.mean_and_sd(values)[1], max(0, len(values) - 1)
 
@@ -296,22 +298,34 @@ class Study:
         return self.folder / f"{self.recipe(row, seed).name}.json"
 
 
+def distinct_rows(studies: Sequence[Study]) -> Iterator[tuple[Study, str, pd.Series]]:
+    """Yields (study, row, its line in `Study.table`) for the rows of several studies, without the base rows.
+
+    A network that stands in several tables beside one base row comes with the first of them.
+    """
+    seen = set()
+    for study in studies:
+        base = study.recipe(study.base, 0).name
+        for row, line in study.table().drop(study.base).iterrows():
+            pair = frozenset((study.recipe(row, 0).name, base))
+            if pair not in seen:
+                yield study, row, line
+            seen.add(pair)
+
+
 def count_verdicts(studies: Sequence[Study]) -> pd.DataFrame:
     """Counts the verdicts of several studies: a column for each, by its published table or title, and "all".
 
-    A network that stands in several tables beside one base row counts in the first of them. Below the verdicts stand
+    Each network counts once, as `distinct_rows` has it. Below the verdicts stand
     how many of those that are confirmed were measured with earlier code, the number of intervals, and how many of them
     are expected to miss the true difference by chance: 5 %.
     """
-    seen, counted = set(), {}
+    counted, found = {}, {id(study): [] for study in studies}
+    for study, _, line in distinct_rows(studies):
+        has_interval = not math.isnan(line["low"]) and line["effect"] != "cannot show"
+        found[id(study)].append((line["effect"], has_interval, bool(line["sources"])))
     for study in studies:
-        table, base, words = study.table(), study.recipe(study.base, 0).name, []
-        for row, line in table.drop(study.base).iterrows():
-            pair = frozenset((study.recipe(row, 0).name, base))
-            if pair not in seen:
-                has_interval = not math.isnan(line["low"]) and line["effect"] != "cannot show"
-                words.append((line["effect"], has_interval, bool(line["sources"])))
-            seen.add(pair)
+        words = found[id(study)]
         name = study.source or study.title
         name = f"{name}, {study.scale}" if name in counted else name
         counted[name] = {word: sum(of_row == word for of_row, *_ in words) for word in report.VERDICTS}

@@ -114,7 +114,7 @@ class Run(NamedTuple):
 def load_run(path: str | Path) -> Run:
     """Loads a run from its checkpoint.pt; with patience, the weights are those of best.pt beside it.
 
-    Raises ValueError if the file is not a run's checkpoint, or its weights do not fit its recipe.
+    Raises ValueError if the file is not a run's checkpoint, or its weights are not finite or do not fit its recipe.
     """
     content, recipe = read_run(Path(path))
     if recipe is None:
@@ -129,11 +129,19 @@ def load_run(path: str | Path) -> Run:
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and overwritten
         model = build_network(recipe, classes, initial=False)
     load_exactly(model, content["model"], f"{path}: the weights")
+    if broken := find_not_finite(model):
+        raise ValueError(f"{path}: {some(broken)} not finite; the run diverged. Train again with a lower lr.")
     if recipe.eval_output_stride:
         model.set_output_stride(recipe.eval_output_stride)
     pixel_range = content.get("data", {}).get("val", {}).get("pixel_range")
     log = content.get("log", [])
     return Run(model.eval(), recipe, classes, palette, convention, log, pixel_range and tuple(pixel_range))
+
+
+def find_not_finite(model: nn.Module) -> list[str]:
+    """Names the weights and statistics of a network that hold nan or infinity."""
+    values = model.state_dict().items()
+    return [name for name, value in values if value.is_floating_point() and not value.isfinite().all()]
 
 
 def generator_states(cuda_devices: Sequence[torch.device]) -> list[Tensor]:

@@ -48,7 +48,9 @@ def read_run(path: Path) -> tuple[Mapping[str, Any], Recipe | None]:
     if not {"recipe", "model"} <= content.keys():
         return content, None
     recipe = Recipe.from_dict(content["recipe"])
-    if recipe.patience and path.with_name("best.pt").exists():
+    # only beside a run's own checkpoint: elsewhere it may be another run's
+    own = path.name in ("checkpoint.pt", "checkpoint.previous.pt")
+    if recipe.patience and own and path.with_name("best.pt").exists():
         content = {**content, "model": read_state_dict(path.with_name("best.pt"))}
     return content, recipe
 

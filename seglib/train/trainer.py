@@ -112,7 +112,10 @@ class Trainer:
         self.data = {part: fingerprint(each, self._labels) for part, each in sets.items()}
         if stored is not None:
             checkpoints.check_data(stored[0], self.data, self.train_set.classes, self.initial, stored[1])
-        if results.is_training_of(path := self.run_dir / "result.json", recipe):
+        if (path := self.run_dir / "result.json").exists():
+            if not results.is_training_of(path, recipe):
+                found = results.load_result(path)["name"]
+                raise ValueError(f"{path}: a result of another recipe, {found}. Choose another run_dir.")
             checkpoints.check_data(results.load_result(path), self.data, self.train_set.classes, self.initial, path)
         # a machine's first process downloads public weights, the others find them
         with torch.random.fork_rng(devices=self._cuda_devices), distributed.first_of_machine_first():
@@ -199,6 +202,9 @@ class Trainer:
         batches = load_batches(recipe, self.train_set, self.iteration, end, self.num_workers)
         if self.iteration == 0:
             self._save(0.0)  # fail now if the folder is not writable
+            if distributed.is_main() and (old := self.run_dir / "result.json").exists():  # its weights are gone
+                tell(f"{old}: of a training whose checkpoint is gone; kept as result.earlier.json")
+                old.replace(old.with_name("result.earlier.json"))
         saved = logged = time.perf_counter()
         with tqdm(total=recipe.iterations, initial=self.iteration, desc="train", disable=not self.progress) as bar:
             for images, labels in batches:
@@ -316,6 +322,9 @@ class Trainer:
 
     def _save(self, seconds: float) -> None:
         self._mean_loss()  # a state that is no longer finite must not replace a good one
+        if broken := checkpoints.find_not_finite(self.model):
+            cure = f"The last checkpoint is from before. A lower lr than {self.recipe.lr} is the usual cure."
+            raise FloatingPointError(f"{self.run_dir}: {some(broken)} not finite at iteration {self.iteration}. {cure}")
         self.seconds += seconds
         generators = checkpoints.generator_states(self._cuda_devices)
         state = {
@@ -355,6 +364,8 @@ class Trainer:
         self.code = state.get("code", {}) | self.code
         self._generators = checkpoints.unpack_generators(state, self.recipe, self._cuda_devices)
         self._interrupted = False
+        if path != self.checkpoint and distributed.is_main():  # damaged: must not push its good predecessor out
+            self.checkpoint.unlink(missing_ok=True)
 
 
 def load_batches(
@@ -362,8 +373,9 @@ def load_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Loads the batches that a training takes in its iterations `start` to `end`; of several processes, its parts."""
     batches = EpochBatches(
-        len(train_set), recipe.batch_size, end, recipe.seed, start, distributed.rank(), distributed.world_size()
-    )
+        len(train_set), recipe.batch_size, end, recipe.seed, start, distributed.rank(), distributed.world_size(),
+        recipe.accumulate,
+    )  # fmt: skip
     return iter(make_loader(train_set, batches, num_workers))
 
 

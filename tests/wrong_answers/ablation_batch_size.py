@@ -39,6 +39,7 @@ WRONG = {
         "a momentum is no plain mean": ANEW(RESET, "", MOMENTUM, ""),
         "that is a running mean with the momentum of training": ANEW(MOMENTUM, ""),
         "the mean of the batches' own means": ANEW("in batches", "in batches[:1]"),
+        "variances at (8,) is 5": ANEW("network.modules()", "network.children()"),
         "A weight has changed.": ANEW("norm.momentum = momentum", "norm.weight.data *= 2"),
         "give each batch norm its own back": ANEW(LAST, ""),
         "The network is in training mode.": ANEW("return network.eval()", "return network.train()"),

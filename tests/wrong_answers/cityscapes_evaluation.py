@@ -4,6 +4,7 @@ from tests.wrong_answers import mistaken
 
 IDS, IIOU, STARTS, STITCH = map(mistaken, ("7.1", "7.2", "7.3", "7.4"))
 SKIP = "    if instance < 1000:\n        continue\n"
+HITS = "hit += (prediction_ids[instance_ids == instance] == class_id).sum()"
 
 WRONG = {
     "7.1": {
@@ -32,6 +33,8 @@ return ids
         "the weight is upside down": IIOU("mean_size / mask.sum()", "mask.sum() / mean_size"),
         "pixels predicted as the class on another one are FP": IIOU("miss + wrong", "miss"),
         "pixels of a group": IIOU(SKIP, "", "/ mask.sum()", "/ mask.sum() if instance > 1000 else 1"),
+        "a group is labelled as the class": IIOU("label_ids != class_id", "instance_ids < 1000"),
+        "where half of a group is found": IIOU(SKIP, SKIP.replace("continue", f"{HITS}\n        continue")),
         "a caravan is ignored": IIOU("np.isin(label_ids, SCORED) & ", ""),
         "iTP / (iTP + FP + iFN)": IIOU("miss + wrong", "2 * miss"),
     },

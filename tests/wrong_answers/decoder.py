@@ -9,9 +9,15 @@ BETWEEN = "    nn.BatchNorm2d(inputs),\n    nn.ReLU(),\n"
 WRONG = {
     "5.1": {
         "void pixels have no class": BAND(LABELLED, ""),
-        "np.roll and negative indices go round the image": """
+        "np.roll goes round the image": """
 void, steps = label == 255, range(-width, width + 1)
 return np.any([np.roll(void, (y, x), (0, 1)) for y in steps for x in steps], axis=0) & ~void
+""",
+        "a slice that begins below 0": """
+near = np.zeros(label.shape, bool)
+for y, x in np.argwhere(label == 255):
+    near[y - width : y + width + 1, x - width : x + width + 1] = True
+return near & (label != 255)
 """,
         "rows and columns were added": """
 near = label == 255
@@ -58,6 +64,7 @@ return nn.Sequential(
 )
 """,
         "the depthwise convolution has no rate": SEPARABLE("padding=rate, dilation=rate", "padding=1"),
+        "depthwise 3x3, norm, ReLU, 1x1": SEPARABLE("padding=rate, dilation=rate", "padding=2, dilation=2"),
         "keeps the size if its padding is its rate": SEPARABLE("padding=rate", "padding=1"),
         "without padding": SEPARABLE("padding=rate, ", ""),
         "missing between the two": SEPARABLE(BETWEEN, "    nn.BatchNorm2d(inputs),\n"),

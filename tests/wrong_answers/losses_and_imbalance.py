@@ -62,7 +62,7 @@ return torch.stack(terms).mean()
         "0.bias of the mean network": MEAN_NETWORK("if first.is_floating_point()", "if name.endswith('.weight')"),
         "1.weight of the mean network": MEAN_NETWORK("if first.is_floating_point()", "if name[:2] == '0.'"),
         "One of the given networks has changed": MEAN_NETWORK("copy.deepcopy(networks[0])", "networks[0]"),
-        "The mean network is in training mode": MEAN_NETWORK("return result", "return result.train()"),
+        "a part of it, is in training mode": MEAN_NETWORK("return result", "result[1].train()\nreturn result"),
         "A network is expected": MEAN_NETWORK("return result", "return mean"),
     },
 }

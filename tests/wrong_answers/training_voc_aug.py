@@ -79,7 +79,8 @@ hits = np.diag(matrix)[:num_classes]
 union = (matrix.sum(axis=0) + matrix.sum(axis=1))[:num_classes] - hits
 return np.mean((hits / union)[union > 0])
 """,
-        "class 4 is nowhere": COUNT(MEAN, "np.mean(hits / np.maximum(union, 1))"),
+        "class 5 is nowhere": COUNT(MEAN, "np.mean(hits / np.maximum(union, 1))"),
+        "class 4 is labelled nowhere": COUNT("union > 0", "matrix.sum(axis=1) > 0"),
         "that is pixel accuracy": COUNT(MEAN, "hits.sum() / matrix.sum()"),
         "a class without a pixel has the IoU 0/0": COUNT(MEAN, "'nan'"),
         "pixels where both say it": COUNT(MEAN, "hits.sum() / union.sum()"),

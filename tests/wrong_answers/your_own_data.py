@@ -3,6 +3,7 @@
 from tests.wrong_answers import mistaken
 
 COLOURS, HOLD, OVERLAY, PREDICT = map(mistaken, ("13.1", "13.2", "13.3", "13.4"))
+CHANNELS = "any({*mask[..., c].flat} - {k[c] for k in (*colours, unlabelled)} for c in range(3))"
 COUNT, MIXED = "max(1, round(share * len(walks)))", "(image.astype(int) + palette[label]) // 2"
 
 WRONG = {
@@ -11,6 +12,7 @@ WRONG = {
         "one class more": COLOURS("= 255\n", "= len(colours)\n"),
         "colours of one sum": COLOURS("(mask == colour).all(axis=2)", "mask.sum(axis=2) == sum(colour)"),
         "if all three channels agree": COLOURS("(mask == colour).all", "(mask == colour).any"),
+        "(200, 0, 200) is in no table": COLOURS("(label == 254).any()", CHANNELS),
         "a smoothed edge becomes a class": COLOURS("254, np.uint8", "0, np.uint8"),
     },
     "13.2": {

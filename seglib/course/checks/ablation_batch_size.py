@@ -57,19 +57,23 @@ def images_remembered(answer: Callable[[float, int], float]) -> None:
 def statistics_anew(answer: Callable[[nn.Module, list[Tensor]], nn.Module]) -> None:
     """Takes a network with old statistics, two momenta and a dropout that leaves nothing, in training mode."""
     norms = nn.BatchNorm2d(4), nn.BatchNorm2d(2, momentum=0.3)
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), norms[0], nn.Dropout(1.0), nn.Conv2d(4, 2, 1), norms[1])
+    head = nn.Sequential(nn.Conv2d(4, 2, 1), norms[1])
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), norms[0], nn.Dropout(1.0), head)
     batches = [torch.randn(4, 3, 6, 6) + shift for shift in range(3)]
     for norm in norms:
         norm.running_mean.fill_(5)
         norm.num_batches_tracked.fill_(100)
 
+    def norms_of(model: nn.Module) -> list[nn.BatchNorm2d]:
+        return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+
     def read(model: nn.Module) -> Tensor:
-        return torch.cat([torch.cat([model[i].running_mean, model[i].running_var]) for i in (1, 4)])
+        return torch.cat([torch.cat([norm.running_mean, norm.running_var]) for norm in norms_of(model)])
 
     def gather(dropout: bool = False, reset: bool = True, **momentum: float | None) -> Tensor:
         model = copy.deepcopy(network)
         model[2].train(dropout)
-        for norm in (model[1], model[4]):
+        for norm in norms_of(model):
             norm.momentum = momentum.get("momentum", norm.momentum)
             if reset:
                 norm.reset_running_stats()
@@ -95,7 +99,7 @@ def statistics_anew(answer: Callable[[nn.Module, list[Tensor]], nn.Module]) -> N
     diagnose("The running means and variances", read(found), right, usual, hint)
     same = all(map(torch.equal, found.parameters(), network.parameters()))
     expect(same, "A weight has changed.", "nothing is trained here.")
-    momenta = [found[i].momentum for i in (1, 4)]
+    momenta = [norm.momentum for norm in norms_of(found)]
     expect(momenta == [0.1, 0.3], f"The momenta are {momenta} now.", "give each batch norm its own back.")
     expect(
         not any(m.training for m in found.modules()), "The network is in training mode.", "network.eval() at the end."

@@ -45,6 +45,7 @@ def iiou_of(answer: Callable[[np.ndarray, np.ndarray, np.ndarray, int, float], f
             "pixels predicted as the class on another one are FP.": _iiou(case, false_positives=0),
             "pixels of a group (instance id = class id) are not iFN or iTP.": _iiou(case, groups=True),
             "a caravan is ignored: whatever is predicted there is not an FP.": _iiou(case, ignored=True),
+            "a group is labelled as the class: what is predicted there is not an FP.": _iiou(case, beside=True),
         }
 
     compare(answer, _car_frames(), values, "iTP / (iTP + FP + iFN), sum by sum.", read=float)
@@ -61,18 +62,28 @@ def _car_frames() -> dict[str, Case]:
     parts[1:9, 6:11], parts[cars[1]] = ROAD, CAR
     false[10, 1:11] = CAR
     beside[5:9, 20:28] = True
+    half = false.copy()
+    half[5:7, 20:28] = CAR
     parked = [np.where(beside, *pair) for pair in ((CARAVAN, labels), (CAR, false), (CARAVAN * 1000, instances))]
     planes = {
         "where one car of three is found": (labels, large, instances),
         "where parts are found": (labels, parts, instances),
         "where road is taken for a car": (labels, false, instances),
         "beside a group of cars": (np.where(beside, CAR, labels), false, np.where(beside, CAR, instances)),
+        "where half of a group is found": (np.where(beside, CAR, labels), half, np.where(beside, CAR, instances)),
         "beside a caravan": parked,
     }
     return {f"The iIoU {where}": (*arrays, CAR, 30.0) for where, arrays in planes.items()}
 
 
-def _iiou(case: Case, power: int = 1, false_positives: int = 1, groups: bool = False, ignored: bool = False) -> float:
+def _iiou(
+    case: Case,
+    power: int = 1,
+    false_positives: int = 1,
+    groups: bool = False,
+    ignored: bool = False,
+    beside: bool = False,
+) -> float:
     """The iIoU, or what a usual mistake makes of it; power 0 is the plain IoU."""
     labels, predictions, instances, class_id, mean_size = case
     hit = labelled = 0.0
@@ -83,7 +94,9 @@ def _iiou(case: Case, power: int = 1, false_positives: int = 1, groups: bool = F
         weight = 1.0 if group else (mean_size / mask.sum()) ** power
         hit += weight * (predictions[mask] == class_id).sum()
         labelled += weight * mask.sum()
-    counted = (labels != class_id) & (np.isin(labels, list(ID_OF.values())) | ignored)
+    counted = ((labels != class_id) | (beside & (instances == class_id))) & (
+        np.isin(labels, list(ID_OF.values())) | ignored
+    )
     return float(hit / (labelled + false_positives * (predictions[counted] == class_id).sum()))
 
 

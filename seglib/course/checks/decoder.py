@@ -15,11 +15,11 @@ from seglib.metrics import boundary_band
 
 @exercise("5.1", "A square window of 2w + 1 around each void pixel, without the void pixels themselves.")
 def trimap(answer: Callable[[np.ndarray, int], np.ndarray]) -> None:
-    """Takes two classes that meet in the middle, a rim of void in one half, a dot of void, and void at an edge."""
+    """Takes two classes that meet in the middle, a rim of void in one half, a dot of void, and void at two edges."""
     for (height, width), reach in (((20, 26), 1), ((20, 26), 2), ((21, 24), 3)):
         label = np.zeros((height, width), np.int64)
         label[:, width // 2 :] = 3
-        label[3:9, 5] = label[9, 5:11] = label[height - 5, width - 6] = label[6, width - 1] = VOID
+        label[3:9, 5] = label[9, 5:11] = label[height - 5, width - 6] = label[6, width - 1] = label[0, 1] = VOID
         void, name = label == VOID, f"The mask at width {reach}"
         found = np.asarray(call(answer, label.copy(), reach))
         expect(found.shape == label.shape, f"{name} has the shape {found.shape}.", "cut off what you have padded on.")
@@ -33,9 +33,13 @@ def trimap(answer: Callable[[np.ndarray, int], np.ndarray]) -> None:
         stray = (found.astype(bool) & borders & ~right & ~void).any()
         hint = "this band grows out of the void pixels, not out of every class border."
         expect(not stray, f"{name} is true where two classes meet without void between them.", hint)
+        unclipped = np.zeros_like(void)
+        for y, x in np.argwhere(void):
+            unclipped[y - reach : y + reach + 1, x - reach : x + reach + 1] = True
         rolled = [np.roll(void, (y, x), (0, 1)) for y in range(-reach, reach + 1) for x in range(-reach, reach + 1)]
         usual = {
-            "np.roll and negative indices go round the image; pad or clip instead.": np.any(rolled, axis=0) & ~void,
+            "np.roll goes round the image; pad instead.": np.any(rolled, axis=0) & ~void,
+            "a slice that begins below 0 counts from the other end and is empty: max(0, ...).": unclipped & ~void,
             "rows and columns were added; the window is a square: take the larger.": band(offsets.sum(axis=2), reach),
             "the distance is not Euclidean here; the window is a square.": band((offsets**2).sum(axis=2), reach**2),
             "the window's side is 2 * width + 1: `width` pixels to each side.": band(offsets.max(axis=2), reach // 2),
@@ -81,8 +85,12 @@ def fuse(answer: Callable[[Tensor, Tensor, nn.Module], Tensor]) -> None:
 @torch.no_grad()
 def separable_conv(answer: Callable[[int, int, int], nn.Module]) -> None:
     """Counts the parameters, then computes with the answer's own, in their order."""
-    inputs, outputs, rate, hint = 6, 5, 2, "depthwise 3x3, norm, ReLU, 1x1, norm, ReLU."
-    found = call(answer, inputs, outputs, rate)
+    for rate in (2, 3):
+        _examine_separable(call(answer, 6, 5, rate), 6, 5, rate)
+
+
+def _examine_separable(found: nn.Module, inputs: int, outputs: int, rate: int) -> None:
+    hint = "depthwise 3x3, norm, ReLU, 1x1, norm, ReLU."
     expect(isinstance(found, nn.Module), f"{kind(found)} is returned.", "build the layers; they are not called here.")
     right = 9 * inputs + 2 * inputs + inputs * outputs + 2 * outputs
     usual = {

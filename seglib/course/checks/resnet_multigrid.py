@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from math import prod
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -45,8 +46,9 @@ def pre_activation(answer: Callable[[Tensor, Sequence[nn.Module], Sequence[nn.Mo
 def choose_rates(answer: Callable[[], Sequence[int]]) -> None:
     """Takes any three rates that see a beacon at every distance from 8 to 64 pixels."""
     rates = tuple(call(answer))
-    whole = len(rates) == 3 and all(isinstance(rate, int) and rate >= 1 for rate in rates)
+    whole = len(rates) == 3 and all(isinstance(rate, Integral) and rate >= 1 for rate in rates)
     expect(whole, f"Three whole numbers of at least 1 are expected, found {rates}.")
+    rates = tuple(map(int, rates))
     head, distances = Head(units=rates), range(8, 65)
     blind = [place for place, share in zip(distances, shares_in_view(head, distances), strict=True) if share < 1]
     hint = "add up one of -r, 0 and r for each rate: neighbouring sums may lie 2 apart, and not more."

@@ -114,23 +114,24 @@ def _summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 @exercise("6.4", "One count over the whole set, void left out, absent classes left out: Pascal VOC's mIoU.")
 def set_miou(answer: Callable[[Sequence[Pair], int], float]) -> None:
-    """Takes three images of unlike content, of which none has class 4."""
+    """Takes three images of unlike content: class 4 is predicted and never labelled, class 5 is nowhere."""
     rng = np.random.default_rng(1)
     pairs = []
     for classes, share in (((0, 1), 0.9), ((0, 1, 2), 0.5), ((0, 3), 0.7)):
-        label, guess = (rng.choice(values, (12, 10)).astype(np.uint8) for values in (classes, (0, 1, 2, 3)))
+        label, guess = (rng.choice(values, (12, 10)).astype(np.uint8) for values in (classes, range(5)))
         prediction = np.where(rng.random((12, 10)) < share, label, guess)
         label[:, 7:9] = VOID
         pairs.append((label, prediction))
     right, of_images = _score(pairs), [_score([pair]).miou for pair in pairs]
     usual = {
-        "class 4 is nowhere: its IoU is 0/0. Leave it out of the mean.": np.nan_to_num(right.iou[:5]).mean(),
+        "class 5 is nowhere: its IoU is 0/0. Leave it out of the mean.": np.nan_to_num(right.iou[:6]).mean(),
+        "class 4 is labelled nowhere, but predicted: its IoU is 0, and counts.": np.mean(right.iou[:4]),
         "a mean over the images' mIoUs is another quantity; add the counts of all images first.": np.mean(of_images),
         "void pixels count as background here; they should not count at all.": _score(pairs, void=0).miou,
-        "predictions on void pixels count as false positives here.": np.nanmean(_score(pairs, void=5).iou[:5]),
+        "predictions on void pixels count as false positives here.": np.nanmean(_score(pairs, void=6).iou[:6]),
         "that is pixel accuracy.": right.pixel_accuracy,
     }
-    found = float(call(answer, [(label.copy(), prediction.copy()) for label, prediction in pairs], 5))
+    found = float(call(answer, [(label.copy(), prediction.copy()) for label, prediction in pairs], 6))
     expect(not np.isnan(found), "The mIoU is nan.", "a class without a pixel has the IoU 0/0; leave it out.")
     hint = "IoU of a class: pixels where both say it, over pixels where either does, in all images."
     diagnose("The mIoU", found, right.miou, usual, hint)
@@ -138,7 +139,7 @@ def set_miou(answer: Callable[[Sequence[Pair], int], float]) -> None:
 
 def _score(pairs: Sequence[Pair], void: int = VOID) -> Scores:
     """Scores the images; `void` is the class that void pixels are taken for, or 255."""
-    matrix = ConfusionMatrix(6)
+    matrix = ConfusionMatrix(7)
     for label, prediction in pairs:
         matrix.update(np.where(label == VOID, void, label), prediction)
     return matrix.compute()

@@ -21,8 +21,8 @@ HINTS = {
 
 @exercise("14.1", "One scale for both sides; padding is the mean colour in the picture and void in the mask.")
 def letterbox(answer: Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]) -> None:
-    """Takes a wide picture, a tall one and a small one, of quarters that survive any resizing."""
-    for height, width, side in ((40, 80, 40), (80, 40, 40), (20, 10, 60)):
+    """Takes a wide picture, a tall one and a small one, of quarters that survive resizing; sides that are rounded."""
+    for height, width, side in ((40, 80, 40), (80, 40, 40), (20, 10, 60), (45, 100, 33), (1, 90, 30)):
         label = np.zeros((height, width), np.uint8)
         label[: height // 2, width // 2 :], label[height // 2 :, : width // 2] = 3, 7
         image = np.stack([10 + 20 * label] * 3, axis=2)
@@ -32,7 +32,7 @@ def letterbox(answer: Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, 
         expect(squares, f"{what}: {wrong}", "both are squares of `side`.")
         strange = sorted({*np.unique(mask).tolist()} - {0, 3, 7, VOID})
         expect(not strange, f"{what}: the mask holds {strange}.", "a mask is resized by nearest neighbour only.")
-        rows, columns = (round(each * side / max(height, width)) for each in (height, width))
+        rows, columns = (max(1, round(each * side / max(height, width))) for each in (height, width))
         inside = np.zeros((side, side), bool)
         inside[:rows, :columns] = True
         black = (mask[~inside] == 0).all()

@@ -181,7 +181,9 @@ def seed_dots(
             spread = np.std(seeds, ddof=1) if len(seeds) > 1 else 0
             ax.plot(seeds, np.full(len(seeds), y), look.marker, color=colour, alpha=0.6, markersize=4)
             ax.errorbar(np.mean(seeds), y, xerr=spread, fmt="|", color=colour, markersize=11, markeredgewidth=2, lw=1)
-        ax.plot([], [], look.marker, color=look.colour, label=f"{group} (n = {len(seeds)})")
+        numbers = sorted({len(seeds) for _, seeds in scores.items() if len(seeds)}) or [0]
+        told = " to ".join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))
+        ax.plot([], [], look.marker, color=look.colour, label=f"{group} (n = {told})")
     note = "marks: seeds; bar: mean and standard deviation"
     if base is not None:
         note += f"; dashed: mean of {base}"
