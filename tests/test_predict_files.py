@@ -86,21 +86,23 @@ def test_a_broken_file_does_not_stop_the_others(
 ) -> None:
     (pictures / "broken.png").write_bytes((pictures / "a.png").read_bytes()[:99])
     targets = find_images([pictures / "gone.png", pictures], tmp_path / "out")
-    found = write_masks(Placed(), targets, CLASSES, voc_palette(), areas=tmp_path / "areas.csv")
+    found = write_masks(Placed(), targets, CLASSES, voc_palette(), overlay=0.5, areas=tmp_path / "areas.csv")
     assert [next(found), next(found)] == [tmp_path / "out" / "a.png", tmp_path / "out" / "sub" / "b.png"]
     both = r"gone\.png: no such file; .*broken\.png: not an image that can be read.*\. The other 2 are done"
     refused(both, next, found)
     assert len((tmp_path / "areas.csv").read_text().splitlines()) == 11
-    written = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")}
+    written, save = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")}, Image.Image.save
 
-    def save_half(image: Image.Image, path: Path, **_: object) -> None:
-        path.write_bytes(b"half")
-        raise OSError("no space left")
+    def save_half(image: Image.Image, path: Path, **options: object) -> None:
+        save(image, path, **options)
+        if path.suffix == full:
+            path.write_bytes(b"half")
+            raise OSError("no space left")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Image.Image, "save", save_half)
+    monkeypatch.setattr(Image.Image, "save", save_half)
+    for full in (".png", ".jpg"):  # noqa: B007  `save_half` reads it
         refused(r"a\.png: no space left", list, write_masks(Placed(), targets, CLASSES, voc_palette(), overlay=0.5))
-    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")} == written
+        assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")} == written
     for wrong, message in (
         ({"scoring": Scoring(pad_to=9)}, "a.png: pad_to = 9; exp"),
         ({"overlay": 2}, "overlay = 2; expected an opacity"),
