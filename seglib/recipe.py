@@ -127,7 +127,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     accumulate: Positive = 1  # parts that a batch is computed in, for small GPUs: batch norm sees a part at a time
     iterations: Positive = 30_000
     lr: Annotated[float, Meta(ge=0)] = 0.007
-    end_lr: float = 0.0  # of poly and cosine
+    end_lr: Annotated[float, Meta(ge=0)] = 0.0  # of poly and cosine
     schedule: Literal["poly", "cosine", "step", "constant"] = "poly"
     milestones: tuple[Count, ...] = ()  # "step": the iterations at which lr is multiplied by gamma
     gamma: Annotated[float, Meta(ge=0)] = 0.1

@@ -102,6 +102,7 @@ def test_every_way_to_make_a_recipe_refuses_it() -> None:
         ({"lr": -0.1}, "lr = -0.1; expected float >= 0"),
         ({"crop_size": 0}, "crop_size = 0; expected int >= 1"),
         ({"weight_decay": -1e-4}, "weight_decay = -0.0001; expected float >= 0"),
+        ({"end_lr": float("nan")}, "end_lr = nan; expected float >= 0"),
         ({"momentum": -0.1}, "momentum = -0.1; expected float >= 0"),
         ({"momentum": 1.0}, "momentum = 1.0; expected float < 1"),
         ({"gamma": float("nan")}, "gamma = nan; expected float >= 0"),

@@ -211,11 +211,13 @@ def _read_coco(path: Path, images: Path | None) -> tuple[ClassTable, Iterator[Sa
         if isinstance(shape, _Runs) and shape.size != size:
             raise ValueError(f"{what} is of height and width {shape.size}; expected {size}, the image's")
         runs = msgspec.to_builtins(shape)
+        if isinstance(shape, _Runs) and isinstance(shape.counts, list) and sum(shape.counts) != size[0] * size[1]:
+            raise ValueError(f"{what} has runs of {sum(shape.counts)} pixels; expected {size[0]} x {size[1]}")
         try:
             if isinstance(shape, list) or isinstance(shape.counts, list):
                 runs = coco.frPyObjects(runs, *size)
             return coco.decode(coco.merge(runs) if isinstance(runs, list) else runs) > 0  # (H, W)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise ValueError(f"{what} cannot be decoded ({error}); expected polygons or COCO's run lengths") from error
 
     def samples() -> Iterator[Sample]:
