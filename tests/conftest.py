@@ -34,7 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_set(tmp_path_factory.mktemp("data"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """The Chromium that is installed."""
     playwright = pytest.importorskip("playwright.sync_api", reason="not installed: pip install -e '.[browser]'")

@@ -499,7 +499,10 @@ def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, capsys: pytest.Cap
         ({"image_id": 9}, "annotation 1 is of image 9, which images lacks"),
         ({"segmentation": [[1, 2, 3]]}, r"of length >= 6 - at `\$\.annotations\[0\]\.segmentation\[0\]"),
         ({"segmentation": {"counts": [9], "size": [3, 3]}}, r"of height and width \(3, 3\); expected \(40, 48\)"),
-        ({"segmentation": {"counts": [9, 2000], "size": [40, 48]}}, "of a.jpg has runs of 2009 pixels; expected 40 x 48"),
+        (
+            {"segmentation": {"counts": [9, 2000], "size": [40, 48]}},
+            "of a.jpg has runs of 2009 pixels; expected 40 x 48",
+        ),
         ({"segmentation": {"counts": [9], "size": [40, 48]}}, "of a.jpg has runs of 9 pixels; expected 40 x 48"),
         ({"segmentation": {"counts": [-1, 1921], "size": [40, 48]}}, "annotation 1 of a.jpg cannot be decoded"),
         ({"segmentation": {"counts": "é", "size": [40, 48]}}, "annotation 1 of a.jpg cannot be decoded .Invalid"),
