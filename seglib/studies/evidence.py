@@ -13,9 +13,9 @@ import pandas as pd
 from seglib.files import PROJECT
 from seglib.studies.cost import read_times, tell_seconds
 from seglib.studies.listing import list_out_of_reach, load_studies, plan_runs
-from seglib.studies.report import NOTABLE, VERDICTS, format_table
+from seglib.studies.report import LEVEL, NOTABLE, VERDICTS, format_table
 from seglib.studies.results import RESULTS
-from seglib.studies.study import Study, count_verdicts, distinct_rows
+from seglib.studies.study import Study, distinct_rows
 
 WITHOUT_GPU = ("toy", "mini", "photographs")
 HEADING = re.compile(r"^(##+) (?:(\d+)\. )?(.+)$", re.MULTILINE)
@@ -31,11 +31,8 @@ def tell_outcomes(study: Study, rows: Sequence[str] = (), base: str = "") -> lis
         base: another row to compare with.
     """
     study = dataclasses.replace(study, base=base or study.base)
-    table, known, told = (
-        study.table(),
-        read_times(study.folder),
-        rows or [row for row in study.rows if row != study.base],
-    )
+    table, known = study.table(), read_times(study.folder)
+    told = rows or table.index.drop(study.base)
     return [_tell(study, row, table.loc[row], plan_runs(study, known, [row]).loc[row]) for row in told]
 
 
@@ -160,18 +157,18 @@ def map_evidence(studies: Sequence[Study]) -> pd.DataFrame:
 
 
 def tell_counts(studies: Sequence[Study]) -> str:
-    """Says what `count_verdicts` counts: confirmations by the code that measured them, contradictions, intervals."""
-    counts = count_verdicts(studies)["all"]
-    names = ("confirmed", "confirmed with earlier code", "contradicted", "intervals")
-    confirmed, earlier, contradicted, intervals = (int(counts[name]) for name in names)
-    beside = [line for *_, line in distinct_rows(studies) if abs(line["paper difference"]) >= NOTABLE]
-    beside = [line for line in beside if line["effect"] in ("confirmed", "contradicted", "within noise")]
+    """Counts confirmations by the code that measured them, contradictions and intervals, as `count_verdicts` does."""
+    lines = [line for *_, line in distinct_rows(studies) if not math.isnan(line["low"])]
+    lines = [line for line in lines if line["effect"] != "cannot show"]
+    words = Counter(line["effect"] for line in lines)
+    earlier = sum(line["effect"] == "confirmed" and bool(line["sources"]) for line in lines)
+    beside = [line for line in lines if abs(line["paper difference"]) >= NOTABLE]
     apart = [line for line in beside if not line["low"] <= line["paper difference"] <= line["high"]]
     same = sum(line["effect"] == "confirmed" for line in apart)
     return (
-        f"Distinct confirmations: {confirmed} ({confirmed - earlier} measured with the present code, {earlier} with "
-        f"earlier code); contradictions: {contradicted}; intervals: {intervals}, of which about "
-        f"{counts['wrong by chance']:.1f} miss the true difference by chance. Confirmed is the direction, not the "
+        f"Distinct confirmations: {words['confirmed']} ({words['confirmed'] - earlier} measured with the present code, "
+        f"{earlier} with earlier code); contradictions: {words['contradicted']}; intervals: {len(lines)}, of which "
+        f"about {(1 - LEVEL) * len(lines):.1f} miss the true difference by chance. Confirmed is the direction, not the "
         f"size: of the {len(beside)} intervals beside a published difference of at least {100 * NOTABLE:.1f} points, "
         f"{len(apart)} leave that difference out, {same} of them confirmed."
     )
