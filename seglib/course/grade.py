@@ -1,8 +1,6 @@
 """Marking: runs the course's own checks on the answers in handed-in notebooks, into a CSV."""
 
 import ast
-import csv
-import io
 import json
 import os
 import re
@@ -12,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
@@ -47,17 +46,16 @@ def grade(folder: Path, /, *, output: Path = Path("grades.csv"), seconds: int = 
     paths = sorted(path for path in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
     if not paths:
         raise FileNotFoundError(f"{folder}: expected notebooks (*.ipynb) in this folder, found none")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows = []
     for path in paths:
         found = grade_notebook(path, seconds)
-        writer.writerows((str(path.relative_to(folder)), *row) for row in found)
+        rows += [(path.relative_to(folder), *row) for row in found]
         tell(f"{path.relative_to(folder)}: {sum(row[2] == 'correct' for row in found)} of {len(found)} correct")
-    write_atomic(output, lambda file: file.write(text.getvalue().encode()))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    write_atomic(output, lambda file: table.to_csv(file, index=False, lineterminator="\n"))
 
 
-def grade_notebook(path: Path, seconds: int = 120) -> list[Row]:
+def grade_notebook(path: Path, seconds: int) -> list[Row]:
     """Marks one notebook; returns notebook, exercise, status and message for each of its exercises.
 
     The status is that of a `Verdict`, or "error" where none was reached. The course's imports and the exercises' cells
