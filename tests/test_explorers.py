@@ -54,7 +54,7 @@ def street() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def build_street_explorer() -> Explorer:
-    return cityscapes_evaluation.street_explorer(IMAGES, label_maps(2), label_maps(2))
+    return cityscapes_evaluation.street_explorer(IMAGES, label_maps(2), label_maps(2), (10, 20))
 
 
 def upload(colour: str) -> dict[str, Any]:

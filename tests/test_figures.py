@@ -101,7 +101,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "show_influence without a mark": lambda: figures.show_influence({"a": torch.eye(5, dtype=torch.float64)}),
     "training_curves": lambda: figures.training_curves({"a": HISTORY, "b": HISTORY.drop(columns="miou")}),
     "line_chart": lambda: figures.line_chart(
-        (1, 20), {"": {"a": [0.2, 0.4], 8: [[0.2, 0.5]] * 2, "b": GAINS / 10, "c": 0.3}}, "x", "y", log="x"
+        (1, 20), {"": {"a": [0.2, 0.4], 8: [[0.2, 0.5]] * 2, "b": GAINS / 10}}, "x", "y", log="x"
     ),
     "line_chart in panels": lambda: figures.line_chart(
         (8, 16), {"s": {"toy": [4, 2]}, "B": {"toy": [40, 20], "paper": [900, NAN]}}, "x", log="xy", percent=False

@@ -21,12 +21,12 @@ ALTS = {  # of figures before which the reader predicts what they show
 
 
 @styled
-def show_taps(rates: Sequence[int], side: int, row: int | None = None, column: int | None = None) -> Figure:
+def show_taps(rates: Sequence[int], side: int, down: int = 50, across: int = 50) -> Figure:
     """The nine taps of one 3x3 kernel per rate on a side x side map: on the map, or in its zero padding.
 
-    row, column: of the output pixel, 0 to side - 1; None is the middle.
+    down, across: where the output pixel is, in per cent of the map.
     """
-    middle = [side // 2 if place is None else place for place in (row, column)]
+    middle = [round(part / 100 * (side - 1)) for part in (down, across)]
     taps = [middle + rate * TAPS for rate in rates]  # (9, 2) each
     ends = np.concatenate([[(-1, side)], *taps])
     low, high = max(ends.min(), -side) - 1.5, min(ends.max(), 2 * side) + 1.5
@@ -47,16 +47,10 @@ SIDES = (7, 17, 25, 33, 65)  # of crops of 97, 257, 385 and 513 at output stride
 RATES = range(1, 37)
 
 
-def show_taps_at(rate_1: int, rate_2: int, rate_3: int, side: int, down: int, across: int) -> Figure:
-    """The taps of three 3x3 kernels around the pixel that lies `down` and `across` per cent into a map."""
-    row, column = (round(part / 100 * (side - 1)) for part in (down, across))
-    return show_taps((rate_1, rate_2, rate_3), side, row, column)
-
-
 def aspp_rate_explorer() -> Explorer:
     """Sliders for three rates, the side of the map and the pixel."""
     return Explorer(
-        show_taps_at,
+        lambda rate_1, rate_2, rate_3, **place: show_taps((rate_1, rate_2, rate_3), **place),
         "The nine taps of each rate around one pixel: squares lie on the map, crosses in its zero padding.",
         rate_1=slider("rate 1", RATES, 6),
         rate_2=slider("rate 2", RATES, 12),

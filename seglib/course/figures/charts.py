@@ -42,7 +42,7 @@ LONG_NAME = 36  # of a line, which stands below the chart and not beside it
 MOST_CLASSES = 12  # of a confusion matrix whose percentages are written in
 VERDICT_COLOURS = {"confirmed": GREEN, "contradicted": VERMILION, "higher": BLUE, "lower": BLUE}
 
-Line = Sequence[float] | np.ndarray | pd.DataFrame | float
+Line = Sequence[float] | np.ndarray | pd.DataFrame
 
 
 @styled
@@ -88,8 +88,7 @@ def line_chart(
     Args:
         xs: N places, ascending.
         panels: title -> name -> N values, nan where there is none; or (runs, N), of which the mean is drawn as the line
-            and each run as faint marks; or N rows with columns difference, low and high, the ends of a shaded interval;
-            or one number, which is drawn across.
+            and each run as faint marks; or N rows with columns difference, low and high, the ends of a shaded interval.
         xlabel: the quantity of the places.
         ylabel: the quantity of the values.
         legend: the legend's title.
@@ -115,8 +114,6 @@ def line_chart(
 
 def draw_line(ax: Axes, xs: Sequence[float], values: Line, look: Look, name: str) -> Line2D:
     """Draws a line of `line_chart` and returns it, labelled for the legend."""
-    if np.ndim(values) == 0:
-        return ax.axhline(values, color=look.colour, linestyle=look.dash, linewidth=1.2, label=name)
     style = {"color": look.colour, "marker": look.marker if len(xs) <= MOST_MARKS else ""}
     if isinstance(values, pd.DataFrame):
         ax.fill_between(xs, values.low, values.high, color=look.colour, alpha=0.15, linewidth=0)

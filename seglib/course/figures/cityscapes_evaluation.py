@@ -104,14 +104,13 @@ def street_explorer(
     images: Sequence[np.ndarray],
     label_ids: Sequence[np.ndarray],
     instance_ids: Sequence[np.ndarray],
-    pixel: tuple[int, int] | None = None,
+    pixel: tuple[int, int],
 ) -> Explorer:
     """Sliders for frame, zoom, a pixel, and the label's opacity; the arguments of `show_street`, one for each frame.
 
-    `pixel` is the first one's row and column, None the middle of the frame.
+    pixel: row and column of the first one.
     """
     height, width = label_ids[0].shape
-    first_row, first_column = pixel or (height // 2, width // 2)
 
     def draw(frame: int, zoom: int, column: int, row: int, opacity: int) -> Figure:
         arrays = (values[frame] for values in (images, label_ids, instance_ids))
@@ -122,7 +121,7 @@ def street_explorer(
         "Left the frame, right the window in it; the text names the pixel in the small square.",
         frame=slider("frame", range(len(images)), 0),
         zoom=slider("zoom", (1, 2, 4, 8, 16), 4),
-        column=slider("column", range(width), first_column),
-        row=slider("row", range(height), first_row),
+        column=slider("column", range(width), pixel[1]),
+        row=slider("row", range(height), pixel[0]),
         opacity=slider("label's opacity", range(0, 101, 10), 50, " %"),
     )

@@ -122,7 +122,7 @@ def make_kernel(kind: str, size: int) -> torch.Tensor:
     return bilinear_kernel(size) if kind == "bilinear" else torch.ones(size, size)
 
 
-def show_upsampling(kernel_size: int = 3, stride: int = 2, kernel: str = "ones") -> Figure:
+def show_upsampling(kernel_size: int, stride: int, kernel: str) -> Figure:
     """A kernel, and what its transposed convolution makes of one pixel and of a map of ones."""
     weights = make_kernel(kernel, kernel_size)
     one = torch.zeros(1, 1, SIDE, SIDE)

@@ -31,10 +31,10 @@ def cut_out(image: np.ndarray, label: np.ndarray, index: int) -> np.ndarray:
     return np.where(inside[..., None], image, np.uint8(190))[frame]
 
 
-def read_picture(file: str | PathLike | BinaryIO, side: int = 513) -> np.ndarray:
-    """Reads a picture as its camera meant it to be seen, its longer side at most `side`. -> (H, W, 3) uint8."""
+def read_picture(file: str | PathLike | BinaryIO) -> np.ndarray:
+    """Reads a picture as its camera meant it to be seen, its longer side at most 513. -> (H, W, 3) uint8."""
     picture = ImageOps.exif_transpose(Image.open(file)).convert("RGB")
-    picture.thumbnail((side, side))
+    picture.thumbnail((513, 513))
     return np.asarray(picture)
 
 
