@@ -11,7 +11,6 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from torch.nn import functional as F
 
 from seglib.course import figures
 from seglib.course.explorer import Explorer, slider
@@ -131,18 +130,6 @@ def test_a_picture_may_come_as_ipywidgets_7_has_it() -> None:
     box.controls["picture"].value = (upload("blue"),)
     old = box._draw(picture={"a.png": upload("blue")})
     assert figures.png(old, "A sentence.").data == box.picture.value
-
-
-@pytest.mark.parametrize("factor", [2, 3, 4])
-def test_the_bilinear_kernel_leaves_ones_as_they_are(factor: int) -> None:
-    """Even coverage inside, for odd and even kernels; ones of a size that the stride does not divide have none."""
-    for size in (2 * factor, 2 * factor - 1):
-        kernel = fcn_basics.make_kernel("bilinear", size)[None, None]
-        painted = F.conv_transpose2d(torch.ones(1, 1, 6, 6), kernel, stride=factor)
-        torch.testing.assert_close(painted[0, 0, size:-size, size:-size].std(), torch.tensor(0.0))
-    kernel = fcn_basics.make_kernel("ones", factor + 1)[None, None]
-    uneven = F.conv_transpose2d(torch.ones(1, 1, 6, 6), kernel, stride=factor)
-    assert uneven[0, 0, factor + 1 : -factor - 1].unique().numel() > 1
 
 
 @pytest.mark.parametrize("multi_grid", [(1, 1, 1), (1, 2, 4)])
