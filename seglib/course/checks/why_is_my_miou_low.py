@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from PIL import Image
+from scipy.optimize import linear_sum_assignment
 
 from seglib.course.checks.verdict import call, compare, exercise, expect
 from seglib.data import VOID
@@ -56,15 +57,12 @@ def letterbox(answer: Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, 
 
 def best_naming(matrix: np.ndarray) -> np.ndarray:
     """Returns the name under which each predicted class agrees most with the labels, each name once; (K, K) counts."""
-    from scipy.optimize import linear_sum_assignment
-
     return linear_sum_assignment(matrix.T, maximize=True)[1]
 
 
 @exercise("14.2", "The names under which most pixels agree, each of them used once.")
 def rename(answer: Callable[[np.ndarray], list[int]]) -> None:
     """Takes matrices of classes in other orders, with a first class that is often taken for others."""
-    from scipy.optimize import linear_sum_assignment
 
     def values(matrix: np.ndarray) -> tuple[list[int], dict[str, list[int]]]:
         right = best_naming(matrix)
