@@ -242,10 +242,10 @@ def test_score_on_any_list_and_of_masks(runs: dict, data: Path, tmp_path: Path, 
         main(["score", *map(str, (*arguments, *where))])
         return json.loads((tmp_path / "new" / "scores.json").read_text())
 
-    legend = ["--legend", str(tmp_path / "legend.png"), "--areas", str(tmp_path / "areas.csv"), "--device", "cpu"]
+    areas = ["--areas", str(tmp_path / "areas.csv"), "--device", "cpu"]
     pictures, masks = data / "VOCdevkit" / "VOC2012" / "JPEGImages", tmp_path / "masks"
-    main(["predict", str(runs["voc"]), str(pictures), "--output", str(masks), *legend])
-    assert len([*masks.iterdir()]) == 16 and (tmp_path / "legend.png").exists() and (tmp_path / "areas.csv").exists()
+    main(["predict", str(runs["voc"]), str(pictures), "--output", str(masks), *areas])
+    assert len([*masks.iterdir()]) == 16 and (tmp_path / "areas.csv").exists()
     network = score(runs["voc"], "--device", "cpu")
     model, dataset = as_the_command(load_run(runs["voc"])[0]), ToyVOC("train", data)
     matrix = evaluate(model, dataset, scoring=Scoring(**{k.removeprefix("eval_"): v for k, v in SCORED.items()}))
