@@ -152,15 +152,15 @@ class Blended:
 class Foreign:
     """Samples as other people's code gives them: tensors, normalised, of a class with nothing else but a length."""
 
-    def __init__(self, origin: SegmentationDataset, convention: Normalisation = IMAGENET, divisor: int = 1) -> None:
-        self.origin, self.convention, self.divisor, self.classes = origin, convention, divisor, origin.classes
+    def __init__(self, origin: SegmentationDataset, divisor: int = 1) -> None:
+        self.origin, self.divisor, self.classes = origin, divisor, origin.classes
 
     def __len__(self) -> int:
         return len(self.origin)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         images, labels = to_batch([self.origin[index]])
-        return self.convention(images)[0], labels[0] / self.divisor if self.divisor > 1 else labels[0].long()
+        return IMAGENET(images)[0], labels[0] / self.divisor if self.divisor > 1 else labels[0].long()
 
 
 class WithOutput(nn.Module):
