@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -138,12 +137,11 @@ class Source:
             except (OSError, ValueError):
                 continue
 
-    def scan(self, workers: int = 1) -> Scan:
+    def scan(self) -> Scan:
         """Reads labels and pictures' thumbnails: all of a set of ours, else at most 1,000."""
         chosen = range(len(self)) if self.own else self.spread(1000)
         names = [str(self.files[index][0]) if self.files else str(index) for index in chosen]
-        with ThreadPoolExecutor(workers if self.own else 1) as pool:
-            return Scan(names, list(pool.map(self._read, chosen)))
+        return Scan(names, [self._read(index) for index in chosen])
 
     def _read(self, index: int) -> Row:
         image_path, label_path = self.files[index] if self.files else (None, None)
