@@ -193,16 +193,8 @@ def test_a_run_folder_is_taken_for_its_checkpoint(runs: dict[str, Path], data: P
     masks = [np.asarray(predict(given, image, tmp_path / given.name)) for given in (run, runs["voc"])]
     assert np.array_equal(*masks)
     for given in (run, runs["voc"]):
-        scored = [
-            str(given),
-            "--data-root",
-            str(data),
-            "--device",
-            "cpu",
-            "--output",
-            str(tmp_path / f"{given.name}.json"),
-        ]
-        main(["score", *scored])
+        scored = [given, "--data-root", data, "--device", "cpu", "--output", tmp_path / f"{given.name}.json"]
+        main(["score", *map(str, scored)])
         main(["export", str(given), str(tmp_path / f"{given.name}.safetensors")])
     for end in ("safetensors", "json"):
         first, second = ((tmp_path / f"{given.name}.{end}").read_text("latin-1") for given in (run, runs["voc"]))
