@@ -189,7 +189,6 @@ def predict(
     *,
     output: Path,
     overlay: float = 0.0,
-    legend: Path | None = None,
     areas: Path | None = None,
     crf: bool = False,
     ids: bool = False,
@@ -204,7 +203,6 @@ def predict(
         images: image files, and folders, whose sub-folders are kept.
         output: folder for the masks.
         overlay: opacity, 0 to 1, of the masks over the pictures in NAME_overlay.jpg; 0 writes none.
-        legend: a PNG file for the classes' names and colours.
         areas: a CSV file for the pixels of each class, and their share, in each picture.
         crf: refine the network's probabilities by a fully connected CRF, as DeepLab v1 and v2 do.
         ids: write grey PNGs of Cityscapes' ids, as its benchmark wants them.
@@ -215,7 +213,7 @@ def predict(
 
     from seglib.data import CITYSCAPES_CLASSES
     from seglib.files import some
-    from seglib.predict_files import find_images, write_legend, write_masks
+    from seglib.predict_files import find_images, write_masks
 
     targets = find_images(images, output)
     if palette and network.source is None:
@@ -229,8 +227,6 @@ def predict(
         print(f"{checkpoint}: scored on pictures squashed to {seen}; here each has its own size", file=sys.stderr)
     if scoring.window:
         Image.MAX_IMAGE_PIXELS = None  # Pillow's limit is against too large images by surprise
-    if legend:
-        write_legend(legend, run.classes, run.palette)
     more = {"crf": crf, "ids": ids, "overlay": overlay, "areas": areas, "pixel_range": pixel_range or run.pixel_range}
     for mask in write_masks(run.model, targets, run.classes, run.palette, run.normalisation, scoring, **more):
         print(mask)

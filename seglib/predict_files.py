@@ -1,4 +1,4 @@
-"""Predictions as files: masks, overlays, a legend and a table of areas of image files, and the scores of mask files."""
+"""Predictions as files: masks, overlays and a table of areas of image files, and the scores of mask files."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import nn
 
 from seglib.crf import dense_crf
@@ -136,19 +136,6 @@ def _predict_refined(model: nn.Module, image: np.ndarray, normalisation: Normali
     pixels = torch.from_numpy(image).to(next(model.parameters()).device).permute(2, 0, 1)[None]  # (1, 3, H, W)
     probabilities = predict(model, pixels, normalisation, scoring)[0].cpu().numpy()  # (K, H, W)
     return dense_crf(image, probabilities).argmax(axis=0).astype(np.uint8)
-
-
-def write_legend(path: Path, classes: Sequence[str], palette: np.ndarray) -> None:
-    """Writes a picture of the classes' names beside their colours."""
-    font, line = ImageFont.load_default(16), 24
-    width = max(int(font.getlength(name)) for name in classes)
-    legend = Image.new("RGB", (width + 3 * line, line * len(classes) + 8), "white")
-    draw = ImageDraw.Draw(legend)
-    for index, name in enumerate(classes):
-        top = 4 + index * line
-        draw.rectangle((8, top + 2, 8 + line, top + line - 2), tuple(palette[index].tolist()), "black")
-        draw.text((20 + line, top + 2), name, "black", font)
-    write_atomic(path, lambda file: legend.save(file, format="PNG"))
 
 
 def score_masks(dataset: SegmentationDataset, folder: Path) -> ConfusionMatrix:

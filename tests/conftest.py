@@ -3,7 +3,7 @@
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,19 @@ def _seeds() -> None:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small set, which no test changes; one that does writes its own."""
     return write_small_set(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def limit() -> Iterator[Callable[..., None]]:
+    """Limits the size of files, so that writing ends as on a full disk; without a size, lifts the limit."""
+    resource = pytest.importorskip("resource", reason="the limit on a file's size is POSIX")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def set_limit(size: int = soft) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+
+    yield set_limit
+    set_limit()
 
 
 @pytest.fixture(scope="module")

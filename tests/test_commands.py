@@ -193,16 +193,8 @@ def test_a_run_folder_is_taken_for_its_checkpoint(runs: dict[str, Path], data: P
     masks = [np.asarray(predict(given, image, tmp_path / given.name)) for given in (run, runs["voc"])]
     assert np.array_equal(*masks)
     for given in (run, runs["voc"]):
-        scored = [
-            str(given),
-            "--data-root",
-            str(data),
-            "--device",
-            "cpu",
-            "--output",
-            str(tmp_path / f"{given.name}.json"),
-        ]
-        main(["score", *scored])
+        scored = [given, "--data-root", data, "--device", "cpu", "--output", tmp_path / f"{given.name}.json"]
+        main(["score", *map(str, scored)])
         main(["export", str(given), str(tmp_path / f"{given.name}.safetensors")])
     for end in ("safetensors", "json"):
         first, second = ((tmp_path / f"{given.name}.{end}").read_text("latin-1") for given in (run, runs["voc"]))
@@ -242,10 +234,10 @@ def test_score_on_any_list_and_of_masks(runs: dict, data: Path, tmp_path: Path, 
         main(["score", *map(str, (*arguments, *where))])
         return json.loads((tmp_path / "new" / "scores.json").read_text())
 
-    legend = ["--legend", str(tmp_path / "legend.png"), "--areas", str(tmp_path / "areas.csv"), "--device", "cpu"]
+    areas = ["--areas", str(tmp_path / "areas.csv"), "--device", "cpu"]
     pictures, masks = data / "VOCdevkit" / "VOC2012" / "JPEGImages", tmp_path / "masks"
-    main(["predict", str(runs["voc"]), str(pictures), "--output", str(masks), *legend])
-    assert len([*masks.iterdir()]) == 16 and (tmp_path / "legend.png").exists() and (tmp_path / "areas.csv").exists()
+    main(["predict", str(runs["voc"]), str(pictures), "--output", str(masks), *areas])
+    assert len([*masks.iterdir()]) == 16 and (tmp_path / "areas.csv").exists()
     network = score(runs["voc"], "--device", "cpu")
     model, dataset = as_the_command(load_run(runs["voc"])[0]), ToyVOC("train", data)
     matrix = evaluate(model, dataset, scoring=Scoring(**{k.removeprefix("eval_"): v for k, v in SCORED.items()}))

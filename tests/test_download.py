@@ -307,14 +307,12 @@ def test_stopped_unpacking(server: FakeServer, tmp_path: Path, monkeypatch: pyte
     check_tree(tmp_path)
 
 
-def test_full_disk_while_receiving_is_not_tried_again(server: FakeServer, tmp_path: Path, waits: list[float]) -> None:
-    resource = pytest.importorskip("resource", reason="the limit on a file's size is POSIX")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (MIDDLE, limits[1]))
-    try:
-        refused(f"too large: '{tmp_path}'", fetch, server, tmp_path, error=OSError)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+def test_full_disk_while_receiving_is_not_tried_again(
+    server: FakeServer, tmp_path: Path, waits: list[float], limit: Callable
+) -> None:
+    limit(MIDDLE)
+    refused(f"too large: '{tmp_path}'", fetch, server, tmp_path, error=OSError)
+    limit()
     assert waits == []
     fetch(server, tmp_path)
     check_tree(tmp_path)

@@ -3,9 +3,8 @@
 import json
 import os
 import pickle
-import resource
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -288,18 +287,6 @@ def test_damaged_and_edited_results_are_named(tmp_path: Path) -> None:
     for content in ("", "[1]", '{"name": "x"}', "\x80\x02"):
         path.write_text(content, encoding="latin-1")
         refused(r"result\.json: not a result of a run", load_result, path)
-
-
-@pytest.fixture
-def limit() -> Iterator[Callable[..., None]]:
-    """Limits the size of files, so that writing ends as on a full disk; without a size, lifts the limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def set_limit(size: int = soft) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-
-    yield set_limit
-    set_limit()
 
 
 def test_full_disk(data: Path, tmp_path: Path, limit: Callable, whole: Tensor) -> None:

@@ -6,6 +6,7 @@ import shutil
 from base64 import b64encode
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -381,21 +382,12 @@ def test_masks_of_several_forms_and_folders_of_nothing(
     refused(r"16-bit grey as bay_02.png; expected one form in all", check_folder, root, write=True)
     assert not (root / "classes.toml").exists()
     (tmp_path / "a b" / "nothing").mkdir(parents=True)
-    missing = {"error": FileNotFoundError}
-    refused(r"gone: no such folder$", check_folder, tmp_path / "gone", **missing)
-    refused(
-        r"nothing: expected the folders images and masks, found nothing",
-        check_folder,
-        tmp_path / "a b/nothing",
-        **missing,
-    )
-    refused(
-        r"`python -m seglib convert-masks '.*a b/nothing' NEW`",
-        check_folder,
-        tmp_path / "a b/nothing",
-        write=True,
-        **missing,
-    )
+    for message, name, options in (
+        (r"gone: no such folder$", "gone", {}),
+        (r"nothing: expected the folders images and masks, found nothing", "a b/nothing", {}),
+        (r"`python -m seglib convert-masks '.*a b/nothing' NEW`", "a b/nothing", {"write": True}),
+    ):
+        refused(message, check_folder, tmp_path / name, error=FileNotFoundError, **options)
 
 
 def test_pictures_without_any_mask_are_counted(root: Path, capsys: pytest.CaptureFixture) -> None:
@@ -466,6 +458,11 @@ def test_a_converted_folder_reads_the_same(
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+def not_converted(message: str, source: Path, **options: Any) -> None:
+    """Asserts that a source is refused."""
+    refused(message, convert_masks, source, source.parent / "wrong", **options)
+
+
 def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     rng = np.random.default_rng(0)
     files = ("a.jpg", "b.png", "c.jpg")
@@ -509,30 +506,25 @@ def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, capsys: pytest.Cap
     ):
         wrong = {**content, "annotations": [{**content["annotations"][0], **change}]}
         path.write_text(json.dumps(wrong))
-        refused(message, convert_masks, path, tmp_path / "wrong")
+        not_converted(message, path)
     for part in ("images", "categories"):
         path.write_text(json.dumps({**content, part: [*content[part], content[part][0]]}))
-        refused(rf"instances\.json: {part} have the id \d more than once", convert_masks, path, tmp_path / "wrong")
+        not_converted(rf"instances\.json: {part} have the id \d more than once", path)
     path.write_text(json.dumps({**content, "categories": [{"id": "b", "name": "goat"}, *content["categories"]]}))
     convert_masks(path, tmp_path / "mixed")  # numbers and texts have no order
     assert len(ClassTable.load(tmp_path / "mixed/classes.toml").classes) == 4
     many = [{"id": 7, "name": "sheep"}, *({"id": 10 + k, "name": str(k)} for k in range(254))]
     path.write_text(json.dumps({**content, "categories": many}))
-    refused("255 classes beside background; expected at most 254", convert_masks, path, tmp_path / "wrong")
+    not_converted("255 classes beside background; expected at most 254", path)
     path.write_text(json.dumps({**content, "images": [{**content["images"][0], "height": 48, "width": 40}]}))
-    refused("annotation 3 is of image 2", convert_masks, path, tmp_path / "wrong")
+    not_converted("annotation 3 is of image 2", path)
     path.write_text(path.read_text().replace('"image_id": 2', '"image_id": 1'))
-    refused("drawn on 40 x 48; a.jpg is 48 x 40 as it is shown", convert_masks, path, tmp_path / "wrong")
+    not_converted("drawn on 40 x 48; a.jpg is 48 x 40 as it is shown", path)
     path.write_text(json.dumps(content))
     (tmp_path / "images/a.jpg").unlink()
-    refused("a.jpg is not in .*--images names", convert_masks, path, tmp_path / "wrong", error=FileNotFoundError)
+    not_converted("a.jpg is not in .*--images names", path, error=FileNotFoundError)
     path.write_text("{}")
-    refused(
-        r"instances\.json: not COCO's JSON, it holds .* required field `images`",
-        convert_masks,
-        path,
-        tmp_path / "wrong",
-    )
+    not_converted(r"instances\.json: not COCO's JSON, it holds .* required field `images`", path)
 
 
 PART_OF_A_BOAT = np.array([[0, 1, 1, 0], [1, 1, 1, 1], [0, 0, 1, 0]], np.uint8)
@@ -568,29 +560,21 @@ def test_labelme(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert "read: 1 labelme files" in run(capsys, "convert-masks", path, tmp_path / "one")[1]
     assert (tmp_path / "one/masks/a.png").read_bytes() == (tmp_path / "out/masks/a.png").read_bytes()
     path.write_text('{"images": [], "annotations": [], "categories": []}')
-    refused(r"a\.json: COCO's JSON in a folder; .*: name the file", convert_masks, tmp_path / "in", tmp_path / "wrong")
+    not_converted(r"a\.json: COCO's JSON in a folder; .*: name the file", tmp_path / "in")
     path.write_text('{"regions": 3}')
-    refused(r"a\.json: not COCO's JSON, it holds regions: .*`images`", convert_masks, path, tmp_path / "wrong")
+    not_converted(r"a\.json: not COCO's JSON, it holds regions: .*`images`", path)
     for mask in ("!!!", "AAAA", "A"):
         path.write_text(json.dumps({**content, "shapes": [{**shapes[3], "mask": mask}]}))
-        refused(r"a\.json: the mask of boat is no PNG", convert_masks, tmp_path / "in", tmp_path / "wrong")
+        not_converted(r"a\.json: the mask of boat is no PNG", tmp_path / "in")
     shapes[0]["shape_type"] = "linestrip"
     path.write_text(json.dumps(content))
-    refused(r"a\.json: lake is a linestrip of 4 points", convert_masks, tmp_path / "in", tmp_path / "wrong")
+    not_converted(r"a\.json: lake is a linestrip of 4 points", tmp_path / "in")
     turn(tmp_path / "in/a.jpg", 6)
-    refused(
-        "drawn on 48 x 40; a.jpg is 40 x 48 as it is shown .EXIF", convert_masks, tmp_path / "in", tmp_path / "wrong"
-    )
+    not_converted("drawn on 48 x 40; a.jpg is 40 x 48 as it is shown .EXIF", tmp_path / "in")
     path.write_text(json.dumps(content).replace('"label"', '"name"', 1))
-    refused(r"required field `label` - at `\$.shapes\[0\]`", convert_masks, tmp_path / "in", tmp_path / "wrong")
+    not_converted(r"required field `label` - at `\$.shapes\[0\]`", tmp_path / "in")
     path.write_text(json.dumps({**content, "imagePath": "b.jpg"}))
-    refused(
-        "b.jpg is not in .*in, .*; --images names",
-        convert_masks,
-        tmp_path / "in",
-        tmp_path / "wrong",
-        error=FileNotFoundError,
-    )
+    not_converted("b.jpg is not in .*in, .*; --images names", tmp_path / "in", error=FileNotFoundError)
 
 
 def test_the_bundled_pictures_from_raw_masks_to_a_data_set(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""Masks, overlays, legends and areas of image files, and the scores of mask files."""
+"""Masks, overlays and areas of image files, and the scores of mask files."""
 
 import csv
 from pathlib import Path
@@ -17,7 +17,7 @@ from seglib.data.transforms import UNIT, Normalisation
 from seglib.metrics import ConfusionMatrix
 from seglib.metrics.cityscapes_labels import train_ids_to_ids
 from seglib.predict import Scoring, predict, predict_image
-from seglib.predict_files import describe_scores, find_images, score_masks, write_legend, write_masks
+from seglib.predict_files import describe_scores, find_images, score_masks, write_masks
 
 CLASSES = ("sky", "road", "tree", "car", "water")
 SCORING = Scoring(window=(16, 24))
@@ -122,15 +122,6 @@ def test_masks_do_not_overwrite_one_another_or_their_image(pictures: Path, tmp_p
     refused("images: expected at least one file or folder", find_images, [], tmp_path)
     (tmp_path / "empty").mkdir()
     refused("empty: expected a folder with images", find_images, [tmp_path / "empty"], tmp_path / "masks")
-
-
-def test_a_legend_has_a_line_in_its_colour_for_each_class(tmp_path: Path) -> None:
-    write_legend(tmp_path / "legend.png", CLASSES, voc_palette())
-    legend = np.asarray(Image.open(tmp_path / "legend.png"))
-    for index in range(len(CLASSES)):
-        line = legend[4 + 24 * index : 28 + 24 * index]
-        assert (line[12, 20] == voc_palette()[index]).all(), "the colour"
-        assert (line[:, 44:] < 128).any(), "the name"
 
 
 # --- scores

@@ -87,10 +87,10 @@ def labelled_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return total / (labels != VOID).sum().clamp(min=1)
 
 
-def displaced_labels(dataset: SegmentationDataset, pixels: int = 2) -> list[np.ndarray]:
+def displaced_labels(dataset: SegmentationDataset) -> list[np.ndarray]:
     """Makes predictions as a good network does: the labels, their edges displaced at random."""
     labels = (dataset.read(index)[1] for index in range(len(dataset)))
-    return [displace(_swap(VOID, 0)(label), pixels, np.random.default_rng(k)) for k, label in enumerate(labels)]
+    return [displace(_swap(VOID, 0)(label), 2, np.random.default_rng(k)) for k, label in enumerate(labels)]
 
 
 class Altered(SegmentationDataset):
@@ -152,15 +152,15 @@ class Blended:
 class Foreign:
     """Samples as other people's code gives them: tensors, normalised, of a class with nothing else but a length."""
 
-    def __init__(self, origin: SegmentationDataset, convention: Normalisation = IMAGENET, divisor: int = 1) -> None:
-        self.origin, self.convention, self.divisor, self.classes = origin, convention, divisor, origin.classes
+    def __init__(self, origin: SegmentationDataset, divisor: int = 1) -> None:
+        self.origin, self.divisor, self.classes = origin, divisor, origin.classes
 
     def __len__(self) -> int:
         return len(self.origin)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         images, labels = to_batch([self.origin[index]])
-        return self.convention(images)[0], labels[0] / self.divisor if self.divisor > 1 else labels[0].long()
+        return IMAGENET(images)[0], labels[0] / self.divisor if self.divisor > 1 else labels[0].long()
 
 
 class WithOutput(nn.Module):
@@ -455,18 +455,15 @@ FAULTS = {
 
 def write_folder(dataset: SegmentationDataset, folder: Path, split: str, count: int) -> None:
     """Writes the first samples of a data set as such a folder's split: JPEGs and palette PNGs."""
-    for index in range(min(count, len(dataset))):
+    images, masks = places = [folder / part / split for part in ("images", "masks")]
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True)
+    for index, name in enumerate(dataset.names[:count]):
         image, label = dataset.read(index)
-        paths = [
-            folder / part / split / f"{dataset.names[index]}.{end}"
-            for part, end in (("images", "jpg"), ("masks", "png"))
-        ]
-        for path in paths:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(paths[0], quality=92)
+        Image.fromarray(image).save(images / f"{name}.jpg", quality=92)
         mask = Image.fromarray(label)
         mask.putpalette(dataset.palette.tobytes())
-        mask.save(paths[1])
+        mask.save(masks / f"{name}.png")
     classes = tuple(ClassEntry(name, k) for k, name in enumerate(dataset.classes))
     ClassTable(classes=classes, void_values=(VOID,)).save(folder / "classes.toml")
 

@@ -1,12 +1,11 @@
 """Trains a healthy recipe, and with a fault planted, three seeds each, and stores what the faults cost.
 
-python -m tools.measure_faults [toy | photographs | smoke | seal FAULT FAULT FAULT]
+python -m tools.measure_faults [toy | photographs | seal FAULT FAULT FAULT]
 
 "toy", the default: all faults of training and scoring on the recipe toy_short, about 25 minutes on one core.
 "photographs": five faults of the data by the studies' recipe of that scale, on the pictures of SEGLIB_DATA, about 14
 minutes of one core for each of 18 runs, healthy ones that are stored results left out; started several times, it shares
-the runs out. "smoke": the same in two steps a run,
-stored nowhere. "seal" keeps what three runs of another seed show, and not what their faults are, for an exercise.
+the runs out. "seal" keeps what three runs of another seed show, and not what their faults are, for an exercise.
 Faults of scoring take the healthy runs' weights. Runs in data/results/measured/faults*.json are kept: after a change,
 delete the file first. Killed, it goes on where it was.
 """
@@ -16,7 +15,6 @@ import copy
 import itertools
 import json
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -129,17 +127,13 @@ FIRST = 8  # of these get all their seeds before the rest begins
 ON_PHOTOGRAPHS = ("misaligned", "zero_never_used", "label_interpolated", "void_is_background", "list_incomplete")
 
 
-def train(
-    name: str, seed: int, recipe: Recipe = RECIPE, folder: Path | None = None, limit: int | None = None
-) -> Trainer:
-    """Trains a run in a folder of its own, or finds it there; `limit`: with only so many pictures of each list."""
+def train(name: str, seed: int, recipe: Recipe = RECIPE, folder: Path | None = None) -> Trainer:
+    """Trains a run in a folder of its own, or finds it there."""
     sound = healthy(recipe.replace(seed=seed))
     setup = TRAININGS[name](sound)
     if recipe.data == "toy_voc" and name == "list_incomplete":
         setup = replace(sound, dataset=ToyVOC("train", transform=sound.dataset.transform))
     sets = {"train_set": setup.dataset, "val_set": sound.val_dataset}
-    if limit is not None:
-        sets = {part: each.subset(range(limit)) for part, each in sets.items()}
     folder = folder or run_folder(f"{sound.recipe.name}-{name}")
     trainer = Trainer(setup.recipe, folder, device="cpu", progress=False, **sets)
     trainer.normalisation = setup.normalisation
@@ -287,15 +281,6 @@ def measure_photographs() -> None:
                 write_rows("photographs", rows, PHOTOGRAPHS, ON_VOC)
 
 
-def look() -> None:
-    """Trains each row of the photographs for two steps on eight pictures."""
-    recipe = ON_VOC.replace(iterations=2, batch_size=4)
-    for name in ("healthy", *ON_PHOTOGRAPHS):
-        with tempfile.TemporaryDirectory() as folder:
-            result = load_result(train(name, 0, recipe, Path(folder), limit=8).run_dir / "result.json")
-        print(f"{name}: mIoU {result['scores']['miou']:.3f} after two steps", flush=True)
-
-
 def read_rows(store: Path) -> dict[str, Any]:
     """Reads what was measured before."""
     return json.loads(store.read_text(encoding="utf-8"))["rows"] if store.is_file() else {}
@@ -335,7 +320,7 @@ def seal_runs(names: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    scales = {(): measure_toy, ("toy",): measure_toy, ("photographs",): measure_photographs, ("smoke",): look}
+    scales = {(): measure_toy, ("toy",): measure_toy, ("photographs",): measure_photographs}
     if len(sys.argv) == 5 and sys.argv[1] == "seal":
         seal_runs(sys.argv[2:])
     elif (arguments := tuple(sys.argv[1:])) in scales:

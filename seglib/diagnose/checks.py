@@ -42,7 +42,6 @@ def check(
     ignore_index: int | None = VOID,
     samples: int = 100,
     steps: int = 40,
-    workers: int = 1,
 ) -> Report:
     """Looks for what makes a score low, in all that is given; what is not given is not looked at.
 
@@ -64,7 +63,6 @@ def check(
         ignore_index: the label of void; None for none.
         samples: how many samples, of each set, are looked at closely; of ours, all labels are read.
         steps: of training on one batch; 0 for none.
-        workers: threads that read the labels of a data set of ours.
     """
     history, stored, trained_on = run, {}, ()
     if isinstance(run, str | Path):
@@ -83,7 +81,7 @@ def check(
         pairs = enumerate(zip(trained_on, names, strict=False))
         text = some([f"{k} is {a} there, {b} here" for k, (a, b) in pairs if a != b], 3)
         findings.append(find("class_order", f"{run}: {text or f'{len(trained_on)} classes, {len(names)} here'}"))
-    findings += _check_data(sources, names, ignore_index, recipe, samples, workers)
+    findings += _check_data(sources, names, ignore_index, recipe, samples)
     if stored and "train" in sources and sources["train"].own:
         findings += _check_identity(stored, sources["train"])
     if recipe is not None:
@@ -112,9 +110,9 @@ def check(
 
 
 def _check_data(
-    sources: dict[str, Source], names: Sequence[str], void: int | None, recipe: Any, samples: int, workers: int
+    sources: dict[str, Source], names: Sequence[str], void: int | None, recipe: Any, samples: int
 ) -> Iterator[Finding]:
-    scans = {part: source.scan(workers) for part, source in sources.items()}
+    scans = {part: source.scan() for part, source in sources.items()}
     own = all(source.own for source in sources.values())
     stride = recipe.output_stride * recipe.stem_stride // 4 if recipe is not None else 16
     if folders := [source.dataset for source in sources.values() if hasattr(source.dataset, "table")]:
@@ -139,9 +137,7 @@ def _check_identity(stored: Mapping[str, Any], source: Source) -> Iterator[Findi
             yield find("other_data", difference=difference)
 
 
-def diagnose(
-    data_root: Path, /, *, checkpoint: Path | None = None, data: str = "folder", samples: int = 100, workers: int = 1
-) -> int:
+def diagnose(data_root: Path, /, *, checkpoint: Path | None = None, data: str = "folder", samples: int = 100) -> int:
     """Look for what makes a score low, in data and in a run on them; exit status 1 if there is an error.
 
     Args:
@@ -149,16 +145,13 @@ def diagnose(
         checkpoint: the folder of a run, or its checkpoint.pt: its network, history, and predictions of val pictures.
         data: the data set, such as voc.
         samples: pictures of each split that are looked at closely.
-        workers: threads that read labels.
     """
-    report = check_root(data_root, checkpoint, data, samples, workers)
+    report = check_root(data_root, checkpoint, data, samples)
     print(report)
     return int(bool(report.errors))
 
 
-def check_root(
-    data_root: Path, checkpoint: Path | None = None, data: str = "folder", samples: int = 100, workers: int = 1
-) -> Report:
+def check_root(data_root: Path, checkpoint: Path | None = None, data: str = "folder", samples: int = 100) -> Report:
     """Checks a data set by its folder, and a run on it; the arguments are those of the command `diagnose`."""
     run, recipe, faults, number = None, Recipe(data=data, partial=True), [], 0
     if checkpoint is not None:
@@ -170,7 +163,7 @@ def check_root(
         splits = {"train": recipe.train_split, "val": recipe.val_split}
         parts = {part: build_dataset(recipe, split, data_root) for part, split in splits.items()}
     train, val = parts.get("train"), parts.get("val")
-    report = check(train, val, run=checkpoint, samples=samples, workers=workers)
+    report = check(train, val, run=checkpoint, samples=samples)
     findings, checked = [*find_by_messages(faults, number), *report.findings], [*report.checked]
     if run is not None and val is not None:  # of some pictures; the labels of all were read above
         part, scoring = val.subset(Source(val).spread(samples)), Scoring.of(run.recipe)

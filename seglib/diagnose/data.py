@@ -5,12 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from scipy import fft, ndimage
+from scipy.spatial import KDTree
 
 from seglib.data.base import VOID
 from seglib.data.fingerprint import describe_binary
 from seglib.diagnose.report import Finding, find, find_by_messages
-from seglib.diagnose.samples import MIRRORS, THUMB, Arrays, Scan, Source, draw_edges, find_edges, open_image
+from seglib.diagnose.samples import MIRRORS, THUMB, Arrays, Scan, Source, draw_edges, find_edges
 from seglib.files import some
 from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS
 
@@ -96,20 +98,12 @@ def check_splits(scans: dict[str, Scan]) -> Iterator[Finding]:
     if shared := find_shared(scans):
         yield find("train_in_val", count=len(shared), number=number, first=shared[0])
     elif all(map(len, thumbs.values())):
-        plain, mirrored = (_nearest(thumbs["val"], others) for others in (thumbs["train"], thumbs["train"][..., ::-1]))
-        if copies := int((np.minimum(plain, mirrored) < COPY).sum()):
-            turned = int(((mirrored < COPY) & (mirrored < plain)).sum())
-            yield find("copies_across_splits", copies=copies, number=number, mirrored=turned)
-
-
-def _nearest(these: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Finds each thumbnail's distance to the nearest other, in grey levels (rms)."""
-    a, b, best = these.reshape(len(these), -1), others.reshape(len(others), -1), []
-    for start in range(0, len(a), 1000):
-        part = a[start : start + 1000]
-        squares = (part**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * part @ b.T
-        best.append(np.sqrt(np.maximum(squares.min(axis=1), 0) / b.shape[1]))
-    return np.concatenate(best)
+        parts = thumbs["val"], thumbs["train"], thumbs["train"][..., ::-1]
+        val, *others = (each.reshape(len(each), THUMB**2) for each in parts)
+        # distances to the nearest one; inf where they are COPY or more in the mean over a thumbnail
+        plain, mirrored = (KDTree(each).query(val, distance_upper_bound=COPY * THUMB)[0] for each in others)
+        if copies := int(np.isfinite(np.minimum(plain, mirrored)).sum()):
+            yield find("copies_across_splits", copies=copies, number=number, mirrored=int((mirrored < plain).sum()))
 
 
 def check_lists(source: Source, split: str) -> Iterator[Finding]:
@@ -176,7 +170,7 @@ def _content(image: np.ndarray) -> tuple[slice, slice] | None:
 def _has_border(path: Path) -> bool:
     """Tells whether a picture ends in one colour as it is stored: on white, or in the dark around an organ."""
     try:
-        picture = np.asarray(open_image(path).convert("RGB"))
+        picture = np.asarray(Image.open(path).convert("RGB"))
     except (OSError, ValueError):
         return False
     return any((picture[strip] == picture[strip].reshape(-1, 3)[0]).all() for strip in BORDERS)
@@ -227,7 +221,7 @@ def _check_alignment(contents: list[Arrays]) -> Iterator[Finding]:
         gradient = _gradient(image)
         used.append((image, label))
         maps.append(_correlate(gradient, edge))
-        turned = {name: _near(gradient, edge[turn]) for name, turn in MIRRORS.items()}
+        turned = {name: _at(_correlate(gradient, edge[turn])) for name, turn in MIRRORS.items()}
         name = max(turned, key=turned.get)
         if turned[name] > _at(maps[-1]) + 0.25 and _explained(image, label[MIRRORS[name]]) > _explained(image, label):
             turns[name] += 1
@@ -300,12 +294,6 @@ def _correlate(gradient: np.ndarray, edge: np.ndarray) -> np.ndarray:
     return found[np.ix_(window, window)]
 
 
-def _near(gradient: np.ndarray, edge: np.ndarray) -> float:
-    """Averages the gradient over the edge, moved by at most a pixel to where that is largest."""
-    steps = ((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1))
-    return max(float(np.roll(gradient, step, axis=(0, 1))[edge].mean()) for step in steps)
-
-
 def _explained(image: np.ndarray, label: np.ndarray) -> float:
     """Returns the share of the colours' variance that lies between the label's regions, from every few pixels."""
     step = max(1, min(label.shape) // 96)
@@ -369,10 +357,10 @@ def _check_files(source: Source, scored: bool, samples: list, void: int | None) 
     for index, image, label in samples:
         image_path, label_path = source.files[index]
         try:
-            picture, file = np.asarray(open_image(image_path).convert("RGB")), open_image(label_path)
+            picture, file = np.asarray(Image.open(image_path).convert("RGB")), Image.open(label_path)
+            mask = np.asarray(file)
         except (OSError, ValueError):
             continue
-        mask = np.asarray(file)
         if mask.ndim != 2:
             continue
         if label.shape != mask.shape:

@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -138,12 +137,11 @@ class Source:
             except (OSError, ValueError):
                 continue
 
-    def scan(self, workers: int = 1) -> Scan:
+    def scan(self) -> Scan:
         """Reads labels and pictures' thumbnails: all of a set of ours, else at most 1,000."""
         chosen = range(len(self)) if self.own else self.spread(1000)
         names = [str(self.files[index][0]) if self.files else str(index) for index in chosen]
-        with ThreadPoolExecutor(workers if self.own else 1) as pool:
-            return Scan(names, list(pool.map(self._read, chosen)))
+        return Scan(names, [self._read(index) for index in chosen])
 
     def _read(self, index: int) -> Row:
         image_path, label_path = self.files[index] if self.files else (None, None)
@@ -259,7 +257,7 @@ def find_files(dataset: Any) -> list[tuple[Path, Path]] | None:
     lists = [value for value in lists if len(value) == len(dataset) and value and _is_file(value[0])]
     if len(lists) < 2:
         return None
-    lists.sort(key=lambda paths: open_image(paths[0]).mode not in ("RGB", "YCbCr", "CMYK"))  # the image first
+    lists.sort(key=lambda paths: Image.open(paths[0]).mode not in ("RGB", "YCbCr", "CMYK"))  # the image first
     return [(Path(image), Path(label)) for image, label in zip(*lists[:2], strict=True)]
 
 
@@ -274,12 +272,6 @@ def _stored(path: Path) -> tuple[tuple[int, ...], bytes]:
 
 def _is_file(value: Any) -> bool:
     return isinstance(value, str | os.PathLike) and Path(value).is_file()
-
-
-def open_image(path: Path) -> Image.Image:
-    """Reads an image file as it is stored."""
-    with Image.open(path) as image:
-        return image.copy()
 
 
 def _shrink(image: Image.Image) -> np.ndarray:
