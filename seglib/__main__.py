@@ -127,7 +127,7 @@ class NetworkOptions:
         """Lists the options that the command line has."""
         return [f"--{key.replace('_', '-')}" for key, value in vars(self).items() if value != getattr(type(self), key)]
 
-    def load(self, checkpoint: Path, data: str | None, device: str | None = None) -> "Run":
+    def load(self, checkpoint: Path, data: str | None, device: str | None) -> "Run":
         """Loads a run's network, or another library's, whose classes are those of the data set."""
         import torch
 

@@ -9,6 +9,7 @@ joins its output with a low-level map, that of stride 4.
 
 import hashlib
 import json
+import math
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -241,6 +242,9 @@ def _types() -> dict[str, Any]:
 
 
 def _convert(name: str, value: Any, kind: Any) -> Any:
+    numbers = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(number, float) and math.isinf(number) for number in numbers):
+        raise ValueError(f"recipe: {name} = {value!r}; expected finite numbers")
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:

@@ -103,6 +103,8 @@ def test_every_way_to_make_a_recipe_refuses_it() -> None:
         ({"crop_size": 0}, "crop_size = 0; expected int >= 1"),
         ({"weight_decay": -1e-4}, "weight_decay = -0.0001; expected float >= 0"),
         ({"end_lr": float("nan")}, "end_lr = nan; expected float >= 0"),
+        ({"lr": float("inf")}, "lr = inf; expected finite numbers"),
+        ({"eval_scales": [1.0, float("inf")]}, "eval_scales = .*; expected finite numbers"),
         ({"momentum": -0.1}, "momentum = -0.1; expected float >= 0"),
         ({"momentum": 1.0}, "momentum = 1.0; expected float < 1"),
         ({"gamma": float("nan")}, "gamma = nan; expected float >= 0"),

@@ -234,6 +234,9 @@ def test_what_cannot_be_compared_has_no_difference(study: Study) -> None:
     assert compared(old, old).effect == "within noise", "both of one earlier code"
     remark = "not comparable: measured with more than one version of the code"
     assert compared(old, {"code": {"1": "removed"}}).remarks == remark
+    first, second = ({"code": None, "sources": {"losses.py": digest}} for digest in "ab")
+    assert compared(first, second).remarks == remark
+    assert compared(first, first).effect == "within noise"
 
 
 def test_an_earlier_result_is_run_again_and_replaced(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Stored results: the code that each was measured with, and the row of a study that it was run for."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,8 @@ def find_obstacle(ours: Iterable[Mapping[str, Any]], base: Iterable[Mapping[str,
     codes = set()
     for result in results:
         changed, sets = find_changed_code(result, folder), _find_equal_sets(result, folder)
-        codes.add("" if changed == [] else min(sets, default="unknown"))
+        unknown = json.dumps(result.get("sources"), sort_keys=True)  # hashes of whole files, all that old results know
+        codes.add("" if changed == [] else min(sets, default=unknown))
     if len(codes) > 1:
         now = "partly the present code" if "" in codes else "more than one version of the code"
         return f"not comparable: measured with {now}"

@@ -26,9 +26,10 @@ def dead_taps(answer: Callable[[nn.Module, Mapping[str, nn.Conv2d], Tensor], Map
         for name, kernel in kernels.items():
             met = [1 + 2 * (kernel.dilation[0] < side) for side in sides]
             dead, count = 9 - met[0] * met[1], found.get(name)
+            weights = count if isinstance(count, int) and count > 9 else 10  # more than there are taps
             usual = {
                 "gradients of an earlier step are still there: zero_grad() first." if dead else "": 0,
-                "these are single weights; a tap is dead if all its weights are.": max(count or 0, 10),
+                "these are single weights; a tap is dead if all its weights are.": weights,
                 "these are the taps that learn.": 9 - dead,
             }
             where = f"Dead taps of {name} (rate {kernel.dilation[0]}) on crops of {height} x {width}"
