@@ -90,7 +90,7 @@ def test_batches_hold_the_samples_named_and_leave_no_trace(photographs: Segmenta
     assert torch.equal(torch.get_rng_state(), torch_before) and random.getstate() == python_before
     assert np.array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
     for (images, labels), keys in zip(found, batches, strict=True):
-        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert images.is_contiguous(memory_format=torch.channels_last) and images.dtype == labels.dtype == torch.uint8
         for image, label, key in zip(images, labels, keys, strict=True):
             expected_image, expected_label = photographs[key]
             assert np.array_equal(image.permute(1, 2, 0).numpy(), expected_image)

@@ -164,6 +164,7 @@ def test_wrong_settings_are_named() -> None:
         (lambda: FCN(4, ResNet(18, 32, width=8), 4), r"stride = 4; expected one of \(32, 16, 8\)"),
         (lambda: FCN(4, "vgg19"), "backbone = 'vgg19'; expected one of .*vgg16"),
         (lambda: FCN(4, ResNet(18, 16, width=8)), "output_stride is 16; expected 32"),
+        (lambda: FCN(4, ResNet(18, 32, width=8, stem="3x3", stem_stride=1)), "stem_stride is 1; an FCN's maps need"),
         (lambda: FCN(4, MobileNetV2(32, 0.25)), r"MobileNetV2 offers no map at strides \[16, 8\]; expected a VGG16"),
         (lambda: FCN(4, VGG16(width=4)).set_output_stride(16), r"output_stride = 16; expected one of \(32,\)"),
         (lambda: BilinearUpsampling(3, 3), "factor = 3; expected an even number"),

@@ -12,17 +12,15 @@ from small_set import SMALL, make_trainer, weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglib.data import ToyVOC
 from seglib.data.batches import EpochBatches
 from seglib.data.transforms import UNIT
-from seglib.geometry import Grid
 from seglib.models import DeepLabV3Plus, HeadVariant, ResNet
 from seglib.models.build import build_model
 from seglib.models.norms import GhostBatchNorm2d, group_norm_like
 from seglib.recipe import Recipe
 from seglib.studies.cost import mult_adds, parameter_count
-from seglib.train import distributed, optim
-from seglib.train.optim import build_loss, freeze_batch_norm, reestimate_batch_norm
+from seglib.train import optim
+from seglib.train.optim import freeze_batch_norm, reestimate_batch_norm
 from seglib.train.results import load_result
 
 
@@ -152,20 +150,6 @@ def test_the_loss_is_taken_at_the_heads_stride(tmp_path: Path, data: Path) -> No
     run.model.train()
     torch.testing.assert_close(run._step(images, labels), expected.detach())
     assert run.evaluate().matrix.sum() > 4 * 30 * 40, "scores are at full size"
-
-
-def test_processes_share_the_loss_over_small_labels(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
-    """Two processes' shares add up to the loss of one with the whole batch; each counts the labels that are left."""
-    dataset, cpu = ToyVOC("trainaug", root=data), torch.device("cpu")
-    recipe = SMALL.replace(downsample_labels=True)
-    logits, labels = torch.randn(4, 9, 3, 3), torch.randint(0, 9, (4, 33, 33), dtype=torch.uint8)
-    labels[:2, :22] = 255
-    whole = build_loss(recipe, dataset, cpu, Grid(16))(logits, labels)
-    small = labels[:, ::16, ::16]
-    monkeypatch.setattr(distributed, "world_size", lambda: 2)
-    monkeypatch.setattr(distributed, "gather", lambda own: [small[:2], small[2:]])
-    loss = build_loss(recipe, dataset, cpu, Grid(16))
-    torch.testing.assert_close(loss(logits[:2], labels[:2]) + loss(logits[2:], labels[2:]), whole)
 
 
 # the rows of v3+ Table 2 (with 16 channels for its 256, 8 for its 128), and one more
