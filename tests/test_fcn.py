@@ -5,7 +5,7 @@ import torch
 import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import randomise_norms
+from networks import meta, randomise_norms
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -88,9 +88,7 @@ def test_a_coarser_nets_weights_fit_a_finer_one() -> None:
 def test_vgg16_computes_what_torchvisions_does() -> None:
     """fc7 at the middle of a 224x224 image is torchvision's last layer but one; unpadded it is all there is."""
     theirs = torchvision.models.vgg16(weights=None).eval()
-    with torch.device("meta"):
-        ours = VGG16()
-    ours.to_empty(device="cpu")
+    ours = meta(VGG16).to_empty(device="cpu")
     assert sum(p.numel() for p in ours.parameters()) == 134_260_544  # VGG16's 138,357,544 less its last layer
     load_imagenet_weights(ours.eval(), theirs.state_dict())
     x = torch.randn(1, 3, 224, 224)

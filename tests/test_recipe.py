@@ -8,7 +8,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import numpy as np
 import pytest
 import torch
-from networks import rates
+from networks import meta, rates
 from refusal import refused
 from torch import nn
 
@@ -26,8 +26,7 @@ CHOICES = {name: list(get_args(k)) for name, k in get_type_hints(Recipe).items()
 
 def network(recipe: Recipe | str, classes: int = 9) -> nn.Module:
     recipe = Recipe.load(recipe) if isinstance(recipe, str) else recipe
-    with torch.device("meta"):
-        return build_model(recipe.replace(weights="", start_from=""), classes)
+    return meta(build_model, recipe.replace(weights="", start_from=""), classes)
 
 
 def test_name_depends_on_every_changed_field_and_on_nothing_else() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import randomise_norms
+from networks import meta, randomise_norms
 from refusal import refused
 from small_set import SMALL, make_trainer, weights
 from torch import Tensor, nn
@@ -115,9 +115,8 @@ def test_number_of_groups(channels: int, most: int, groups: int) -> None:
     ids=lambda recipe: f"{recipe.model}-{recipe.backbone}",
 )
 def test_group_norm_stands_in_place_of_every_batch_norm(recipe: Recipe) -> None:
-    with torch.device("meta"):
-        plain = dict(build_model(recipe, 9).named_modules())
-        model = dict(build_model(recipe.replace(norm="group", norm_groups=4), 9).named_modules())
+    groups = recipe.replace(norm="group", norm_groups=4)
+    plain, model = (dict(meta(build_model, each, 9).named_modules()) for each in (recipe, groups))
     norms = {name: module.num_features for name, module in plain.items() if isinstance(module, nn.BatchNorm2d)}
     assert norms and model.keys() == plain.keys()
     assert {name: m.num_channels for name, m in model.items() if isinstance(m, nn.GroupNorm)} == norms
@@ -134,8 +133,8 @@ def test_norms_refuse_what_does_not_go_with_them() -> None:
     refused(r"groups of one image.*bn_batch", model, x)
     assert model.eval()(x).isfinite().all()
     assert build_model(SMALL.replace(bn_batch=1, image_pooling=False), 9)(x).isfinite().all()
-    with pytest.raises(ValueError, match="FCN: expected batch norm to replace, found none"), torch.device("meta"):
-        build_model(recipe.replace(model="fcn8s", backbone="vgg16", output_stride=32), 9)
+    vgg = recipe.replace(model="fcn8s", backbone="vgg16", output_stride=32)
+    refused("FCN: expected batch norm to replace, found none", meta, build_model, vgg, 9)
 
 
 def test_the_loss_is_taken_at_the_heads_stride(tmp_path: Path, data: Path) -> None:
@@ -158,9 +157,8 @@ def test_the_loss_is_taken_at_the_heads_stride(tmp_path: Path, data: Path) -> No
 def test_the_decoders_size_and_cost_by_hand(depth: int, kernel: int, width: int | None, conv3: bool) -> None:
     classes, channels, projected = 9, 16, 4
     recipe = SMALL.replace(channels=channels, decoder_channels=projected, decoder_depth=depth, decoder_kernel=kernel)
-    with torch.device("meta"):
-        model = build_model(recipe.replace(decoder_width=width, decoder_conv3=conv3), classes)
-        bare = build_model(recipe.replace(model="deeplabv3"), classes)
+    model = meta(build_model, recipe.replace(decoder_width=width, decoder_conv3=conv3), classes)
+    bare = meta(build_model, recipe.replace(model="deeplabv3"), classes)
 
     def convolution(kernel: int, inputs: int, outputs: int) -> int:
         return kernel**2 * inputs * outputs
