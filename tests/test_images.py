@@ -122,6 +122,8 @@ def test_any_number_of_channels(tmp_path: Path) -> None:
     for name in ("six.npy", "six.TIF"):
         assert np.array_equal(read_channels(tmp_path / name, 6), six)
         refused(rf"{name}: an array \(12, 17, 6\); expected \(height, width, 5\)", read_channels, tmp_path / name, 5)
+    np.save(tmp_path / "deep.npy", np.full((12, 17, 5), 900, np.uint16))
+    assert (read_channels(tmp_path / "deep.npy", 5, (0, 1800)) == 128).all()
     grey, alpha = save(tmp_path / "grey.png", NOISE[..., 0]), save(tmp_path / "rgba.png", six[..., :4])
     assert np.array_equal(read_channels(grey, 1), NOISE[..., :1])
     assert np.array_equal(read_channels(alpha, 4), six[..., :4])
