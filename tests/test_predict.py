@@ -201,7 +201,7 @@ def test_impossible_scorings_are_refused(images: Tensor) -> None:
     ):
         refused(message, Scoring, **changes)
     small = Scoring(pad_to=52)
-    refused("pad_to = 52; expected .* larger side, found 53", predict, Placed(), images, scoring=small)
+    refused("pad_to = 52; expected .* larger side, found 37", predict, Placed(), images, scoring=small)
 
 
 @pytest.mark.parametrize("flip", [False, True])
