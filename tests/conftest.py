@@ -3,7 +3,7 @@
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import pytest
 import torch
 from hypothesis import settings
 from small_set import write_small_set
+
+from seglib.__main__ import main
 
 # Before anything imports matplotlib: figures are drawn without a display.
 os.environ["MPLBACKEND"] = "Agg"
@@ -32,6 +34,20 @@ def _seeds() -> None:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small set, which no test changes; one that does writes its own."""
     return write_small_set(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture) -> Callable[..., str]:
+    """Runs `python -m seglib` with the arguments, in this process; checks its exit status and returns what it wrote."""
+
+    def run(*arguments: str | Path, status: int = 0) -> str:
+        capsys.readouterr()
+        found = main([str(argument) for argument in arguments])
+        out = capsys.readouterr().out
+        assert int(found or 0) == status, out
+        return out
+
+    return run
 
 
 @pytest.fixture(scope="module")
