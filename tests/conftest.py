@@ -13,6 +13,8 @@ import torch
 from hypothesis import settings
 from small_set import write_small_set
 
+from seglib.__main__ import main
+
 # Before anything imports matplotlib: figures are drawn without a display.
 os.environ["MPLBACKEND"] = "Agg"
 torch.set_num_threads(1)
@@ -45,6 +47,20 @@ def limit() -> Iterator[Callable[..., None]]:
 
     yield set_limit
     set_limit()
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture) -> Callable[..., str]:
+    """Runs `python -m seglib` with the arguments, in this process; checks its exit status and returns what it wrote."""
+
+    def run(*arguments: str | Path, status: int = 0) -> str:
+        capsys.readouterr()
+        found = main([str(argument) for argument in arguments])
+        out = capsys.readouterr().out
+        assert int(found or 0) == status, out
+        return out
+
+    return run
 
 
 @pytest.fixture(scope="module")

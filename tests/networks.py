@@ -1,10 +1,9 @@
-"""Small networks of every kind, random batch norm, and batch norm computed a second time."""
+"""Small networks of every kind, networks without weights, and random batch norm."""
 
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from seglib.models import FCN, VGG16, DeepLabV3, DeepLabV3Plus, MobileNetV2, ResNet, UNet, Xception
 
@@ -25,10 +24,10 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
 }
 
 
-def meta_resnet(*arguments: object, **settings: object) -> ResNet:
-    """Makes a ResNet whose layers can be looked at, without the memory and the time of their weights."""
+def meta(build: Callable[..., nn.Module], *arguments: object, **settings: object) -> nn.Module:
+    """Builds a network whose layers can be looked at, without the memory and the time of its weights."""
     with torch.device("meta"):
-        return ResNet(*arguments, **settings)
+        return build(*arguments, **settings)
 
 
 def rates(network: nn.Module, prefix: str = "") -> list[int]:
@@ -53,13 +52,3 @@ def randomise_norms(model: nn.Module) -> nn.Module:
             module.running_mean.normal_(0, 0.5)
             module.running_var.uniform_(0.5, 1.5)
     return model
-
-
-def norm(x: Tensor, layer: nn.BatchNorm2d) -> Tensor:
-    """Batch norm by the running statistics."""
-    return F.batch_norm(x, layer.running_mean, layer.running_var, layer.weight, layer.bias, eps=layer.eps)
-
-
-def norm_relu(x: Tensor, layer: nn.BatchNorm2d) -> Tensor:
-    """Batch norm by the running statistics, and ReLU."""
-    return norm(x, layer).relu()

@@ -6,6 +6,7 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 import torchvision
+from networks import meta
 from peer_networks import Weights, jfzhang95, vainf
 from refusal import refused
 
@@ -15,11 +16,6 @@ from seglib.zoo.audit import PAPERS, PEERS, Dilations, audit, set_dilations
 
 BY_NAME = {peer.name: peer for peer in PEERS}
 segmentation = torchvision.models.segmentation
-
-
-def meta(build, *arguments: object, **settings: object) -> torch.nn.Module:
-    with torch.device("meta"):
-        return build(*arguments, **settings)
 
 
 def test_torchvision() -> None:

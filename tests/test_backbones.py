@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 import torch
-from networks import meta_resnet, norm, norm_relu, randomise_norms, rates, strided
+from networks import meta, randomise_norms, rates, strided
 from refusal import refused
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -139,7 +139,7 @@ def test_the_tap_at_stride_4_is_the_map_before_the_next_stride(name: str, unit: 
 )
 def test_base_rates_double(output_stride: int, base: tuple[int, ...], multi_grid: tuple[int, ...]) -> None:
     """v3 Figure 3(b) at 16; multi-grid multiplies the base rate in block 4 and in every block after it."""
-    network = meta_resnet(50, output_stride, multi_grid, cascade_blocks=3)
+    network = meta(ResNet, 50, output_stride, multi_grid, cascade_blocks=3)
     for block, rate in zip((4, 5, 6, 7), base, strict=True):
         assert rates(network, f"layer{block}") == [rate * grid for grid in multi_grid]
     assert {*rates(network, "layer2")} == {1}
@@ -149,19 +149,19 @@ def test_base_rates_double(output_stride: int, base: tuple[int, ...], multi_grid
 @pytest.mark.parametrize("cascade_blocks", [0, 1, 2, 3])
 def test_every_block_but_the_last_strides(cascade_blocks: int) -> None:
     deepest = 32 * 2**cascade_blocks
-    network = meta_resnet(50, deepest, (1, 1, 1), cascade_blocks=cascade_blocks)
+    network = meta(ResNet, 50, deepest, (1, 1, 1), cascade_blocks=cascade_blocks)
     assert [name.split(".")[0] for name in strided(network)] == [f"layer{n}" for n in range(1, 4 + cascade_blocks)]
     assert {*rates(network)} == {1}
     refused(rf"output_stride = {2 * deepest}; expected one of", network.set_output_stride, 2 * deepest)
 
 
 def test_an_added_block_is_a_copy_of_block_4() -> None:
-    network = meta_resnet(50, cascade_blocks=2)
+    network = meta(ResNet, 50, cascade_blocks=2)
     shapes = [{n: p.shape for n, p in getattr(network, f"layer{b}").named_parameters()} for b in (4, 5, 6)]
     own = {n for n in shapes[0] if "downsample" not in n}
     assert shapes[1] == shapes[2] and {*shapes[1]} == own and network.high_channels == 2048
     assert [n for n in own if shapes[0][n] != shapes[1][n]] == ["0.conv1.weight"]
-    first = meta_resnet(50, 16, (1, 1, 1), stride_unit="first", cascade_blocks=2)
+    first = meta(ResNet, 50, 16, (1, 1, 1), stride_unit="first", cascade_blocks=2)
     starts = [rates(first, f"layer{block}") for block in (4, 5, 6)]
     assert starts == [[1, 2, 2], [4, 4, 4], [8, 8, 8]], "only block 4 strides in its first unit"
     recipe = Recipe(model="deeplabv3", backbone="resnet50", width=2, cascade_blocks=2)
@@ -190,12 +190,12 @@ def test_pre_activation_by_hand(depth: int, stem: str) -> None:
     randomise_norms(network)
     for unit in (network.layer1[0], network.layer1[1], network.layer4[0]):
         x = torch.randn(1, unit.conv1.in_channels, 9, 9)
-        y = unit.conv2(norm_relu(unit.conv1(norm_relu(x, unit.bn1)), unit.bn2))
+        y = unit.conv2(unit.bn2(unit.conv1(unit.bn1(x).relu())).relu())
         if depth == 50:
-            y = unit.conv3(norm_relu(y, unit.bn3))
+            y = unit.conv3(unit.bn3(y).relu())
         shortcut = x[..., :: unit.stride, :: unit.stride]
         if unit.downsample is not None:
-            shortcut = F.conv2d(norm_relu(x, unit.bn1), unit.downsample[0].weight, stride=unit.stride)
+            shortcut = F.conv2d(unit.bn1(x).relu(), unit.downsample[0].weight, stride=unit.stride)
         with torch.inference_mode():
             torch.testing.assert_close(unit(x), y + shortcut)
     maps: list[torch.Tensor] = []
@@ -203,7 +203,7 @@ def test_pre_activation_by_hand(depth: int, stem: str) -> None:
     with torch.inference_mode():
         high = network(torch.randn(1, 3, 65, 65)).high
         assert maps[0].min() < 0
-        torch.testing.assert_close(high, norm_relu(maps[0], network.final_norm))
+        torch.testing.assert_close(high, network.final_norm(maps[0]).relu())
 
 
 @pytest.mark.parametrize(("depth", "entry", "middle"), [(41, 3, 8), (65, 3, 16), (71, 5, 16)])
@@ -215,8 +215,7 @@ def test_modules_and_rates_are_the_papers_codes(depth: int, entry: int, middle: 
         32: [[1] * 3] * (entry + middle + 2),
     }
     for output_stride, rates_of_modules in expected.items():
-        with torch.device("meta"):
-            network = Xception(depth, output_stride)
+        network = meta(Xception, depth, output_stride)
         assert 3 * len(network.blocks) + 2 == depth, "the root has two convolutions"
         assert [[c.depthwise.dilation[0] for c in module.convs] for module in network.blocks] == rates_of_modules
     modules = (0, 2, 4, 21) if depth == 71 else (0, 1, 2, 3 + middle)
@@ -234,8 +233,8 @@ def test_separable_convolutions_by_hand() -> None:
             rate = conv.depthwise.dilation[0]
             y = x if last else x.relu()
             y = F.conv2d(y, conv.depthwise.weight, padding=rate, dilation=rate, groups=x.shape[1])
-            y = norm(y, conv.depthwise_norm)
-            y = norm(F.conv2d(y.relu() if last else y, conv.pointwise.weight), conv.pointwise_norm)
+            y = conv.depthwise_norm(y)
+            y = conv.pointwise_norm(F.conv2d(y.relu() if last else y, conv.pointwise.weight))
             with torch.inference_mode():
                 torch.testing.assert_close(conv(x), y.relu() if last else y)
 
@@ -252,5 +251,5 @@ def test_shortcuts() -> None:
         with torch.inference_mode():
             y = module.convs[2](module.convs[1](module.convs[0](x)))
             if index == 0:
-                y = y + norm(F.conv2d(x, module.shortcut[0].weight, stride=2), module.shortcut[1])
+                y = y + module.shortcut[1](F.conv2d(x, module.shortcut[0].weight, stride=2))
             torch.testing.assert_close(module(x), y + x if index == 4 else y)

@@ -1,7 +1,6 @@
 """Batches as a function of seed and iteration, and a loader that leaves no trace."""
 
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,23 +8,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from refusal import refused
-from trees import save
 
-from seglib.data import EpochBatches, SegmentationDataset, make_loader, sample_rng, voc_palette
+from seglib.data import EpochBatches, SegmentationDataset, ToyVOC, make_loader, sample_rng
 from seglib.data.augmentation import ColorJitter
 from seglib.data.transforms import Compose, RandomFlip, RandomScaleCrop
 
 
 @pytest.fixture
-def photographs(tmp_path: Path) -> SegmentationDataset:
-    """Eleven noisy images of several sizes, augmented."""
-    files = []
-    for index in range(11):
-        rng, size = np.random.default_rng(index), (20 + 3 * index, 40 - 2 * index)
-        image = save(tmp_path / f"{index:02d}.jpg", rng.integers(0, 256, (*size, 3), dtype=np.uint8))
-        files.append((image, save(tmp_path / f"{index:02d}.png", rng.integers(0, 5, size, dtype=np.uint8))))
+def scenes() -> SegmentationDataset:
+    """Eleven scenes of several sizes, augmented."""
     steps = Compose((RandomScaleCrop(24), RandomFlip(), ColorJitter(0.3, 0.3, 0.3)))
-    return SegmentationDataset(files, "abcde", voc_palette(), transform=steps, seed=3)
+    return ToyVOC("val", transform=steps, seed=3).subset(range(11))
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 60), st.integers(0, 2**40), st.data())
@@ -80,19 +73,19 @@ def test_processes_share_each_part_of_a_batch_in_order_of_rank(parts: int) -> No
 
 
 @pytest.mark.parametrize("num_workers", [0, 1, 2])
-def test_batches_hold_the_samples_named_and_leave_no_trace(photographs: SegmentationDataset, num_workers: int) -> None:
+def test_batches_hold_the_samples_named_and_leave_no_trace(scenes: SegmentationDataset, num_workers: int) -> None:
     """The same for every number of workers and every state of the global generators, which stay as they are."""
     torch.manual_seed(num_workers)
     torch_before, python_before = torch.get_rng_state(), random.getstate()
     numpy_before = np.random.get_state()[1].copy()  # noqa: NPY002  the global state is what is looked at
     batches = EpochBatches(11, 4, 6, seed=2, start_iteration=1)
-    found = list(make_loader(photographs, batches, num_workers))
+    found = list(make_loader(scenes, batches, num_workers))
     assert torch.equal(torch.get_rng_state(), torch_before) and random.getstate() == python_before
     assert np.array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
     for (images, labels), keys in zip(found, batches, strict=True):
-        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert images.is_contiguous(memory_format=torch.channels_last) and images.dtype == labels.dtype == torch.uint8
         for image, label, key in zip(images, labels, keys, strict=True):
-            expected_image, expected_label = photographs[key]
+            expected_image, expected_label = scenes[key]
             assert np.array_equal(image.permute(1, 2, 0).numpy(), expected_image)
             assert np.array_equal(label.numpy(), expected_label)
-    assert not np.array_equal(photographs[(0, 5)][0], photographs[(1, 5)][0]), "epochs augment differently"
+    assert not np.array_equal(scenes[(0, 5)][0], scenes[(1, 5)][0]), "epochs augment differently"

@@ -8,7 +8,7 @@ import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 import torchvision
-from networks import randomise_norms
+from networks import meta, randomise_norms
 from peer_networks import Weights, jfzhang95, jfzhang95_file, vainf
 from refusal import refused
 from torch import Tensor, nn
@@ -179,9 +179,8 @@ def test_other_networks_are_refused(tmp_path: Path) -> None:
     fcn = segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=3)
     mobilenet = smp.DeepLabV3Plus("mobilenet_v2", encoder_weights=None)
     full_aspp = smp.DeepLabV3Plus("resnet18", encoder_weights=None, decoder_aspp_separable=False)
-    with torch.device("meta"):
-        own = DeepLabV3Plus(2, MobileNetV2())
-        large = segmentation.deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None)
+    own = meta(DeepLabV3Plus, 2, MobileNetV2())
+    large = meta(segmentation.deeplabv3_mobilenet_v3_large, weights=None, weights_backbone=None)
     torch.save([1], tmp_path / "list.pth")
     aspp = r"decoder\.aspp\.0\.convs\.1\.0"
     for checkpoint, source, message in (

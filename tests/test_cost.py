@@ -5,6 +5,7 @@ from functools import cache
 
 import pytest
 import torch
+from networks import meta
 from small_set import SMALL
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -16,9 +17,8 @@ from seglib.studies.cost import mult_adds, parameter_count
 
 @cache
 def paper_network(output_stride: int, decoder: bool) -> nn.Module:
-    with torch.device("meta"):
-        backbone = ResNet(101, output_stride, stem="3x3")
-        return (DeepLabV3Plus if decoder else DeepLabV3)(21, backbone=backbone).eval()
+    backbone = meta(ResNet, 101, output_stride, stem="3x3")
+    return meta(DeepLabV3Plus if decoder else DeepLabV3, 21, backbone=backbone).eval()
 
 
 def test_table_3() -> None:
@@ -44,8 +44,8 @@ def test_table_5() -> None:
         (8, True, True, 177.10),
     ]:
         variant = HeadVariant(separable="paper" if separable else "none")
-        with torch.device("meta"):
-            model = (DeepLabV3Plus if decoder else DeepLabV3)(21, "xception65", output_stride, variant=variant).eval()
+        head = DeepLabV3Plus if decoder else DeepLabV3
+        model = meta(head, 21, "xception65", output_stride, variant=variant).eval()
         assert mult_adds(model, 513, 513) / 1e9 == pytest.approx(billions, rel=0.003)
 
 
@@ -83,6 +83,5 @@ def test_times_are_taken_in_proportion_from_the_most_similar_training() -> None:
 def test_a_training_of_any_network_is_counted() -> None:
     for changes in [{"norm": "group", "norm_groups": 4}, {"model": "fcn32s", "backbone": "vgg16", "output_stride": 32}]:
         recipe = SMALL.replace(**changes, batch_size=3, iterations=5)
-        with torch.device("meta"):
-            one = mult_adds(cost.build_model(recipe, 21), 33, 33, space_to_batch=False)
+        one = mult_adds(meta(cost.build_model, recipe, 21), 33, 33, space_to_batch=False)
         assert cost.training_mult_adds(recipe) == 15 * one

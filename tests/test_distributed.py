@@ -37,6 +37,7 @@ RUNS = {
     "cross-entropy": SHARED.replace(lr=0.005),
     "weights": SHARED.replace(class_weights="median", label_smoothing=0.1, lr=0.005),
     "upsampled": SHARED.replace(loss="upsampled_cross_entropy", class_weights="median", lr=0.005),
+    "small labels": SHARED.replace(downsample_labels=True, lr=0.005),
     "dice": SHARED.replace(loss="dice"),
     "in parts": SHARED.replace(accumulate=2, lr=0.005),
     "frozen": SHARED.replace(freeze_bn=True, iterations=2),

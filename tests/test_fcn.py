@@ -1,13 +1,11 @@
 """FCN: aligned transposed convolutions, the skips, and VGG16's fully connected layers as convolutions."""
 
-import numpy as np
 import pytest
 import torch
 import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import randomise_norms
-from refusal import refused
+from networks import meta, randomise_norms
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,7 +14,6 @@ from seglib.models import (
     VGG16,
     BilinearUpsampling,
     ResNet,
-    bilinear_kernel,
     convolutional_vgg16,
     load_imagenet_weights,
 )
@@ -50,16 +47,6 @@ def test_between_points_it_is_torchs_interpolation_from_corner_to_corner(factor:
     torch.testing.assert_close(corner, x[..., -1:, -1:].expand_as(corner))
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 16, 63, 64])
-def test_bilinear_kernel_is_the_reference_codes(size: int) -> None:
-    """`upsample_filt` of the authors' surgery.py, written out."""
-    factor = (size + 1) // 2
-    centre = factor - 1 if size % 2 == 1 else factor - 0.5
-    rows, columns = np.ogrid[:size, :size]
-    expected = (1 - abs(rows - centre) / factor) * (1 - abs(columns - centre) / factor)
-    torch.testing.assert_close(bilinear_kernel(size), torch.tensor(expected, dtype=torch.float32))
-
-
 @pytest.mark.parametrize("kind", ["resnet", "vgg"])
 def test_skips_by_hand(kind: str) -> None:
     """FCN-8s = up8(up2(up2(score32) + score16) + score8), each from the right map."""
@@ -87,11 +74,6 @@ def test_scores_start_at_zero_and_the_last_upsampling_stays_bilinear() -> None:
     assert not model.last_upsampling.conv.weight.requires_grad and len(model.upsamplings) == 2
 
 
-def test_a_stem_of_stride_1_is_refused() -> None:
-    backbone = ResNet(18, 32, width=8, stem="3x3", stem_stride=1)
-    refused("the backbone's stem_stride is 1; an FCN's maps need one of 4", FCN, 4, backbone)
-
-
 def test_a_coarser_nets_weights_fit_a_finer_one() -> None:
     """The paper's staged training: the finer net starts as the coarser one, but for its two-step interpolation."""
     coarse, fine = randomise_norms(small(32)).eval(), small(16).eval()
@@ -106,9 +88,7 @@ def test_a_coarser_nets_weights_fit_a_finer_one() -> None:
 def test_vgg16_computes_what_torchvisions_does() -> None:
     """fc7 at the middle of a 224x224 image is torchvision's last layer but one; unpadded it is all there is."""
     theirs = torchvision.models.vgg16(weights=None).eval()
-    with torch.device("meta"):
-        ours = VGG16()
-    ours.to_empty(device="cpu")
+    ours = meta(VGG16).to_empty(device="cpu")
     assert sum(p.numel() for p in ours.parameters()) == 134_260_544  # VGG16's 138,357,544 less its last layer
     load_imagenet_weights(ours.eval(), theirs.state_dict())
     x = torch.randn(1, 3, 224, 224)

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from base64 import b64encode
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from refusal import refused
 from small_set import SMALL, make_trainer
 from trees import save
 
-from seglib.__main__ import main
 from seglib.data import FolderSegmentation, build_dataset, pack
 from seglib.data.convert_masks import convert_masks
 from seglib.data.fingerprint import count_labels, fingerprint
@@ -115,17 +115,17 @@ def test_pictures_of_one_prefix_stay_on_one_side(root: Path) -> None:
     assert {path.stem for path in grown} & {*parts["val"]}, "one more picture draws no new lots"
 
 
-def test_pictures_that_are_divided_one_by_one_are_told(root: Path, capsys: pytest.CaptureFixture) -> None:
+def test_pictures_that_are_divided_one_by_one_are_told(root: Path, command: Callable) -> None:
     said = "of 15 pictures tell of no groups, so train and val were divided one by one"
-    assert said not in run(capsys, "check-folder", root)[1] and said not in run(capsys, "diagnose", root)[1]
+    assert said not in command("check-folder", root) and said not in command("diagnose", root)
     for part in ("images", "masks"):
         for number, path in enumerate(sorted((root / part).iterdir())):
             path.rename(path.with_stem(f"IMG_{number}"))
-    assert said in run(capsys, "check-folder", root)[1]
-    assert f"divided_singly: the names {said}" in run(capsys, "diagnose", root)[1]
+    assert said in command("check-folder", root)
+    assert f"divided_singly: the names {said}" in command("diagnose", root)
     names = [f"IMG_{number}" for number in range(15)]
     write_lists(root, train="\n".join(names[:12]), val="\n".join(names[12:]))
-    assert said not in run(capsys, "check-folder", root)[1] and said not in run(capsys, "diagnose", root)[1]
+    assert said not in command("check-folder", root) and said not in command("diagnose", root)
 
 
 def mask_of(root: Path, name: str) -> Path:
@@ -182,16 +182,6 @@ def test_packing_folds_and_fingerprints(root: Path, tmp_path: Path) -> None:
     refused(r"other classes or classes\.toml", pack, opened, tmp_path / "one", False, error=FileExistsError)
 
 
-def test_many_channels(root: Path) -> None:
-    for path in sorted((root / "images").iterdir()):
-        np.save(path.with_suffix(".npy"), np.full((40, 48, 5), 900, np.uint16))
-        path.unlink()
-    text = (root / "classes.toml").read_text().replace("in_channels = 3", "in_channels = 5")
-    (root / "classes.toml").write_text("pixel_range = [0, 1800]\n" + text)
-    image, label = FolderSegmentation(root, "train").read(0)
-    assert image.shape == (40, 48, 5) and (image == 128).all() and label.shape == (40, 48)
-
-
 def test_a_run_needs_its_folder_and_split(root: Path, tmp_path: Path) -> None:
     refused("data = 'folder': expected data_root", make_trainer, RECIPE, tmp_path / "run", None)
     refused("has .*'train', 'val'.*found 'trainaug'", make_trainer, Recipe(data="folder"), tmp_path / "run", root)
@@ -224,14 +214,9 @@ def test_a_class_that_no_training_label_has_is_told(root: Path, tmp_path: Path, 
     assert "no training label has a pixel of class 2: it cannot be learned" in capsys.readouterr().err
 
 
-def run(capsys: pytest.CaptureFixture, *arguments: str | Path) -> tuple[int, str]:
-    status = main([str(argument) for argument in arguments])
-    return int(status or 0), capsys.readouterr().out
-
-
-def test_a_folder_without_faults(root: Path, capsys: pytest.CaptureFixture) -> None:
-    status, out = run(capsys, "check-folder", root)
-    assert status == 0 and "15 pictures; faults: 0" in out
+def test_a_folder_without_faults(root: Path, command: Callable) -> None:
+    out = command("check-folder", root)
+    assert "15 pictures; faults: 0" in out
     labels = np.stack([FolderSegmentation(root, "val").read(i)[1] for i in range(3)])
     for k, name in enumerate((*FolderSegmentation(root, "val").classes, "void")):
         share = 100 * (labels == (255 if name == "void" else k)).mean()
@@ -251,10 +236,10 @@ def remove_class(root: Path, split: str) -> None:
         Image.fromarray(mask).save(path)
 
 
-def paint(root: Path, colour: tuple[int, int, int]) -> None:
-    mask = np.array(Image.open(mask_of(root, "bay_02")))
+def paint(root: Path, name: str, colour: tuple[int, int, int]) -> None:
+    mask = np.array(Image.open(mask_of(root, name)))
     mask[3, :7] = colour
-    Image.fromarray(mask).save(mask_of(root, "bay_02"))
+    Image.fromarray(mask).save(mask_of(root, name))
 
 
 def resize(root: Path) -> None:
@@ -285,7 +270,7 @@ def all_binary(root: Path) -> None:
         ),
         (resize, r"bay_02\.png: 24 x 20, its picture is 48 x 40 .*nearest neighbour"),
         (lambda r: Image.new("L", (9, 9)).save(mask_of(r, "bay_02")), r"9 x 9.*is it the mask of another picture"),
-        (lambda r: paint(r, (1, 2, 3)), r"bay_02\.png: colours without a class: \(1, 2, 3\) \(7 pixels\)"),
+        (lambda r: paint(r, "bay_02", (1, 2, 3)), r"bay_02\.png: colours without a class: \(1, 2, 3\) \(7 pixels\)"),
         (lambda r: mask_of(r, "bay_02").unlink(), r"no mask of bay_02\.jpg"),
         (lambda r: (r / "images/bay_02.jpg").unlink(), r"bay_02\.png: a mask without a picture"),
         (lambda r: mask_of(r, "bay_02").write_bytes(b"no"), r"bay_02\.png: not an image that can be read"),
@@ -300,14 +285,14 @@ def all_binary(root: Path) -> None:
         (copy_across, r"in (train|val), and the same file as .* in (val|train); take one out"),
     ],
 )
-def test_every_fault_is_listed(root: Path, capsys: pytest.CaptureFixture, damage: object, fault: str) -> None:
+def test_every_fault_is_listed(root: Path, command: Callable, damage: object, fault: str) -> None:
     damage(root)
-    status, out = run(capsys, "check-folder", root)
-    assert status == 1 and re.search(rf"^fault: .*{fault}", out, re.MULTILINE), out
+    out = command("check-folder", root, status=1)
+    assert re.search(rf"^fault: .*{fault}", out, re.MULTILINE), out
     assert "colours, colours" not in out
 
 
-def test_deep_pictures_of_four_channels_are_told_in_one_round(root: Path, capsys: pytest.CaptureFixture) -> None:
+def test_deep_pictures_of_four_channels_are_told_in_one_round(root: Path, command: Callable) -> None:
     """Depth, channels, sizes and masks without a class at once; the lines that are told, written, end all of it."""
     for number, path in enumerate(sorted((root / "images").iterdir())):
         pixels = np.full((40, 48, 4), 1000 + number, np.uint16)
@@ -315,12 +300,10 @@ def test_deep_pictures_of_four_channels_are_told_in_one_round(root: Path, capsys
         path.with_suffix(".tif").write_bytes(tiff_encode(pixels, photometric="rgb"))
         path.unlink()
     resize(root)
-    paint_other = np.array(Image.open(mask_of(root, "bay_03")))
-    paint_other[3, :7] = (1, 2, 3)
-    Image.fromarray(paint_other).save(mask_of(root, "bay_03"))
-    status, out = run(capsys, "check-folder", root)
+    paint(root, "bay_03", (1, 2, 3))
+    out = command("check-folder", root, status=1)
     faults = [line for line in out.splitlines() if line.startswith("fault: ")]
-    assert status == 1 and len(faults) == 4, out
+    assert len(faults) == 4, out
     for told in (
         r": images/bay_01\.tif, images/bay_02\.tif, images/bay_03\.tif and 12 more: 4 channels, as 15 of 15 pictures "
         r"have; in_channels = 3 in classes\.toml; set in_channels = 4 in classes\.toml$",
@@ -329,17 +312,16 @@ def test_deep_pictures_of_four_channels_are_told_in_one_round(root: Path, capsys
         r"bay_03\.png: colours without a class: \(1, 2, 3\)",
     ):
         assert any(re.search(told, fault) for fault in faults), (told, out)
-    assert main(["diagnose", str(root)]) == 1
-    report = capsys.readouterr().out
+    report = command("diagnose", root, status=1)
     assert all(f"error   {name}: " in report for name in ("channels", "deep_pixels", "size_differs"))
     text = (root / "classes.toml").read_text().replace("in_channels = 3", "in_channels = 4\npixel_range = [100, 60000]")
     (root / "classes.toml").write_text(text)
     for name in ("bay_02", "bay_03"):
         draw(root, name, mask="masks/{}.png", picture="spare/{}.png")
-    status, out = run(capsys, "check-folder", root)
-    assert status == 0 and "faults: 0" in out, out
+    out = command("check-folder", root)
+    assert "faults: 0" in out, out
     (root / "classes.toml").write_text(text.replace("[100, 60000]", "[300, 20000]"))
-    assert "set pixel_range = [100, 60000] in classes.toml" in run(capsys, "check-folder", root)[1]
+    assert "set pixel_range = [100, 60000] in classes.toml" in command("check-folder", root, status=1)
     (root / "classes.toml").write_text(text)
     for wrong, told in (
         (np.full((40, 48, 4), np.nan), "holds nan"),
@@ -347,34 +329,32 @@ def test_deep_pictures_of_four_channels_are_told_in_one_round(root: Path, capsys
     ):
         np.save(root / "images/bay_04.npy", wrong)
         shutil.copy(mask_of(root, "bay_03"), mask_of(root, "bay_04"))
-        assert re.search(rf"^fault: .*bay_04\.npy: .*{told}", run(capsys, "check-folder", root)[1], re.MULTILINE)
+        out = command("check-folder", root, status=1)
+        assert re.search(rf"^fault: .*bay_04\.npy: .*{told}", out, re.MULTILINE)
     for path in (root / "images/bay_04.npy", mask_of(root, "bay_04")):
         path.unlink()
     Image.open(root / "spare/bay_02.png").save(root / "images/bay_02.tif")
-    status, out = run(capsys, "check-folder", root)
+    out = command("check-folder", root, status=1)
     assert re.search(r"^fault: images/bay_02\.tif: 3 channels, as 1 of 15 .*expected one number$", out, re.MULTILINE), (
         out
     )
     assert re.search(r"bay_02\.tif: 8 bits a channel, as 1 of 15 pictures have; pixel_range .* is for more", out), out
 
 
-def test_a_fourth_channel_that_is_not_read_is_told(root: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_fourth_channel_that_is_not_read_is_told(root: Path, command: Callable) -> None:
     for path in sorted((root / "images").iterdir())[:2]:
         infrared = np.dstack([np.array(Image.open(path)), np.full((40, 48), 90, np.uint8)])
         path.with_suffix(".tif").write_bytes(tiff_encode(infrared, photometric="rgb"))
         path.unlink()
-    status, out = run(capsys, "check-folder", root)
-    assert status == 0 and "a fourth channel of bay_01.tif, bay_02.tif is not read" in out
-    main(["diagnose", str(root)])
-    assert "channel_dropped: " in capsys.readouterr().out
+    out = command("check-folder", root)
+    assert "a fourth channel of bay_01.tif, bay_02.tif is not read" in out
+    assert "channel_dropped: " in command("diagnose", root)
 
 
-def test_masks_of_several_forms_and_folders_of_nothing(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_masks_of_several_forms_and_folders_of_nothing(root: Path, tmp_path: Path, command: Callable) -> None:
     (root / "classes.toml").unlink()
     Image.fromarray(np.arange(1920, dtype=np.uint8).reshape(40, 48) % 3).save(mask_of(root, "bay_02"))
-    _, out = run(capsys, "check-folder", root, "--write")
+    out = command("check-folder", root, "--write", status=1)
     assert "masks of several forms: colours as bay_01.png, 8-bit grey as bay_02.png; a class may be there by its" in out
     assert ClassTable.load(root / "classes.toml").values
     (root / "classes.toml").unlink()
@@ -390,13 +370,12 @@ def test_masks_of_several_forms_and_folders_of_nothing(
         refused(message, check_folder, tmp_path / name, error=FileNotFoundError, **options)
 
 
-def test_pictures_without_any_mask_are_counted(root: Path, capsys: pytest.CaptureFixture) -> None:
+def test_pictures_without_any_mask_are_counted(root: Path, command: Callable) -> None:
     for path in (root / "masks").iterdir():
         path.unlink()
-    assert main(["diagnose", str(root)]) == 1
-    assert "picture_without_mask: 15 in 15 pictures; " in capsys.readouterr().out
-    status, out = run(capsys, "check-folder", root)
-    assert status == 1 and "15 pictures; faults: 15" in out
+    assert "picture_without_mask: 15 in 15 pictures; " in command("diagnose", root, status=1)
+    out = command("check-folder", root, status=1)
+    assert "15 pictures; faults: 15" in out
 
 
 @pytest.mark.parametrize(
@@ -411,7 +390,7 @@ def test_pictures_without_any_mask_are_counted(root: Path, capsys: pytest.Captur
     ],
 )
 def test_the_table_is_written_for_the_user(
-    root: Path, capsys: pytest.CaptureFixture, values: object, classes: tuple, void: set[int]
+    root: Path, command: Callable, values: object, classes: tuple, void: set[int]
 ) -> None:
     labels = {path: FolderSegmentation(root, "train").read_label(path) for path in (root / "masks").iterdir()}
     for path, label in labels.items():
@@ -422,7 +401,7 @@ def test_the_table_is_written_for_the_user(
             lookup[[0, 1, 2, 255]] = values
             save(path, lookup[label])
     (root / "classes.toml").unlink()
-    run(capsys, "check-folder", root, "--write")
+    command("check-folder", root, "--write")
     table = ClassTable.load(root / "classes.toml")
     assert {(entry.value, entry.colour) for entry in table.classes} == {*classes} and table.void == void
     assert table.void_colours == (((255, 255, 255),) if isinstance(values, str) else ())
@@ -433,9 +412,7 @@ def test_the_table_is_written_for_the_user(
 
 
 @pytest.mark.parametrize("layout", ["flat", "lists", "subfolders"])
-def test_a_converted_folder_reads_the_same(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture, layout: str
-) -> None:
+def test_a_converted_folder_reads_the_same(root: Path, tmp_path: Path, command: Callable, layout: str) -> None:
     if layout == "lists":
         write_lists(root, train="\n".join(NAMES[3:]), val="\n".join(NAMES[:3]))
     if layout == "subfolders":
@@ -444,7 +421,7 @@ def test_a_converted_folder_reads_the_same(
                 (part := root / kind / ("val" if "bay" in path.name else "train")).mkdir(exist_ok=True)
                 path.rename(part / path.name)
     target = tmp_path / "converted"
-    _, out = run(capsys, "convert-masks", root, target)
+    out = command("convert-masks", root, target)
     assert "read: 15 masks, colours" in out and "was (220, 20, 60)" in out
     for split in ("train", "val"):
         before, after = FolderSegmentation(root, split), FolderSegmentation(target, split)
@@ -463,7 +440,7 @@ def not_converted(message: str, source: Path, **options: Any) -> None:
     refused(message, convert_masks, source, source.parent / "wrong", **options)
 
 
-def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, command: Callable) -> None:
     rng = np.random.default_rng(0)
     files = ("a.jpg", "b.png", "c.jpg")
     for name in files:
@@ -480,7 +457,7 @@ def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, capsys: pytest.Cap
     }
     path = tmp_path / "instances.json"
     path.write_text(json.dumps(content))
-    _, out = run(capsys, "convert-masks", path, tmp_path / "out")
+    out = command("convert-masks", path, tmp_path / "out")
     assert "2 COCO pictures; 1 COCO pictures without annotations" in out
     coco = COCO(str(path))
     dog, sheep, crowd = (coco.annToMask(coco.anns[k]) > 0 for k in (1, 2, 3))
@@ -535,7 +512,7 @@ def as_labelme(mask: np.ndarray) -> str:
     return b64encode(content.getvalue()).decode()
 
 
-def test_labelme(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_labelme(tmp_path: Path, command: Callable) -> None:
     save(tmp_path / "in/a.jpg", np.zeros((40, 48, 3), np.uint8))
     shapes = [
         {"label": "lake", "points": [[4.0, 5.0], [30.0, 5.0], [30.0, 25.0], [4.0, 25.0]], "shape_type": "polygon"},
@@ -546,7 +523,7 @@ def test_labelme(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     content = {"shapes": shapes, "imagePath": "a.jpg", "imageHeight": 40, "imageWidth": 48, "imageData": None}
     path = tmp_path / "in/a.json"
     path.write_text(json.dumps(content))
-    _, out = run(capsys, "convert-masks", tmp_path / "in", tmp_path / "out")
+    out = command("convert-masks", tmp_path / "in", tmp_path / "out")
     assert "read: 1 labelme files" in out
     rows, columns = np.mgrid[:40, :48]
     expected = np.zeros((40, 48), int)
@@ -557,7 +534,7 @@ def test_labelme(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert np.array_equal(found[distance > 5.6], expected[distance > 5.6])
     classes = ClassTable.load(tmp_path / "out/classes.toml").classes
     assert [entry.name for entry in classes] == ["background", "boat", "lake"]
-    assert "read: 1 labelme files" in run(capsys, "convert-masks", path, tmp_path / "one")[1]
+    assert "read: 1 labelme files" in command("convert-masks", path, tmp_path / "one")
     assert (tmp_path / "one/masks/a.png").read_bytes() == (tmp_path / "out/masks/a.png").read_bytes()
     path.write_text('{"images": [], "annotations": [], "categories": []}')
     not_converted(r"a\.json: COCO's JSON in a folder; .*: name the file", tmp_path / "in")
@@ -577,16 +554,15 @@ def test_labelme(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     not_converted("b.jpg is not in .*in, .*; --images names", tmp_path / "in", error=FileNotFoundError)
 
 
-def test_the_bundled_pictures_from_raw_masks_to_a_data_set(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    _, out = run(capsys, "convert-masks", PROJECT / "data/my_pictures", tmp_path / "mine")
+def test_the_bundled_pictures_from_raw_masks_to_a_data_set(tmp_path: Path, command: Callable) -> None:
+    out = command("convert-masks", PROJECT / "data/my_pictures", tmp_path / "mine")
     assert "taken as void: (255, 255, 255)" in out
-    status, out = run(capsys, "check-folder", tmp_path / "mine")
-    assert status == 1 and re.search(r"inlet_02\.png: \d+ x \d+, its picture is .*nearest neighbour", out)
+    out = command("check-folder", tmp_path / "mine", status=1)
+    assert re.search(r"inlet_02\.png: \d+ x \d+, its picture is .*nearest neighbour", out)
     assert "EXIF turns meadow_03.jpg" in out and re.search(r": no pixel of class_\d, which cannot be", out)
     for path in (tmp_path / "mine").glob("*/inlet_02.*"):
         path.unlink()
-    status, out = run(capsys, "check-folder", tmp_path / "mine")
-    assert "39 pictures; faults: 1" in out
+    assert "39 pictures; faults: 1" in command("check-folder", tmp_path / "mine", status=1)
     parts = [FolderSegmentation(tmp_path / "mine", split) for split in ("train", "val")]
     places = [{name[:3] for name in part.names} for part in parts]
     assert sum(map(len, parts)) == 39 and not places[0] & places[1]

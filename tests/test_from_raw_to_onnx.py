@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from PIL import Image
 from refusal import refused
 from small_set import SMALL, write_recipe
 
-from seglib.__main__ import main
 from seglib.files import PROJECT
 
 RECIPE = SMALL.replace(
@@ -48,13 +48,6 @@ def save_raw(root: Path) -> None:
     (root / "images" / "train" / "Thumbs.db").touch()
 
 
-def seglib(capsys: pytest.CaptureFixture, *arguments: str | Path) -> str:
-    """Runs `python -m seglib` with the arguments, in this process; returns what it wrote."""
-    capsys.readouterr()
-    assert not main([*map(str, arguments)])
-    return capsys.readouterr().out
-
-
 def use_elsewhere(network: Path, picture: Path, mask: Path) -> str:
     """Runs the script that knows nothing of seglib."""
     line = [sys.executable, PROJECT / "tools" / "use_onnx.py", network, picture, mask]
@@ -66,25 +59,25 @@ def show(path: Path) -> np.ndarray:
     return np.array(Image.open(path).convert("RGB"))
 
 
-def test_from_raw_masks_to_a_network_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_from_raw_masks_to_a_network_elsewhere(tmp_path: Path, command: Callable) -> None:
     raw, folder, run = tmp_path / "raw", tmp_path / "mine", tmp_path / "run"
     save_raw(raw)
-    assert "6 masks, palette" in seglib(capsys, "convert-masks", raw, folder)
+    assert "6 masks, palette" in command("convert-masks", raw, folder)
     text = (folder / "classes.toml").read_text()
     for entry in tomllib.loads(text)["classes"]:  # as its reader would: the names by the colours
         name = next(name for name, colour in COLOURS.items() if [*colour] == entry["colour"])
         text = text.replace(f'"{entry["name"]}"', f'"{name}"')
     (folder / "classes.toml").write_text(text)
-    assert "6 pictures; faults: 0" in seglib(capsys, "check-folder", folder)
+    assert "6 pictures; faults: 0" in command("check-folder", folder)
     recipe = write_recipe(tmp_path / "recipe.toml", RECIPE)
-    seglib(capsys, "train", recipe, "--run-dir", run, "--data-root", folder)
+    command("train", recipe, "--run-dir", run, "--data-root", folder)
     result = json.loads((run / "result.json").read_text())
     assert sorted(result["classes"]) == sorted(COLOURS) and min(result["scores"]["iou"]) > 0.8
-    found = seglib(capsys, "score", run / "checkpoint.pt", "--data-root", folder)
+    found = command("score", run / "checkpoint.pt", "--data-root", folder)
     assert f"mIoU {result['scores']['miou']:.4f}" in found
     picture = raw / "images" / "val" / "Beet 5.März.JPG"
-    seglib(capsys, "predict", run / "checkpoint.pt", picture, "--output", tmp_path / "masks")
-    seglib(capsys, "export", run / "checkpoint.pt", tmp_path / "network.onnx")
+    command("predict", run / "checkpoint.pt", picture, "--output", tmp_path / "masks")
+    command("export", run / "checkpoint.pt", tmp_path / "network.onnx")
     assert "earth" in use_elsewhere(tmp_path / "network.onnx", picture, tmp_path / "mask.png")
     here, elsewhere = show(tmp_path / "masks" / "Beet 5.März.png"), show(tmp_path / "mask.png")
     assert here.shape == (36, 52, 3) and (here == MASK_COLOURS[draw(5)]).all(axis=2).mean() > 0.9
@@ -92,9 +85,7 @@ def test_from_raw_masks_to_a_network_elsewhere(tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(("channels", "deep"), [(1, False), (3, True)])
-def test_grey_and_deep_pictures_are_read_alike(
-    tmp_path: Path, channels: int, deep: bool, capsys: pytest.CaptureFixture
-) -> None:
+def test_grey_and_deep_pictures_are_read_alike(tmp_path: Path, channels: int, deep: bool, command: Callable) -> None:
     folder, run, network = tmp_path / "mine", tmp_path / "run", tmp_path / "network.onnx"
     for kind in ("images", "masks"):
         (folder / kind).mkdir(parents=True)
@@ -109,36 +100,36 @@ def test_grey_and_deep_pictures_are_read_alike(
         Image.fromarray(label).save(folder / "masks" / f"{number}.png")
     recipe = write_recipe(tmp_path / "recipe.toml", RECIPE.replace(in_channels=channels))
     train = ["train", recipe, "--run-dir", run, "--data-root", folder]
-    seglib(capsys, *train)
+    command(*train)
     result = json.loads((run / "result.json").read_text())
     assert min(result["scores"]["iou"]) > 0.5
     own, other = run / "checkpoint.pt", tmp_path / "weights.safetensors"
-    seglib(capsys, "export", own, other)
+    command("export", own, other)
     for checkpoint in (own, other):
         masks, score = tmp_path / checkpoint.stem, ["score", checkpoint, "--data-root", folder]
-        assert f"mIoU {result['scores']['miou']:.4f}" in seglib(capsys, *score)
-        seglib(capsys, "predict", checkpoint, folder / "images", "--output", masks)
+        assert f"mIoU {result['scores']['miou']:.4f}" in command(*score)
+        command("predict", checkpoint, folder / "images", "--output", masks)
         assert np.mean([np.array(Image.open(masks / f"{n}.png")) == draw(n) for n in range(6)]) > 0.9
-    seglib(capsys, "export", own, network)
+    command("export", own, network)
     use_elsewhere(network, folder / "images" / "3.png", tmp_path / "mask.png")
     assert (show(tmp_path / "mask.png") == show(tmp_path / "checkpoint" / "3.png")).mean() > 0.99
     # pictures that are read otherwise
     (folder / "classes.toml").write_text((lead + table).replace("40000", "50000") if deep else table)
     found = r"pixel_range = \(100.*50000.*\); expected .*40000" if deep else "of 3 channels, .*; expected 1"
-    refused(found, seglib, capsys, *score, error=SystemExit)
+    refused(found, command, *score, error=SystemExit)
     changed = r"pixel_range = \[100.*40000.*\] there, \[100.*50000.*\] here" if deep else r"\(36, 52, 3\); expected"
-    refused(changed, seglib, capsys, *train, error=SystemExit)
+    refused(changed, command, *train, error=SystemExit)
     swapped = (lead + table).replace("beet", "?").replace("weed", "beet").replace("?", "weed")
     (folder / "classes.toml").write_text(swapped)
-    refused("other classes .earth, beet, weed there, earth, weed, beet here", seglib, capsys, *train, error=SystemExit)
-    refused("classes are earth, weed, beet; those of .* are earth, beet", seglib, capsys, *score, error=SystemExit)
+    refused("other classes .earth, beet, weed there, earth, weed, beet here", command, *train, error=SystemExit)
+    refused("classes are earth, weed, beet; those of .* are earth, beet", command, *score, error=SystemExit)
     Image.new("RGB" if deep else "I;16", (52, 36)).save(tmp_path / "wrong.png")
     predict = ["predict", own, tmp_path / "wrong.png", "--output", tmp_path / "masks"]
-    refused(r"wrong\.png: .*bits a channel", seglib, capsys, *predict, error=SystemExit)
+    refused(r"wrong\.png: .*bits a channel", command, *predict, error=SystemExit)
 
 
 def test_the_cure_for_smoothed_masks_makes_masks_that_are_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable
 ) -> None:
     colours = np.array([[0, 0, 0], [220, 20, 60], [0, 160, 60]], np.uint8)
     for kind in ("images", "masks"):
@@ -150,10 +141,10 @@ def test_the_cure_for_smoothed_masks_makes_masks_that_are_taken(
         smooth = large.resize((52, 36), Image.Resampling.LANCZOS, box=(3, 3, 517, 357))
         smooth.save(tmp_path / "mine" / "masks" / f"{number}.png")
     check = ["check-folder", tmp_path / "mine", "--write"]
-    refused(r"different values or colours; .*data/README\.md has a cure", seglib, capsys, *check, error=SystemExit)
+    refused(r"different values or colours; .*data/README\.md has a cure", command, *check, error=SystemExit)
     monkeypatch.chdir(tmp_path)
     _, _, rest = (PROJECT / "data" / "README.md").read_text(encoding="utf-8").partition("```python\nfrom pathlib")
     exec("from pathlib" + rest.partition("```")[0], {})
-    assert "faults: 0" in seglib(capsys, *check)
+    assert "faults: 0" in command(*check)
     label = np.array(Image.open(tmp_path / "mine" / "masks" / "3.png"))
     assert 0 < (label == 255).mean() < 0.2 and (label == draw(3))[label != 255].mean() > 0.98

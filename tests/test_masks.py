@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from refusal import refused
-from test_images import write_grey_png
 from trees import save
 
 from seglib.data import voc_palette
@@ -105,7 +104,7 @@ def test_vocs_colours_after_a_lossless_optimiser(tmp_path: Path, values: tuple[i
 
 def test_binary_masks(tmp_path: Path) -> None:
     truth = (LABEL == 1).astype(np.uint8)
-    grey, bit = save(tmp_path / "grey.png", truth * 255), write_grey_png(tmp_path / "bit.png", truth, 1)
+    grey, bit = save(tmp_path / "grey.png", truth * 255), save(tmp_path / "bit.png", truth == 1)
     assert Image.open(bit).mode == "1"
     for path, table in (
         (grey, binary(0, 255)),
@@ -159,7 +158,7 @@ def test_what_may_mean_something_else_is_refused(tmp_path: Path) -> None:
         image.save(tmp_path / "a.tif")
         refused(rf"a\.tif: .*{message}", read_mask, tmp_path / "a.tif", table)
     refused(r"a\.JPG: a mask in JPEG format", read_mask, save(tmp_path / "a.JPG", LABEL, quality=95), BY_VALUE)
-    refused("a grey mask of 4 bits", read_mask, write_grey_png(tmp_path / "a.png", LABEL % 3, 4), BY_VALUE)
+    refused("a grey mask of 4 bits", read_mask, save(tmp_path / "a.png", LABEL % 3 * 17, bits=4), BY_VALUE)
 
 
 def test_black_of_a_class_that_is_not_the_first(tmp_path: Path) -> None:
@@ -182,10 +181,10 @@ def test_wrong_tables_are_refused(tmp_path: Path) -> None:
         ('void_values = [0]\n[[classes]]\nname = "a"', "value 0 is there twice"),
         ('void_colours = [[1, 2, 3]]\n[[classes]]\nname = "a"\ncolour = [1, 2, 3]', r"colour \(1, 2, 3\) is there twi"),
         ('pixel_range = [9, 9]\n[[classes]]\nname = "a"', "pixel_range = .*the lower first"),
-        ("[[classes]\n", r"classes\.toml: "),
+        ("[[classes]\n", ""),
     ):
         (tmp_path / "classes.toml").write_text(text)
-        refused(rf"classes\.toml: .*{message}|{message}", ClassTable.load, tmp_path / "classes.toml")
+        refused(rf"classes\.toml: .*{message}", ClassTable.load, tmp_path / "classes.toml")
 
 
 def test_a_table_is_read_as_it_is_written(tmp_path: Path) -> None:

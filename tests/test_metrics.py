@@ -285,19 +285,6 @@ def test_to_dict_is_json():
     assert ConfusionMatrix(2).compute().to_dict()["fwiou"] is None
 
 
-# Two images, four classes, class 3 absent from both.
-IMAGE_LABELS = np.array([[[0, 0, 0, 0, 0, 0, 1, 1, 1, 1, VOID]], [[0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 2]]])  # (2, 1, 11)
-IMAGE_PREDICTIONS = np.array([[[0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 0]], [[0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2]]])
-
-
-def test_the_score_is_that_of_one_matrix_over_all_images():
-    """No mean over images or pixels; what is absent does not count, neither as 0 nor as 1; void is no background."""
-    scores = counted(IMAGE_LABELS, IMAGE_PREDICTIONS, 4).compute()
-    expected = [9 / 11, 2 / 6, 6 / 8]  # by hand: intersection over union of classes 0, 1, 2
-    np.testing.assert_allclose(scores.iou, [*expected, math.nan])
-    assert scores.miou == pytest.approx(sum(expected) / 3)
-
-
 @settings(max_examples=30)
 @given(st.integers(1, 12), st.integers(1, 15), st.integers(1, 15), st.integers(0, 2**32 - 1))
 def test_band_equals_scipy(width, height, columns, seed):

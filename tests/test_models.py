@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import CLASSES, NETWORKS, meta_resnet, norm_relu, randomise_norms, rates
+from networks import CLASSES, NETWORKS, meta, randomise_norms, rates
 from refusal import refused
 from torch import nn
 from torch.nn import functional as F
@@ -65,7 +65,7 @@ def test_atrous_plan_keeps_the_distance_between_taps(strides: list[int], stem: i
     ],
 )
 def test_dilations(arguments: tuple, settings: dict[str, object], layer3: list[int], layer4: list[int]) -> None:
-    network = meta_resnet(*arguments, **settings)
+    network = meta(ResNet, *arguments, **settings)
     assert (rates(network, "layer3"), rates(network, "layer4")) == (layer3, layer4)
     assert rates(MobileNetV2(16)) == [1] * 15 + [2] * 3 and rates(MobileNetV2(8)) == [1] * 8 + [2] * 7 + [4] * 3
 
@@ -142,7 +142,7 @@ def test_wrong_settings_are_named() -> None:
         (lambda: ResNet(18, stride_unit="middle"), "stride_unit = 'middle'"),
         (lambda: ResNet(18, dilate_first_unit=True), 'expected stride_unit="first"'),
         (lambda: ResNet(18, multi_grid=(1, 2, 4)), r"multi_grid = \(1, 2, 4\); expected 2 factors"),
-        (lambda: meta_resnet(50, multi_grid=(1, 0, 1)), "expected 3 factors of at least 1"),
+        (lambda: meta(ResNet, 50, multi_grid=(1, 0, 1)), "expected 3 factors of at least 1"),
         (lambda: small(atrous_rates=(6, 0)), r"atrous_rates = \(6, 0\); expected 2 rates of at least 1"),
         (lambda: DeepLabV3(4, "vgg16"), r"vgg16's output_stride = 16; expected one of \(32,\)"),
         (lambda: DeepLabV3(4, ResNet(18, 16, width=8), output_stride=8), "built with 16 and its own blocks: leave"),
@@ -164,6 +164,7 @@ def test_wrong_settings_are_named() -> None:
         (lambda: FCN(4, ResNet(18, 32, width=8), 4), r"stride = 4; expected one of \(32, 16, 8\)"),
         (lambda: FCN(4, "vgg19"), "backbone = 'vgg19'; expected one of .*vgg16"),
         (lambda: FCN(4, ResNet(18, 16, width=8)), "output_stride is 16; expected 32"),
+        (lambda: FCN(4, ResNet(18, 32, width=8, stem="3x3", stem_stride=1)), "stem_stride is 1; an FCN's maps need"),
         (lambda: FCN(4, MobileNetV2(32, 0.25)), r"MobileNetV2 offers no map at strides \[16, 8\]; expected a VGG16"),
         (lambda: FCN(4, VGG16(width=4)).set_output_stride(16), r"output_stride = 16; expected one of \(32,\)"),
         (lambda: BilinearUpsampling(3, 3), "factor = 3; expected an even number"),
@@ -175,8 +176,7 @@ def test_heads_start_as_the_papers() -> None:
     classifier = DeepLabV3(50, ResNet(18, width=8), channels=64).classifier
     assert classifier.weight.std().item() == pytest.approx(0.01, rel=0.1)
     assert not classifier.bias.any()
-    with torch.device("meta"):
-        paper = DeepLabV3Plus(21)
+    paper = meta(DeepLabV3Plus, 21)
     assert paper.low_projection[0].out_channels == 48 and [conv.in_channels for conv, *_ in paper.decoder] == [304, 256]
     assert paper.aspp.dropout.p == 0.1 and paper.aspp.atrous_rates == (6, 12, 18)
 
@@ -188,14 +188,14 @@ def test_aspp_by_hand(atrous_rates: tuple[int, ...], image_pooling: bool, order:
     aspp = ASPP(6, atrous_rates, 5, image_pooling, HeadVariant(aspp_order=order)).eval()
     randomise_norms(aspp)
     x = torch.randn(2, 6, 9, 7)
-    branches = [norm_relu(F.conv2d(x, aspp.point[0].weight), aspp.point[1])]
+    branches = [aspp.point[1](F.conv2d(x, aspp.point[0].weight)).relu()]
     for (conv, norm, _), rate in zip(aspp.atrous, atrous_rates, strict=True):
-        branches.append(norm_relu(F.conv2d(F.pad(x, [rate] * 4), conv.weight, dilation=rate), norm))
+        branches.append(norm(F.conv2d(F.pad(x, [rate] * 4), conv.weight, dilation=rate)).relu())
     if image_pooling:
-        mean = norm_relu(F.conv2d(F.adaptive_avg_pool2d(x, 1), aspp.pool[0].weight), aspp.pool[1])
+        mean = aspp.pool[1](F.conv2d(F.adaptive_avg_pool2d(x, 1), aspp.pool[0].weight)).relu()
         spread = F.interpolate(mean, size=(9, 7), mode="bilinear", align_corners=False)
         branches = [spread, *branches] if order == "pool_first" else [*branches, spread]
-    expected = norm_relu(F.conv2d(torch.cat(branches, 1), aspp.project[0].weight), aspp.project[1])
+    expected = aspp.project[1](F.conv2d(torch.cat(branches, 1), aspp.project[0].weight)).relu()
     with torch.inference_mode():
         torch.testing.assert_close(aspp(x), expected)
     aspp.dropout.train().p = 1.0
@@ -212,10 +212,10 @@ def test_decoder_by_hand(order: str, resize: str, align_corners: bool) -> None:
     with torch.inference_mode():
         (low,), high = model.backbone(x, taps=(4,))
         high = F.interpolate(model.aspp(high), size=low.shape[2:], mode="bilinear", align_corners=align_corners)
-        low = norm_relu(F.conv2d(low, model.low_projection[0].weight), model.low_projection[1])
+        low = model.low_projection[1](F.conv2d(low, model.low_projection[0].weight)).relu()
         y = torch.cat((high, low) if order == "aspp_first" else (low, high), 1)
         for conv, norm, _ in model.decoder:
-            y = norm_relu(F.conv2d(y, conv.weight, padding=1), norm)
+            y = norm(F.conv2d(y, conv.weight, padding=1)).relu()
         y = F.conv2d(y, model.classifier.weight, model.classifier.bias)
         torch.testing.assert_close(model(x, upsample=False), y)
         upsampled = F.interpolate(y, size=(65, 49), mode="bilinear", align_corners=align_corners)
@@ -228,9 +228,9 @@ def test_separable_as_in_the_papers_code() -> None:
     randomise_norms(model)
     (depthwise, norm, _), pointwise, outer_norm, _ = model.aspp.atrous[1]
     x = torch.randn(1, depthwise.in_channels, 9, 9)
-    y = norm_relu(F.conv2d(x, depthwise.weight, padding=12, dilation=12, groups=depthwise.in_channels), norm)
+    y = norm(F.conv2d(x, depthwise.weight, padding=12, dilation=12, groups=depthwise.in_channels)).relu()
     with torch.inference_mode():
-        torch.testing.assert_close(model.aspp.atrous[1](x), norm_relu(F.conv2d(y, pointwise.weight), outer_norm))
+        torch.testing.assert_close(model.aspp.atrous[1](x), outer_norm(F.conv2d(y, pointwise.weight)).relu())
     kinds = [type(layer) for layer in model.decoder[0].modules() if not isinstance(layer, nn.Sequential)]
     assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 2
 
@@ -246,7 +246,6 @@ def test_two_levels_of_a_u_net_by_hand() -> None:
         for up, convs, skip in zip(model.up, model.expanding, (b, a), strict=True):
             y = convs(torch.cat((skip, F.conv_transpose2d(y, up.weight, up.bias, stride=2)), 1))
         torch.testing.assert_close(model(x), F.conv2d(y, model.classifier.weight, model.classifier.bias))
-    with torch.device("meta"):
-        paper = UNet(2)
+    paper = meta(UNet, 2)
     assert paper.backbone.channels == (64, 128, 256, 512, 1024) and paper.output_stride == 16
     assert sum(isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3) for m in paper.modules()) == 18

@@ -25,6 +25,11 @@ def own_sets(root: Path, recipe=SHORT, **options) -> dict[str, SegmentationDatas
     return {name: SegmentationDataset(of_one, CLASSES, PALETTE, **options) for name, of_one in files.items()}
 
 
+def leave_the_result(run_dir: Path) -> None:
+    for path in run_dir.glob("*.pt"):
+        path.unlink()
+
+
 def test_own_sets_train_as_the_recipes_do_and_lend_classes_and_colours(tmp_path: Path, data: Path) -> None:
     sets = own_sets(data)
     own = Trainer(SHORT, tmp_path / "own", device="cpu", progress=False, **sets).fit()
@@ -64,8 +69,7 @@ def test_a_finished_run_says_so_and_is_not_that_of_other_data(tmp_path: Path, ca
     assert "finished already" not in capsys.readouterr().err
     make_trainer(SHORT, tmp_path / "run", first, progress=True).fit()
     assert f"{tmp_path / 'run'}: finished already; delete the folder to train again" in capsys.readouterr().err
-    for path in (tmp_path / "run").glob("*.pt"):
-        path.unlink()  # only the result is left
+    leave_the_result(tmp_path / "run")
     other, result = SHORT.replace(lr=1.0), tmp_path / "run" / "result.json"
     message = rf"result\.json: a result of another recipe, {SHORT.name}\. Choose another run_dir"
     refused(message, make_trainer, other, tmp_path / "run", first)
@@ -73,8 +77,7 @@ def test_a_finished_run_says_so_and_is_not_that_of_other_data(tmp_path: Path, ca
     make_trainer(SHORT, tmp_path / "run", first).fit()
     assert result.with_name("result.earlier.json").read_bytes() == kept and load_result(result)["name"] == SHORT.name
     assert "of a training whose checkpoint is gone; kept as result.earlier.json" in capsys.readouterr().err
-    for path in (tmp_path / "run").glob("*.pt"):
-        path.unlink()
+    leave_the_result(tmp_path / "run")
     write_label(next(second.rglob(f"SegmentationClass/{VAL[0]}.png")), np.full(SIZE, 2, np.uint8))
     for recipe in (SHORT, SHORT.replace(eval_flip=True)):
         refused(r"result\.json: a run on other val data", make_trainer, recipe, tmp_path / "run", second)
@@ -92,8 +95,7 @@ def test_a_run_belongs_to_its_initial_weights(tmp_path: Path, data: Path, field:
     torch.save({key: value + 1 for key, value in state.items()}, file)
     message = r"a run that began with another file initial\.pth than is there now. Choose another"
     refused(r"checkpoint\.pt: " + message, make_trainer, recipe, tmp_path / "run", data, **options)
-    for path in (tmp_path / "run").glob("*.pt"):
-        path.unlink()
+    leave_the_result(tmp_path / "run")
     refused(r"result\.json: " + message, make_trainer, recipe, tmp_path / "run", data, **options)
     file.unlink()
     refused(None, make_trainer, recipe, tmp_path / "run", data, error=FileNotFoundError, **options)

@@ -6,23 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import randomise_norms
+from networks import meta, randomise_norms
 from refusal import refused
 from small_set import SMALL, make_trainer, weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglib.data import ToyVOC
 from seglib.data.batches import EpochBatches
 from seglib.data.transforms import UNIT
-from seglib.geometry import Grid
 from seglib.models import DeepLabV3Plus, HeadVariant, ResNet
 from seglib.models.build import build_model
 from seglib.models.norms import GhostBatchNorm2d, group_norm_like
 from seglib.recipe import Recipe
 from seglib.studies.cost import mult_adds, parameter_count
-from seglib.train import distributed, optim
-from seglib.train.optim import build_loss, freeze_batch_norm, reestimate_batch_norm
+from seglib.train import optim
+from seglib.train.optim import freeze_batch_norm, reestimate_batch_norm
 from seglib.train.results import load_result
 
 
@@ -117,9 +115,8 @@ def test_number_of_groups(channels: int, most: int, groups: int) -> None:
     ids=lambda recipe: f"{recipe.model}-{recipe.backbone}",
 )
 def test_group_norm_stands_in_place_of_every_batch_norm(recipe: Recipe) -> None:
-    with torch.device("meta"):
-        plain = dict(build_model(recipe, 9).named_modules())
-        model = dict(build_model(recipe.replace(norm="group", norm_groups=4), 9).named_modules())
+    groups = recipe.replace(norm="group", norm_groups=4)
+    plain, model = (dict(meta(build_model, each, 9).named_modules()) for each in (recipe, groups))
     norms = {name: module.num_features for name, module in plain.items() if isinstance(module, nn.BatchNorm2d)}
     assert norms and model.keys() == plain.keys()
     assert {name: m.num_channels for name, m in model.items() if isinstance(m, nn.GroupNorm)} == norms
@@ -136,8 +133,8 @@ def test_norms_refuse_what_does_not_go_with_them() -> None:
     refused(r"groups of one image.*bn_batch", model, x)
     assert model.eval()(x).isfinite().all()
     assert build_model(SMALL.replace(bn_batch=1, image_pooling=False), 9)(x).isfinite().all()
-    with pytest.raises(ValueError, match="FCN: expected batch norm to replace, found none"), torch.device("meta"):
-        build_model(recipe.replace(model="fcn8s", backbone="vgg16", output_stride=32), 9)
+    vgg = recipe.replace(model="fcn8s", backbone="vgg16", output_stride=32)
+    refused("FCN: expected batch norm to replace, found none", meta, build_model, vgg, 9)
 
 
 def test_the_loss_is_taken_at_the_heads_stride(tmp_path: Path, data: Path) -> None:
@@ -154,29 +151,14 @@ def test_the_loss_is_taken_at_the_heads_stride(tmp_path: Path, data: Path) -> No
     assert run.evaluate().matrix.sum() > 4 * 30 * 40, "scores are at full size"
 
 
-def test_processes_share_the_loss_over_small_labels(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
-    """Two processes' shares add up to the loss of one with the whole batch; each counts the labels that are left."""
-    dataset, cpu = ToyVOC("trainaug", root=data), torch.device("cpu")
-    recipe = SMALL.replace(downsample_labels=True)
-    logits, labels = torch.randn(4, 9, 3, 3), torch.randint(0, 9, (4, 33, 33), dtype=torch.uint8)
-    labels[:2, :22] = 255
-    whole = build_loss(recipe, dataset, cpu, Grid(16))(logits, labels)
-    small = labels[:, ::16, ::16]
-    monkeypatch.setattr(distributed, "world_size", lambda: 2)
-    monkeypatch.setattr(distributed, "gather", lambda own: [small[:2], small[2:]])
-    loss = build_loss(recipe, dataset, cpu, Grid(16))
-    torch.testing.assert_close(loss(logits[:2], labels[:2]) + loss(logits[2:], labels[2:]), whole)
-
-
 # the rows of v3+ Table 2 (with 16 channels for its 256, 8 for its 128), and one more
 @pytest.mark.parametrize(("depth", "kernel", "width"), [(1, 3, None), (2, 3, None), (3, 3, None), (1, 3, 8), (1, 1, 8)])
 @pytest.mark.parametrize("conv3", [False, True])
 def test_the_decoders_size_and_cost_by_hand(depth: int, kernel: int, width: int | None, conv3: bool) -> None:
     classes, channels, projected = 9, 16, 4
     recipe = SMALL.replace(channels=channels, decoder_channels=projected, decoder_depth=depth, decoder_kernel=kernel)
-    with torch.device("meta"):
-        model = build_model(recipe.replace(decoder_width=width, decoder_conv3=conv3), classes)
-        bare = build_model(recipe.replace(model="deeplabv3"), classes)
+    model = meta(build_model, recipe.replace(decoder_width=width, decoder_conv3=conv3), classes)
+    bare = meta(build_model, recipe.replace(model="deeplabv3"), classes)
 
     def convolution(kernel: int, inputs: int, outputs: int) -> int:
         return kernel**2 * inputs * outputs

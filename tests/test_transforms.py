@@ -204,15 +204,7 @@ def test_inputs_are_left_alone_whatever_their_memory() -> None:
     assert np.array_equal(image, noise(40, 50)[0]) and np.array_equal(label, noise(40, 50)[1])
 
 
-def test_batch_holds_the_samples_in_channels_last() -> None:
-    samples = [noise(6, 5, seed) for seed in range(3)]
-    images, labels = to_batch(samples)
-    assert images.shape == (3, 3, 6, 5) and labels.shape == (3, 6, 5)
-    assert images.dtype == labels.dtype == torch.uint8
-    assert images.is_contiguous(memory_format=torch.channels_last)
-    for index, (image, label) in enumerate(samples):
-        assert np.array_equal(images[index].permute(1, 2, 0).numpy(), image)
-        assert np.array_equal(labels[index].numpy(), label)
+def test_samples_of_several_sizes_make_no_batch() -> None:
     for unequal, message in (([noise(6, 5), noise(8, 4)], r"found 5 x 6, 4 x 8; crop or pad"), ([], "no sample")):
         refused(message, to_batch, unequal)
 
