@@ -43,20 +43,19 @@ def list_studies(folder: Path = RESULTS, runs: Path | None = None, gated: bool =
             "table": study.source, "study": study.name, "scale": study.scale, "rows": len(study.rows),
             "runs left": sum(plan["runs left"]), "minutes left": format_minutes(plan["minutes left"]),
             "stored": ", ".join(f"{count} {word}" for word, count in stored.items() if count),
-            "cannot show": _tell_gates(study) if gated else "",
+            "cannot show": tell_gates(study) if gated else "",
         })  # fmt: skip
     lines += [{"table": table, "cannot show": why} for table, why, _ in list_out_of_reach()]
     listed = pd.DataFrame(lines, dtype=object).fillna("")
     return listed.sort_values("table", key=lambda column: column.map(by_number), kind="stable", ignore_index=True)
 
 
-def name_gates(study: Study, outcome: str) -> str:
-    """Names the gates of a study with an outcome, such as "not measured"."""
-    return ", ".join(check_gates(study).query("outcome == @outcome")["gate"].unique())
-
-
-def _tell_gates(study: Study) -> str:
-    failed, unmeasured = (name_gates(study, outcome) for outcome in ("failed", "not measured"))
+def tell_gates(study: Study) -> str:
+    """Says how many rows cannot show the effect, by which gates, and which gates are not measured."""
+    gates = check_gates(study)
+    failed, unmeasured = (
+        ", ".join(gates["gate"][gates["outcome"] == outcome].unique()) for outcome in ("failed", "not measured")
+    )
     told = [f"{len(study.cannot_show)} of {len(study.rows) - 1} rows ({failed})"] * bool(failed)
     return "; ".join(told + [f"not measured: {unmeasured}"] * bool(unmeasured))
 
