@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness.measure import Run, take_turns, times_as_fast
+from harness.measure import Run, compare_times, take_turns, times_as_fast
 from harness.report import parser, print_table, save
 from PIL import Image
 
@@ -123,14 +123,9 @@ def measure(folder: Path, count: int, rounds: int) -> dict[str, dict[str, Any]]:
         runs[name]()
         check_equal(folder)
     times = {name: each.per(count) for name, each in take_turns(runs, rounds).items()}
+    found = compare_times(times, FLOOR, OURS)
     return {
-        name: {
-            **each.summary(),
-            **each.times_the(times[FLOOR]),
-            "seglib_times_as_fast": times_as_fast(times[OURS], each),
-            "two_workers_times_as_fast": times_as_fast(times[TWO], each),
-        }
-        for name, each in times.items()
+        name: row | {"two_workers_times_as_fast": times_as_fast(times[TWO], times[name])} for name, row in found.items()
     }
 
 

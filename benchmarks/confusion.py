@@ -9,7 +9,7 @@ planes read once and one plane written.
 from collections.abc import Callable
 
 import torch
-from harness.measure import Run, take_turns, times_as_fast
+from harness.measure import Run, compare_times, take_turns
 from harness.report import add_device, parser, print_table, save
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJaccardIndex
@@ -93,15 +93,7 @@ def main() -> None:
         first = {name: run() for name, run in contestants(pairs[:1], options.device).items() if name != FLOOR}
         assert all(torch.equal(first[OURS], matrix) for matrix in first.values()), "the matrices differ"
         times = take_turns(contestants(pairs, options.device), options.rounds, options.device)
-        times = {name: each.per(FRAMES) for name, each in times.items()}
-        measured[kind] = {
-            name: {
-                **each.summary(),
-                **each.times_the(times[FLOOR]),
-                "seglib_times_as_fast": times_as_fast(times[OURS], each),
-            }
-            for name, each in times.items()
-        }
+        measured[kind] = compare_times({name: each.per(FRAMES) for name, each in times.items()}, FLOOR, OURS)
         for name, row in measured[kind].items():
             ms, cpu_ms = 1e3 * row["median_s"], 1e3 * row["cpu_s"]
             ratios = (row["seglib_times_as_fast"][ratio] for ratio in ("ratio", "ratio_cpu"))

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from harness.measure import Run, peak_memory, peak_of, take_turns, times_as_fast
+from harness.measure import Run, compare_times, peak_memory, peak_of, take_turns
 from harness.networks import PAIRS, build, names_of
 from harness.report import add_device, parser, print_table, save
 from torch import Tensor, nn
@@ -163,15 +163,8 @@ def main() -> None:
         times = take_turns(runs, options.rounds, options.device)
         kept = [f"--device={options.device}", f"--threads={options.threads}", "--cases", name]
         peaks = {} if options.smoke else {who: peak_memory(Path(__file__), who, kept) for who in (OURS, USUAL)}
-        measured[name] = {
-            who: {
-                **each.summary(),
-                **each.times_the(times[FLOOR]),
-                "seglib_times_as_fast": times_as_fast(times[OURS], each),
-                "peak_memory_mib": peaks.get(who),
-            }
-            for who, each in times.items()
-        }
+        found = compare_times(times, FLOOR, OURS)
+        measured[name] = {who: row | {"peak_memory_mib": peaks.get(who)} for who, row in found.items()}
         for who, row in measured[name].items():
             fast = row["seglib_times_as_fast"]
             rows.append((who, name, 1e3 * row["median_s"], row["times_the_floor"], fast["ratio"], fast["ratio_cpu"],

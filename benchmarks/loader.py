@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness.measure import Run, take_turns, times_as_fast
+from harness.measure import Run, compare_times, take_turns
 from harness.report import add_device, parser, print_table, save
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -133,13 +133,11 @@ def measure(dataset: SegmentationDataset, crop_size: int, workers: int, options:
     times = take_turns(runs, options.rounds, options.device)
     return {
         name: {
-            "samples_per_s": len(dataset) / each.summary()["median_s"],
-            "cpu_ms_per_sample": 1e3 * each.summary()["cpu_s"] / len(dataset),
-            **each.summary(),
-            **each.times_the(times[FLOOR]),
-            "seglib_times_as_fast": times_as_fast(times[OURS], each),
+            "samples_per_s": len(dataset) / row["median_s"],
+            "cpu_ms_per_sample": 1e3 * row["cpu_s"] / len(dataset),
+            **row,
         }
-        for name, each in times.items()
+        for name, row in compare_times(times, FLOOR, OURS).items()
     }
 
 

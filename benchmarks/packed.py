@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from harness.measure import Run, take_turns, times_as_fast
+from harness.measure import Run, compare_times, take_turns
 from harness.report import parser, print_table, save
 from PIL import Image
 
@@ -94,16 +94,8 @@ def main() -> None:
             dataset.transform = cache.transform = RandomScaleCrop(crop_size, scale_range)
             check_equal(dataset, cache)
             times = take_turns(contestants(dataset, cache, crop_size), options.rounds)
-            times = {name: each.per(len(dataset)) for name, each in times.items()}
-            measured[what] = {
-                name: {
-                    "crops_per_s": 1 / each.summary()["median_s"],
-                    **each.summary(),
-                    **each.times_the(times[FLOOR]),
-                    "seglib_times_as_fast": times_as_fast(times[OURS], each),
-                }
-                for name, each in times.items()
-            }
+            found = compare_times({name: each.per(len(dataset)) for name, each in times.items()}, FLOOR, OURS)
+            measured[what] = {name: {"crops_per_s": 1 / row["median_s"], **row} for name, row in found.items()}
     for what, results in measured.items():
         for name, row in results.items():
             ratios = (row["seglib_times_as_fast"][ratio] for ratio in ("ratio", "ratio_cpu"))

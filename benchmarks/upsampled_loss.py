@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 import torch
-from harness.measure import Run, peak_memory, peak_of, take_turns, times_as_fast
+from harness.measure import Run, compare_times, peak_memory, peak_of, take_turns
 from harness.report import add_device, parser, print_table, save
 
 from seglib.geometry import Grid
@@ -64,15 +64,9 @@ def main() -> None:
     assert float((our_gradient - gradient).norm() / gradient.norm()) < 1e-5, "the gradients differ"
     times = take_turns(runs, options.rounds, options.device)
     kept = [f"--{key}={getattr(options, key)}" for key in ("side", "batch", "device", "threads")]
-    measured = {
-        name: {
-            **each.summary(),
-            **each.times_the(times[FLOOR]),
-            "seglib_times_as_fast": times_as_fast(times[OURS], each),
-            "peak_memory_mib": None if name == FLOOR or options.smoke else peak_memory(Path(__file__), name, kept),
-        }
-        for name, each in times.items()
-    }
+    measured = compare_times(times, FLOOR, OURS)
+    for name, row in measured.items():
+        row["peak_memory_mib"] = None if name == FLOOR or options.smoke else peak_memory(Path(__file__), name, kept)
     print_table(
         ("what", "s", "x floor", "seglib is faster by", "peak MiB"),
         [

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_set import SMALL
-from test_study import store
+from test_study import store, with_row
 
 from seglib.__main__ import main
 from seglib.course.figures import draw_effects
@@ -26,7 +26,7 @@ from seglib.studies.evidence import (
     tell_outcomes,
 )  # fmt: skip
 from seglib.studies.files import read_files
-from seglib.studies.listing import by_number, list_out_of_reach, name_gates, plan_runs
+from seglib.studies.listing import by_number, list_out_of_reach, plan_runs, tell_gates
 from seglib.studies.papers import load_papers
 from seglib.studies.report import prediction_interval
 from seglib.studies.study import Study
@@ -99,12 +99,12 @@ def test_remarks_have_a_column_where_there_are_any(study: Study) -> None:
     assert tabulate(failing).loc["wide", "remarks"] == "on CPU b, the base row on CPU a; seeds 2 not run"
     real = Study.load("batch_size", "gpu")
     assert "remarks" not in tabulate(real)
-    assert name_gates(real, "not measured") == "steps, seeds", "nothing is stored of the scale gpu"
+    assert tell_gates(real) == "not measured: steps, seeds", "nothing is stored of the scale gpu"
 
 
 def test_a_row_that_shares_its_training_pays_for_it_when_it_is_asked_for_by_itself(study: Study) -> None:
     store(study, {"wide": {"train_seconds": 300}}, wide=[0.6])
-    both, known = study.with_row("mirrored", eval_flip=True), read_times(study.folder)
+    both, known = with_row(study, "mirrored", eval_flip=True), read_times(study.folder)
     shared = plan_runs(both, known, ["base", "mirrored"])["minutes left"]
     assert shared["base"] > 5 and shared["mirrored"] == 0
     alone = plan_runs(both, known, ["mirrored"])["minutes left"]

@@ -192,9 +192,9 @@ def test_good_cell_is_not_reported() -> None:
         assert found(cell, user="jane") == ""
 
 
-def test_ids_are_stable_and_the_accelerator_is_kept() -> None:
+def test_ids_are_stable_and_an_editors_metadata_goes() -> None:
     nb = new_notebook(metadata={"accelerator": "GPU", "colab": {"name": "x"}})
-    assert set(tool.normalise(nb).metadata) == {"accelerator", "kernelspec", "language_info"}
+    assert set(tool.normalise(nb).metadata) == {"kernelspec", "language_info"}
     nb = new_notebook(cells=[code("a"), code("b")])
     own = nb.cells[1].id = nb.cells[0].id
     first, second = tool.normalise(nb).cells

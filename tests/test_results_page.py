@@ -25,7 +25,7 @@ TOML = """title = "made"
 base = "plain"
 seeds = [0, 1, 2]
 [scales]
-smoke = { recipe = "toy_v3", iterations = 1, width = 4, channels = 8, crop_size = 33, batch_size = 2 }
+toy = { recipe = "toy_v3", iterations = 1, width = 4, channels = 8, crop_size = 33, batch_size = 2 }
 [rows.plain]
 [rows.unmirrored]
 eval_flip = false

@@ -26,7 +26,7 @@ def staged(data: Path) -> Staged:
 @pytest.fixture(scope="module")
 def finished(staged: Staged, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
     folder = tmp_path_factory.mktemp("runs")
-    return staged.run(folder, progress=False), folder
+    return staged.run(folder), folder
 
 
 def test_members_are_chosen_by_score_and_averaged() -> None:
@@ -76,8 +76,8 @@ def test_an_interrupted_training_ends_alike(staged: Staged, finished: tuple[dict
     result, folder = finished
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Staged, "_aggregate", lambda *_: 1 / 0)
-        refused(None, staged.run, tmp_path, error=ZeroDivisionError, progress=False)
-    again = staged.run(tmp_path, progress=False)
+        refused(None, staged.run, tmp_path, error=ZeroDivisionError)
+    again = staged.run(tmp_path)
     for mine, theirs in zip(again["stages"], result["stages"], strict=True):
         assert mine["aggregates"] == theirs["aggregates"] and mine["chosen"] == theirs["chosen"]
     states = [load_tensors(place / "stage2" / "best.pt") for place in (folder, tmp_path)]
@@ -87,16 +87,16 @@ def test_an_interrupted_training_ends_alike(staged: Staged, finished: tuple[dict
 def test_a_folder_of_another_recipe_is_refused(staged: Staged, finished: tuple[dict, Path]) -> None:
     stages = {name: recipe.replace(lr=0.5) for name, recipe in staged.stages.items()}
     with pytest.raises(ValueError, match=r"stage\.json: a stage of another recipe"):
-        Staged("two", stages, 3, staged.data_root).run(finished[1], progress=False)
+        Staged("two", stages, 3, staged.data_root).run(finished[1])
     more = Staged("two", staged.stages, 4, staged.data_root)
-    refused(r"stage\.json: a stage of another .*number of folds", more.run, finished[1], progress=False)
+    refused(r"stage\.json: a stage of another .*number of folds", more.run, finished[1])
 
 
 def test_stages_keep_the_code_that_trained_them(
     staged: Staged, finished: tuple[dict, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("seglib.studies.staged.code_hashes", lambda: {"0": "changed since"})
-    assert staged.run(finished[1], progress=False)["code"] == finished[0]["code"]
+    assert staged.run(finished[1])["code"] == finished[0]["code"]
 
 
 def test_the_command(finished: tuple, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

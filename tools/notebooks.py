@@ -106,11 +106,9 @@ def normalise(nb: NotebookNode) -> NotebookNode:
     Kernel name, metadata (tags and folded cells stay), missing ids, widget views (their text stays), and the folders in
     tracebacks. Wrong content, an order of execution for one, is not mended here: `problems` reports it.
     """
-    accelerator = {k: nb.metadata[k] for k in ("accelerator",) if k in nb.metadata}  # Colab: open with a GPU
     nb.metadata = NotebookNode(
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
         language_info={"name": "python"},
-        **accelerator,
     )
     nb.nbformat, nb.nbformat_minor = 4, 5
     ids: set[str] = set()

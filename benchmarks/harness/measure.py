@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -85,6 +86,18 @@ def times_as_fast(ours: Times, theirs: Times) -> dict[str, float]:
     low, median, high = _quartiles([their / our for our, their in zip(ours.wall, theirs.wall, strict=True)])
     cpu = statistics.median(their / our for our, their in zip(ours.cpu, theirs.cpu, strict=True))
     return {"ratio": median, "quartile_low": low, "quartile_high": high, "ratio_cpu": cpu}
+
+
+def compare_times(times: Mapping[str, Times], floor: str, ours: str) -> dict[str, dict[str, Any]]:
+    """What a result says of each contestant: its seconds, beside the floor's and beside ours."""
+    return {
+        name: {
+            **each.summary(),
+            **each.times_the(times[floor]),
+            "seglib_times_as_fast": times_as_fast(times[ours], each),
+        }
+        for name, each in times.items()
+    }
 
 
 def matrix_multiply(device: str, dtype: torch.dtype = torch.float32, side: int | None = None) -> tuple[Run, float]:

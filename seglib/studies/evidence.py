@@ -14,7 +14,6 @@ from seglib.files import PROJECT
 from seglib.studies.cost import read_times, tell_seconds
 from seglib.studies.listing import list_out_of_reach, load_studies, plan_runs
 from seglib.studies.report import LEVEL, NOTABLE, VERDICTS, format_table
-from seglib.studies.results import RESULTS
 from seglib.studies.study import Study, distinct_rows
 
 WITHOUT_GPU = ("toy", "mini", "photographs")
@@ -97,12 +96,12 @@ def compare_rows(study: Study, questions: Mapping[str, tuple[str, str]]) -> pd.D
     return pd.DataFrame(lines).T.infer_objects().assign(against=bases)
 
 
-def load_published(folder: Path = RESULTS) -> list[Study]:
+def load_published() -> list[Study]:
     """Loads the studies of the papers' tables, with their gates, in the order of the tables.
 
     Each is loaded at its scales that need no GPU, as the study's file orders them.
     """
-    return load_studies(WITHOUT_GPU, published=True, folder=folder, gated=True)
+    return load_studies(WITHOUT_GPU, published=True, gated=True)
 
 
 def find_told(folder: Path = PROJECT / "notebooks") -> dict[str, str]:

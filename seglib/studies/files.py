@@ -5,15 +5,13 @@ base = "16"                     # the row that differences are taken to; default
 seeds = [0, 1, 2, 3, 4]         # default: [0, 1, 2]
 table = ["deeplabv3", "9"]      # of data/papers.json; without it nothing is published
 [scales]                        # for each the recipe that the rows depart from, further fields, own seeds, own classes
-smoke = { recipe = "toy_v3", iterations = 4, crop_size = 33, seeds = [0, 1] }
 toy = { recipe = "toy_v3" }
+gpu = { recipe = "voc_gpu", seeds = [0, 1, 2] }
 [rows."4"]
 batch_size = 4                  # the fields in which the row departs from the scale's recipe, or another `recipe`
 published = { batch_size = 4 }  # the paper's row: its conditions in data/papers.json
-only = ["smoke", "toy"]         # the scales that have the row; default: all
+only = ["toy", "gpu"]           # the scales that have the row; default: all
 toy = { crop_size = 65 }        # a scale's name: further departures there
-
-At the smoke scale a row has its departures for `toy`, unless it has some for `smoke`.
 """
 
 from pathlib import Path
@@ -25,7 +23,7 @@ from seglib.recipe import Recipe
 from seglib.studies.papers import load_papers, published
 
 STUDIES = Path(__file__).parent
-ScaleName = Literal["smoke", "toy", "mini", "photographs", "gpu", "paper"]
+ScaleName = Literal["toy", "mini", "photographs", "gpu", "paper"]
 Changes = dict[str, Any]  # fields of a recipe, and "recipe"
 
 
@@ -70,8 +68,8 @@ def read_study(path: Path, scale: str = "") -> dict[str, Any]:
             raise ValueError(f"row {name!r} names {sorted(unknown)}; scales are {list(file.scales)}")
         if scale not in (row.only or file.scales):
             continue
-        here = own.get(scale, own.get("toy", {}) if scale == "smoke" else {})
-        changes = of_scale | {name: value for name, value in entries.items() if name not in no_changes} | here
+        of_row = {name: value for name, value in entries.items() if name not in no_changes}
+        changes = of_scale | of_row | own.get(scale, {})
         if not (recipe := changes.pop("recipe", None)):
             raise ValueError(f"row {name!r}: expected a recipe of its own or its scale's, found none")
         rows[name] = Recipe.load(recipe).replace(**changes)

@@ -15,6 +15,7 @@ weights in another way. The first four concern only tables that ask for context:
 not matter how much of a crop that is.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -63,8 +64,6 @@ class Gated(Protocol):
     published: Mapping[str, float]
 
     def values(self, row: str, measure: Callable[[dict[str, Any]], float | None] | None = None) -> dict[int, float]: ...
-
-    def with_row(self, name: str, **changes: Any) -> "Gated": ...
 
     def spread(self) -> tuple[float, int]: ...
 
@@ -313,7 +312,8 @@ def _check_headroom(study: Gated) -> Line:
 
 def add_twice_the_steps(study: Gated) -> Gated:
     """Returns the study with a row `TWICE`, which the gate "steps" compares with the base row."""
-    return study.with_row(TWICE, iterations=2 * study.rows[study.base].iterations)
+    base = study.rows[study.base]
+    return dataclasses.replace(study, rows={**study.rows, TWICE: base.replace(iterations=2 * base.iterations)})
 
 
 def _check_steps(study: Gated) -> Line:

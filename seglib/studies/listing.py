@@ -3,35 +3,34 @@
 import re
 from collections.abc import Container, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 
 from seglib.studies.cost import Times, read_times, tell_seconds
-from seglib.studies.files import ScaleName, read_files
+from seglib.studies.files import read_files
 from seglib.studies.gates import check_gates
 from seglib.studies.papers import load_papers
 from seglib.studies.results import RESULTS
 from seglib.studies.study import Study
 
-SCALES = {*get_args(ScaleName)} - {"smoke"}
 
-
-def load_studies(scales: Container[str] = SCALES, published: bool = False, **options: Any) -> list[Study]:
+def load_studies(scales: Container[str] = (), published: bool = False, **options: Any) -> list[Study]:
     """Loads the package's studies at some scales: by the papers' tables, then our own.
 
     Args:
-        scales: at which, as far as a study has them, in the order of its file.
+        scales: at which, as far as a study has them, in the order of its file; () is all.
         published: only the studies of the papers' tables.
         options: as of `Study.load`.
     """
     files = [(path, file) for path, file in read_files().items() if file.table[0] or not published]
-    found = [Study.load(path, scale, **options) for path, file in files for scale in file.scales if scale in scales]
+    places = [(path, scale) for path, file in files for scale in file.scales if not scales or scale in scales]
+    found = [Study.load(path, scale, **options) for path, scale in places]
     return sorted(found, key=lambda study: by_number(study.source))
 
 
 def list_studies(folder: Path = RESULTS, runs: Path | None = None, gated: bool = True) -> pd.DataFrame:
-    """Lists every study of the package at each of its scales but smoke, and the tables that are out of reach.
+    """Lists every study of the package at each of its scales, and the tables that are out of reach.
 
     Columns: table, study, scale, rows, runs left, minutes left ("?" where no stored run tells), stored, cannot show
     (how many rows, by which gates, and which gates are not measured).
@@ -44,20 +43,19 @@ def list_studies(folder: Path = RESULTS, runs: Path | None = None, gated: bool =
             "table": study.source, "study": study.name, "scale": study.scale, "rows": len(study.rows),
             "runs left": sum(plan["runs left"]), "minutes left": format_minutes(plan["minutes left"]),
             "stored": ", ".join(f"{count} {word}" for word, count in stored.items() if count),
-            "cannot show": _tell_gates(study) if gated else "",
+            "cannot show": tell_gates(study) if gated else "",
         })  # fmt: skip
     lines += [{"table": table, "cannot show": why} for table, why, _ in list_out_of_reach()]
     listed = pd.DataFrame(lines, dtype=object).fillna("")
     return listed.sort_values("table", key=lambda column: column.map(by_number), kind="stable", ignore_index=True)
 
 
-def name_gates(study: Study, outcome: str) -> str:
-    """Names the gates of a study with an outcome, such as "not measured"."""
-    return ", ".join(check_gates(study).query("outcome == @outcome")["gate"].unique())
-
-
-def _tell_gates(study: Study) -> str:
-    failed, unmeasured = (name_gates(study, outcome) for outcome in ("failed", "not measured"))
+def tell_gates(study: Study) -> str:
+    """Says how many rows cannot show the effect, by which gates, and which gates are not measured."""
+    gates = check_gates(study)
+    failed, unmeasured = (
+        ", ".join(gates["gate"][gates["outcome"] == outcome].unique()) for outcome in ("failed", "not measured")
+    )
     told = [f"{len(study.cannot_show)} of {len(study.rows) - 1} rows ({failed})"] * bool(failed)
     return "; ".join(told + [f"not measured: {unmeasured}"] * bool(unmeasured))
 

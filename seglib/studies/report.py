@@ -1,4 +1,4 @@
-"""A study in words: effects and verdicts, its table for reading, and its protocol.
+"""A study in words: effects and verdicts, and its table for reading.
 
 The rules of judgement. Two rows are paired seed by seed only if they score the same weights: equal seeds do not make
 two trainings alike. Otherwise the interval is Welch's. The 95 % interval of the difference is all that decides. Where
@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-
-from seglib.recipe import Recipe
 
 NAN = float("nan")
 NOTABLE = 0.008  # mIoU: smaller published differences are none
@@ -159,20 +157,3 @@ def format_table(table: pd.DataFrame, source: str = "") -> pd.DataFrame:
 
 def _points(value: float, sign: str = "") -> str:
     return "" if math.isnan(value) else f"{100 * value:{sign}.1f}"
-
-
-def describe_protocol(recipe: Recipe, scale: str, seeds: Sequence[int]) -> str:
-    """Says in one line how a recipe is trained and scored."""
-    r = recipe
-    backbone = f"pre-activated {r.backbone}" if r.pre_activation else r.backbone
-    if r.stride_unit == "first" and "resnet" in r.backbone:
-        backbone += ", strides in the first units"
-    windows = f", in windows of {r.eval_window[0]} x {r.eval_window[1]}" if r.eval_window else ""
-    windows += f", squashed to {r.eval_squash[0]} x {r.eval_squash[1]}" if r.eval_squash else ""
-    scored = f"output stride {r.eval_output_stride or r.output_stride}, scales {', '.join(map(str, r.eval_scales))}"
-    return (
-        f"{scale} scale: {r.data} {r.train_split}, crop {r.crop_size}, {r.iterations} iterations of "
-        f"{r.batch_size}, {r.model} on {backbone} ({r.weights or 'random weights'}), output stride "
-        f"{r.output_stride}, {r.optimizer} lr {r.lr}; scored on {r.val_split}, {scored}"
-        f"{', mirrored too' if r.eval_flip else ''}{windows}; seeds {', '.join(map(str, seeds))}"
-    )

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from seglib.files import PROJECT, write_json
 from seglib.recipe import Recipe
-from seglib.train.results import changed_code, code_hashes, load_result, seal
+from seglib.train.results import code_hashes, load_result, seal
 
 RESULTS = PROJECT / "data" / "results"
 
@@ -56,8 +56,11 @@ def find_changed_code(result: Mapping[str, Any], folder: Path) -> list[str] | No
     Raises ValueError if a set's file is damaged; names it.
     """
     present = code_hashes()
-    sets = _find_equal_sets(result, folder)
-    return min((changed_code(definitions, present) for definitions in sets.values()), key=len, default=None)
+    changed = (
+        sorted({name for code, name in definitions.items() if code not in present})
+        for definitions in _find_equal_sets(result, folder).values()
+    )
+    return min(changed, key=len, default=None)
 
 
 def _find_equal_sets(result: Mapping[str, Any], folder: Path) -> dict[str, dict[str, str]]:

@@ -63,7 +63,7 @@ def run_study(
     diverged = False
     for seed in loaded.seeds:  # seed by seed, so that an interrupted study is balanced
         for row in rows or loaded.rows:
-            if (row, seed) in loaded.missing():
+            if not loaded.is_present(loaded.result(row, seed)):
                 print(f"{row}, seed {seed}", flush=True)
             try:
                 loaded.run(row, [seed])

@@ -92,7 +92,7 @@ class Staged:
         except ValueError as error:
             raise ValueError(f"{path}: not a staged training ({error})") from error
 
-    def run(self, folder: Path, progress: bool = True) -> dict[str, Any]:
+    def run(self, folder: Path) -> dict[str, Any]:
         """Trains what is missing in `folder` and returns the result; resumes an interrupted call.
 
         Returns:
@@ -111,7 +111,7 @@ class Staged:
             stored = stage_folder / "stage.json"
             if not stored.exists():
                 made_with = {"name": name, "code": name_code(code_hashes())}
-                write_json(stored, made_with | self._stage(recipe, folder, stage_folder, progress))
+                write_json(stored, made_with | self._stage(recipe, folder, stage_folder))
             outcome.append(json.loads(stored.read_text(encoding="utf-8")))
             if outcome[-1]["recipe"] != recipe.changes() or len(outcome[-1]["folds"]) != self.folds:
                 raise ValueError(f"{stored}: a stage of another recipe or number of folds; choose another folder")
@@ -119,19 +119,19 @@ class Staged:
         code = ", ".join(sorted({stage.get("code", "unknown") for stage in outcome}))
         return {"title": self.title, "folds": self.folds, "code": code, "stages": outcome}
 
-    def _stage(self, recipe: Recipe, folder: Path, stage_folder: Path, progress: bool) -> dict[str, Any]:
-        results = [self._train(recipe, fold, folder, stage_folder, progress) for fold in range(self.folds)]
+    def _stage(self, recipe: Recipe, folder: Path, stage_folder: Path) -> dict[str, Any]:
+        results = [self._train(recipe, fold, folder, stage_folder) for fold in range(self.folds)]
         states = [load_tensors(stage_folder / f"fold{fold}" / "weights.pt") for fold in range(self.folds)]
         scored, means = self._aggregate(recipe, states, [result["miou"] for result in results])
         chosen = max(scored, key=lambda name: scored[name]["miou"])
         write_atomic(stage_folder / "best.pt", lambda file: torch.save(means[chosen], file))
         return {"recipe": recipe.changes(), "folds": results, "aggregates": scored, "chosen": chosen}
 
-    def _train(self, recipe: Recipe, fold: int, folder: Path, stage_folder: Path, progress: bool) -> dict[str, Any]:
+    def _train(self, recipe: Recipe, fold: int, folder: Path, stage_folder: Path) -> dict[str, Any]:
         run_dir = stage_folder / f"fold{fold}"
         recipe = recipe.replace(folds=self.folds, fold=fold)
         roots = {"data_root": self.data_root, "weights_root": folder if recipe.start_from else None}
-        model = Trainer(recipe, run_dir, progress=progress, **roots).fit().model
+        model = Trainer(recipe, run_dir, progress=False, **roots).fit().model
         write_atomic(run_dir / "weights.pt", lambda file: torch.save(model.state_dict(), file))
         result = load_result(run_dir / "result.json")
         scores = {"miou": result["scores"]["miou"], "iou": result["scores"]["iou"]}
@@ -177,7 +177,7 @@ def run_staged(
         data_root: the data set's folder; default: bundled, or under SEGLIB_DATA.
     """
     stem = Path(name).stem
-    result = Staged.load(name, data_root).run(folder or Path("runs") / stem, progress=False)
+    result = Staged.load(name, data_root).run(folder or Path("runs") / stem)
     write_json(output or RESULTS / "staged" / f"{stem}.json", result)
     for stage in result["stages"]:
         aggregates = {aggregate: round(values["miou"], 4) for aggregate, values in stage["aggregates"].items()}

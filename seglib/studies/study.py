@@ -77,15 +77,6 @@ class Study:
             raise ValueError(f"{path}: not a study ({error})") from error
         return dataclasses.replace(study, cannot_show=gates.cannot_show(study)) if gated else study
 
-    def with_row(self, name: str, **changes: Any) -> "Study":
-        """Returns the study with one row more: the base row's recipe with some fields changed.
-
-        Raises ValueError if the name is taken; as `Recipe.replace`.
-        """
-        if name in self.rows:
-            raise ValueError(f"row {name!r} is there already; expected another name than {list(self.rows)}")
-        return dataclasses.replace(self, rows={**self.rows, name: self.rows[self.base].replace(**changes)})
-
     def command(self, row: str = "") -> str:
         """Returns the command that runs a study of the package, or one of its rows."""
         return f"python -m seglib study {self.name} " + (f'"{row}" ' if row else "") + f"--scale {self.scale}"
@@ -104,10 +95,6 @@ class Study:
         if (result := load_result(path))["name"] != path.stem:
             raise ValueError(f"{path}: holds the result of {result['name']}. Delete it and run again.")
         return result
-
-    def missing(self) -> list[tuple[str, int]]:
-        """Lists (row, seed) of every run without a result of the present code, seed by seed for balance."""
-        return [(row, seed) for seed in self.seeds for row in self.rows if not self.is_present(self.result(row, seed))]
 
     def run(self, row: str, seeds: Sequence[int] | None = None) -> int:
         """Trains what is missing of a row, resuming what was interrupted, and returns the number of new results.
@@ -244,14 +231,26 @@ class Study:
             })  # fmt: skip
         return pd.DataFrame(lines, index=pd.Index(self.rows, name=self.title))
 
-    def report(self, measure: Measure | None = None) -> pd.DataFrame:
+    def report(self) -> pd.DataFrame:
         """Writes `table` for reading, in points of mIoU: "mean ± sd (n)"."""
-        return report.format_table(self.table(measure), self.source if self.published and not measure else "")
+        return report.format_table(self.table(), self.source if self.published else "")
 
     @property
     def protocol(self) -> str:
         """One line about the base row's training and scoring."""
-        return report.describe_protocol(self.rows[self.base], self.scale, self.seeds)
+        r = self.rows[self.base]
+        backbone = f"pre-activated {r.backbone}" if r.pre_activation else r.backbone
+        if r.stride_unit == "first" and "resnet" in r.backbone:
+            backbone += ", strides in the first units"
+        windows = f", in windows of {r.eval_window[0]} x {r.eval_window[1]}" if r.eval_window else ""
+        windows += f", squashed to {r.eval_squash[0]} x {r.eval_squash[1]}" if r.eval_squash else ""
+        scored = f"output stride {r.eval_output_stride or r.output_stride}, scales {', '.join(map(str, r.eval_scales))}"
+        return (
+            f"{self.scale} scale: {r.data} {r.train_split}, crop {r.crop_size}, {r.iterations} iterations of "
+            f"{r.batch_size}, {r.model} on {backbone} ({r.weights or 'random weights'}), output stride "
+            f"{r.output_stride}, {r.optimizer} lr {r.lr}; scored on {r.val_split}, {scored}"
+            f"{', mirrored too' if r.eval_flip else ''}{windows}; seeds {', '.join(map(str, self.seeds))}"
+        )
 
     def changed_code(self, row: str) -> list[str] | None:
         """Names the definitions that changed since a row was measured; None if a result does not know its own."""
@@ -316,21 +315,19 @@ def distinct_rows(studies: Sequence[Study]) -> Iterator[tuple[Study, str, pd.Ser
 def count_verdicts(studies: Sequence[Study]) -> pd.DataFrame:
     """Counts the verdicts of several studies: a column for each, by its published table or title, and "all".
 
-    Each network counts once, as `distinct_rows` has it. Below the verdicts stand
-    how many of those that are confirmed were measured with earlier code, the number of intervals, and how many of them
-    are expected to miss the true difference by chance: 5 %.
+    Each network counts once, as `distinct_rows` has it. Below the verdicts stand how many of those that are confirmed
+    were measured with earlier code, the number of intervals, and how many of them are expected to miss the true
+    difference by chance: 5 %.
     """
-    counted, found = {}, {id(study): [] for study in studies}
-    for study, _, line in distinct_rows(studies):
-        has_interval = not math.isnan(line["low"]) and line["effect"] != "cannot show"
-        found[id(study)].append((line["effect"], has_interval, bool(line["sources"])))
+    rows, counted = [*distinct_rows(studies)], {}
     for study in studies:
-        words = found[id(study)]
+        words = [(line["effect"], line) for its, _, line in rows if its is study]
         name = study.source or study.title
         name = f"{name}, {study.scale}" if name in counted else name
-        counted[name] = {word: sum(of_row == word for of_row, *_ in words) for word in report.VERDICTS}
-        counted[name]["confirmed with earlier code"] = sum(word == "confirmed" and old for word, _, old in words)
-        counted[name]["intervals"] = sum(has_interval for _, has_interval, _ in words)
+        counted[name] = {verdict: sum(word == verdict for word, _ in words) for verdict in report.VERDICTS} | {
+            "confirmed with earlier code": sum(word == "confirmed" and bool(line["sources"]) for word, line in words),
+            "intervals": sum(word != "cannot show" and not math.isnan(line["low"]) for word, line in words),
+        }
     counts = pd.DataFrame(counted)
     counts["all"] = counts.sum(axis=1)
     return pd.concat([counts, (1 - report.LEVEL) * counts.loc[["intervals"]].rename({"intervals": "wrong by chance"})])

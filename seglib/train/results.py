@@ -147,11 +147,6 @@ def advise_on_memory(where: str, recipe: Recipe, error: Exception) -> str:
     )
 
 
-def changed_code(stored: Mapping[str, str], present: Mapping[str, str]) -> list[str]:
-    """Returns the names of the definitions in `stored` (hash -> name) that `present` no longer has like that."""
-    return sorted({name for code, name in stored.items() if code not in present})
-
-
 def device_name(device: torch.device) -> str:
     """Returns the GPU's name, or the processor's with the number of threads in use."""
     if device.type == "cuda":

@@ -136,7 +136,7 @@ class Canvas:
         u, v = (c * dx + s * dy) / rx, (c * dy - s * dx) / ry
         self._apply(rows, columns, u * u + v * v <= 1.0, paint, opacity, labelled)
 
-    def stroke(self, points: Points, widths: tuple[float, float], paint: Paint, labelled: bool = True) -> None:
+    def stroke(self, points: Points, widths: tuple[float, float], paint: Paint) -> None:
         """Draw a line through `points` whose width goes from `widths[0]` to `widths[1]`, with round joints."""
         pieces = len(points) - 1
         for k, ((x0, y0), (x1, y1)) in enumerate(itertools.pairwise(points)):
@@ -149,13 +149,13 @@ class Canvas:
                 (x0 + nx * half[0], y0 + ny * half[0]), (x1 + nx * half[1], y1 + ny * half[1]),
                 (x1 - nx * half[1], y1 - ny * half[1]), (x0 - nx * half[0], y0 - ny * half[0]),
             ]  # fmt: skip
-            self.polygon(corners, paint, labelled=labelled)
+            self.polygon(corners, paint)
             if k:
-                self.ellipse((x0, y0), (half[0], half[0]), paint, labelled=labelled)
+                self.ellipse((x0, y0), (half[0], half[0]), paint)
 
-    def rectangle(self, x0: float, y0: float, x1: float, y1: float, paint: Paint, labelled: bool = True) -> None:
+    def rectangle(self, x0: float, y0: float, x1: float, y1: float, paint: Paint) -> None:
         """Fill an upright rectangle."""
-        self.polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], paint, labelled=labelled)
+        self.polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], paint)
 
     def glow(self, centre: tuple[float, float], radius: float, colour: Colour, strength: float = 0.5) -> None:
         """Add a soft disc of light to the picture; labels stay."""

@@ -21,28 +21,19 @@ FOGS = [((206, 212, 214), (232, 234, 230)), ((190, 200, 206), (222, 226, 224)), 
 
 
 @dataclass(frozen=True)
-class MiniScene:
-    """One picture, as `VOCScene`; `ground`: the first row of which a pixel may depend on the kind of scene."""
+class MiniScene(large.VOCScene):
+    """One picture; `ground`: the first row of which a pixel may depend on the kind of scene."""
 
-    kind: str
-    image: np.ndarray
-    label: np.ndarray
-    label_sbd: np.ndarray
-    owners: np.ndarray
     ground: int
 
 
-def mini_scene(rng: np.random.Generator, kind: str | None = None, size: tuple[int, int] | None = None) -> MiniScene:
-    """Paint one scene.
+def mini_scene(rng: np.random.Generator, kind: str) -> MiniScene:
+    """Paint one scene of a kind of `KINDS`.
 
-    `kind`: one of `KINDS`; `size`: (height, width); each drawn from `rng` when None. Two scenes of one pair differ in
-    nothing but the ground and the label: kites from fish, and tents from boats. Raises ValueError for another kind.
+    Two scenes of one pair differ in nothing but the ground and the label: kites from fish, and tents from boats.
     """
-    kind = pick(rng, tuple(KINDS)) if kind is None else kind
-    if kind not in KINDS:
-        raise ValueError(f"kind: expected one of {tuple(KINDS)}, found {kind!r}")
     label = KINDS[kind]
-    canvas = Canvas(*(pick(rng, SIZES) if size is None else size))
+    canvas = Canvas(*pick(rng, SIZES))
     night = chance(rng, 0.15)
     top = canvas.height - uniform(rng, *GROUND)
     lowest = top - REACH - DISTANCE - 1  # of a thing that the ground decides

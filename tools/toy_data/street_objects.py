@@ -51,9 +51,9 @@ class Street:
         """Fill a face along the street."""
         self.face([(x, y0, z0), (x, y1, z0), (x, y1, z1), (x, y0, z1)], paint, opacity)
 
-    def across(self, x0: float, x1: float, z: float, y0: float, y1: float, paint: Paint, opacity: float = 1.0) -> None:
+    def across(self, x0: float, x1: float, z: float, y0: float, y1: float, paint: Paint) -> None:
         """Fill a face that looks at the camera."""
-        self.face([(x0, y0, z), (x0, y1, z), (x1, y1, z), (x1, y0, z)], paint, opacity)
+        self.face([(x0, y0, z), (x0, y1, z), (x1, y1, z), (x1, y0, z)], paint)
 
     def strip(self, name: str, x0: float, x1: float, colour: Colour, z0: float = 1.2, z1: float = 120.0) -> None:
         """A strip of ground along the street, paler towards the horizon."""

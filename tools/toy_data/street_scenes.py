@@ -43,14 +43,9 @@ class StreetScene:
     instance_ids: np.ndarray
 
 
-def street_scene(
-    rng: np.random.Generator, guests: int | None = None, size: tuple[int, int] = (256, 512)
-) -> StreetScene:
-    """Paint one street scene.
-
-    `guests`: row of the list of special guests (0..3), drawn from `rng` when None; `size`: (height, width), 1:2.
-    """
-    guest = pick(rng, GUESTS) if guests is None else GUESTS[guests]
+def street_scene(rng: np.random.Generator, guests: int, size: tuple[int, int] = (256, 512)) -> StreetScene:
+    """Paint one street scene. `guests`: row of the list of special guests (0..3); `size`: (height, width), 1:2."""
+    guest = GUESTS[guests]
     street = Street(Canvas(*size), rng)
     kerb = uniform(rng, 3.4, 4.4)
     _sky(street)

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,42 +39,22 @@ def toy_cityscapes_scene(split: str, index: int, seed: int = 0) -> StreetScene:
 
 
 def generate_toy_voc(
-    root: Path | str, train: int = 120, trainaug: int = 480, val: int = 120, seed: int = 0, overwrite: bool = False
-) -> Path:
-    """Write a toy data set in the layout of Pascal VOC 2012 (see data/README.md).
-
-    `root`: folder that will hold `VOCdevkit/VOC2012`; `train`, `trainaug`, `val`: numbers of images, `trainaug`
-    including `train`; `overwrite`: replace the `VOCdevkit` in `root`. Returns the VOC2012 folder.
-    Raises FileExistsError if `root` is not empty and `overwrite` is False, ValueError if a number is too small.
-    """
-    return _write_voc_layout(toy_voc_scene, Path(root), train, trainaug, val, seed, overwrite)
-
-
-def generate_toy_mini(
     root: Path | str,
     train: int = 120,
     trainaug: int = 480,
     val: int = 120,
     seed: int = 0,
     overwrite: bool = False,
-    paint: Callable[[str, int, int], MiniScene] = toy_mini_scene,
+    paint: Callable[[str, int, int], VOCScene] = toy_voc_scene,
 ) -> Path:
-    """Write the data set for small networks, as `generate_toy_voc` writes the toy VOC set.
+    """Write a toy data set in the layout of Pascal VOC 2012 (see data/README.md).
 
-    `paint`: a scene from (part, index, seed); another one may change the labels.
+    `root`: folder that will hold `VOCdevkit/VOC2012`; `train`, `trainaug`, `val`: numbers of images, `trainaug`
+    including `train`; `overwrite`: replace the `VOCdevkit` in `root`; `paint`: a scene from (part, index, seed).
+    Returns the VOC2012 folder.
+    Raises FileExistsError if `root` is not empty and `overwrite` is False, ValueError if a number is too small.
     """
-    return _write_voc_layout(paint, Path(root), train, trainaug, val, seed, overwrite)
-
-
-def _write_voc_layout(
-    paint: Callable[[str, int, int], VOCScene | MiniScene],
-    root: Path,
-    train: int,
-    trainaug: int,
-    val: int,
-    seed: int,
-    overwrite: bool,
-) -> Path:
+    root = Path(root)
     _check_counts(train=train, val=val)
     if trainaug < train:
         raise ValueError(f"trainaug: expected at least train = {train} images, found {trainaug}")
@@ -98,6 +79,9 @@ def _write_voc_layout(
     return base
 
 
+generate_toy_mini = partial(generate_toy_voc, paint=toy_mini_scene)  # the data set for small networks
+
+
 def generate_toy_cityscapes(
     root: Path | str, train: int = 48, val: int = 12, seed: int = 0, overwrite: bool = False
 ) -> Path:
@@ -118,7 +102,7 @@ def generate_toy_cityscapes(
     return root
 
 
-def _write_voc(base: Path, name: str, scene: VOCScene | MiniScene, part: str) -> None:
+def _write_voc(base: Path, name: str, scene: VOCScene, part: str) -> None:
     Image.fromarray(scene.image).save(base / "JPEGImages" / f"{name}.jpg", quality=QUALITY[type(scene)])
     if part != "extra":
         _save_indexed(scene.label, base / "SegmentationClass" / f"{name}.png")
