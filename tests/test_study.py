@@ -24,7 +24,7 @@ from seglib.models.weights import load_imagenet_weights
 from seglib.predict import Scoring, evaluate
 from seglib.recipe import Recipe
 from seglib.studies.files import STUDIES
-from seglib.studies.gates import TWICE
+from seglib.studies.gates import TWICE, add_twice_the_steps
 from seglib.studies.listing import list_studies, plan_runs, read_times
 from seglib.studies.results import RESULTS, find_changed_code, store_result, stored_results
 from seglib.studies.run import compare_runs, run_study
@@ -239,6 +239,11 @@ def test_what_cannot_be_compared_has_no_difference(study: Study) -> None:
     first, second = ({"code": None, "sources": {"losses.py": digest}} for digest in "ab")
     assert compared(first, second).remarks == remark
     assert compared(first, first).effect == "within noise"
+
+
+def test_a_row_of_the_gates_name_is_not_overwritten(study: Study) -> None:
+    own = dataclasses.replace(study, rows=study.rows | {TWICE: study.rows["plain"]})
+    refused("row 'twice the steps' is the base row trained for twice as long", add_twice_the_steps, own)
 
 
 def test_an_earlier_result_is_run_again_and_replaced(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

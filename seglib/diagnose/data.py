@@ -5,14 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from scipy import fft, ndimage
 from scipy.spatial import KDTree
 
 from seglib.data.base import VOID
 from seglib.data.fingerprint import describe_binary
 from seglib.diagnose.report import Finding, find, find_by_messages
-from seglib.diagnose.samples import MIRRORS, THUMB, Arrays, Scan, Source, draw_edges, find_edges
+from seglib.diagnose.samples import MIRRORS, THUMB, Arrays, Scan, Source, draw_edges, find_edges, open_stored
 from seglib.files import some
 from seglib.metrics.cityscapes_labels import CITYSCAPES_LABELS
 
@@ -170,7 +169,7 @@ def _content(image: np.ndarray) -> tuple[slice, slice] | None:
 def _has_border(path: Path) -> bool:
     """Tells whether a picture ends in one colour as it is stored: on white, or in the dark around an organ."""
     try:
-        picture = np.asarray(Image.open(path).convert("RGB"))
+        picture = np.asarray(open_stored(path).convert("RGB"))
     except (OSError, ValueError):
         return False
     return any((picture[strip] == picture[strip].reshape(-1, 3)[0]).all() for strip in BORDERS)
@@ -357,7 +356,7 @@ def _check_files(source: Source, scored: bool, samples: list, void: int | None) 
     for index, image, label in samples:
         image_path, label_path = source.files[index]
         try:
-            picture, file = np.asarray(Image.open(image_path).convert("RGB")), Image.open(label_path)
+            picture, file = np.asarray(open_stored(image_path).convert("RGB")), open_stored(label_path)
             mask = np.asarray(file)
         except (OSError, ValueError):
             continue

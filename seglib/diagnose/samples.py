@@ -257,7 +257,7 @@ def find_files(dataset: Any) -> list[tuple[Path, Path]] | None:
     lists = [value for value in lists if len(value) == len(dataset) and value and _is_file(value[0])]
     if len(lists) < 2:
         return None
-    lists.sort(key=lambda paths: Image.open(paths[0]).mode not in ("RGB", "YCbCr", "CMYK"))  # the image first
+    lists.sort(key=lambda paths: open_stored(paths[0]).mode not in ("RGB", "YCbCr", "CMYK"))  # the image first
     return [(Path(image), Path(label)) for image, label in zip(*lists[:2], strict=True)]
 
 
@@ -272,6 +272,12 @@ def _stored(path: Path) -> tuple[tuple[int, ...], bytes]:
 
 def _is_file(value: Any) -> bool:
     return isinstance(value, str | os.PathLike) and Path(value).is_file()
+
+
+def open_stored(path: Path) -> Image.Image:
+    """Reads an image file as it is stored, and closes it."""
+    with Image.open(path) as image:
+        return image.copy()
 
 
 def _shrink(image: Image.Image) -> np.ndarray:

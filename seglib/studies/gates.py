@@ -311,7 +311,12 @@ def _check_headroom(study: Gated) -> Line:
 
 
 def add_twice_the_steps(study: Gated) -> Gated:
-    """Returns the study with a row `TWICE`, which the gate "steps" compares with the base row."""
+    """Returns the study with a row `TWICE`, which the gate "steps" compares with the base row.
+
+    Raises ValueError if the study has a row of that name.
+    """
+    if TWICE in study.rows:
+        raise ValueError(f"row {TWICE!r} is the base row trained for twice as long: give the study's own another name")
     base = study.rows[study.base]
     return dataclasses.replace(study, rows={**study.rows, TWICE: base.replace(iterations=2 * base.iterations)})
 

@@ -50,7 +50,7 @@ RATES = range(1, 37)
 def aspp_rate_explorer() -> Explorer:
     """Sliders for three rates, the side of the map and the pixel."""
     return Explorer(
-        lambda rate_1, rate_2, rate_3, **place: show_taps((rate_1, rate_2, rate_3), **place),
+        lambda rate_1, rate_2, rate_3, side, down, across: show_taps((rate_1, rate_2, rate_3), side, down, across),
         "The nine taps of each rate around one pixel: squares lie on the map, crosses in its zero padding.",
         rate_1=slider("rate 1", RATES, 6),
         rate_2=slider("rate 2", RATES, 12),
