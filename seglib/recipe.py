@@ -134,13 +134,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     gamma: Annotated[float, Meta(ge=0)] = 0.1
     decay_steps: Positive | None = None  # length of the schedule; None is `iterations`
     warm_up: Count = 0  # iterations over which lr rises from 0 to the schedule's value
-    backbone_lr_factor: float = 1.0  # times lr
+    backbone_lr_factor: Annotated[float, Meta(ge=0)] = 1.0  # times lr
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9  # beta 1 of adam and adamw
     weight_decay: Annotated[float, Meta(ge=0)] = 1e-4
     freeze_bn: bool = False  # keep batch norm as it starts (v3 sec. 4.1, second stage)
     frozen_blocks: Annotated[int, Meta(ge=0, le=4)] = 0  # so many blocks of a ResNet, and its stem, stay as they start
-    bn_momentum: float = 0.1  # share of a new batch in the running statistics; PyTorch's, the TF code has 0.0003
+    bn_momentum: Share = 0.1  # share of a new batch in the running statistics; PyTorch's, the TF code has 0.0003
     eval_every: Positive | None = None  # iterations between scores on val_split
     patience: Count = 0  # stop after so many scores without a new best, keep the best weights; 0 never stops
     mixed_precision: bool = True  # only on CUDA

@@ -107,6 +107,8 @@ def test_every_way_to_make_a_recipe_refuses_it() -> None:
         ({"momentum": 1.0}, "momentum = 1.0; expected float < 1"),
         ({"gamma": float("nan")}, "gamma = nan; expected float >= 0"),
         ({"flip": 1.5}, "flip = 1.5; expected float <= 1"),
+        ({"bn_momentum": 1.5}, "bn_momentum = 1.5; expected float <= 1"),
+        ({"backbone_lr_factor": -1.0}, "backbone_lr_factor = -1.0; expected float >= 0"),
         ({"dropout": 1.0}, "dropout = 1.0; expected float < 1"),
         ({"eval_output_stride": "8"}, r"eval_output_stride = '8'; expected int \| None"),
         ({"atrous_rates": ["6"]}, r"atrous_rates = \['6'\]; expected int"),
