@@ -208,6 +208,12 @@ def test_masks_of_0_and_255_do_not_train_to_a_perfect_score(root: Path, tmp_path
     refused("no pixel of ground, object in any", make_trainer, RECIPE, tmp_path / "void", root)
 
 
+def test_one_class_does_not_train_to_a_perfect_score(root: Path, tmp_path: Path) -> None:
+    ClassTable(classes=(ClassEntry("object", 0),)).save(root / "classes.toml")
+    binary_masks(root, 0, 255)
+    refused("^object is the only class; expected two or more", make_trainer, RECIPE, tmp_path / "run", root)
+
+
 def test_a_class_that_no_training_label_has_is_told(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     remove_class(root, "train")
     make_trainer(RECIPE, tmp_path / "run", root)

@@ -37,6 +37,8 @@ def count_labels(dataset: SegmentationDataset, known: Counts) -> Counts:
 
 def check_classes(dataset: SegmentationDataset, counts: Counts) -> list[str]:
     """Names classes without a pixel. Raises ValueError if nothing can be learned: one class or none beside void."""
+    if dataset.num_classes == 1:
+        raise ValueError(f"{dataset.classes[0]} is the only class; expected two or more: else all is predicted right")
     pixels = _sum_pixels(dataset, counts)
     if pixels[-1] > 0.001 * sum(pixels) and (text := describe_binary(dataset.classes, pixels)):
         raise ValueError(f"{dataset.files[0][1].parent}: {text}")
