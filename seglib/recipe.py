@@ -302,6 +302,8 @@ def _check_pairs(r: Recipe) -> None:
     for name in ("freeze_bn", "bn_batch", "reestimate_bn"):
         if r.norm == "group" and getattr(r, name):
             refuse(name, "norm = 'group' leaves no batch norm")
+        if r.backbone == "vgg16" and r.model.startswith("fcn") and getattr(r, name):
+            refuse(name, "VGG16 has no batch norm")
     if r.freeze_bn and r.reestimate_bn:
         refuse("reestimate_bn", "freeze_bn keeps all of batch norm")
     if r.frozen_blocks and (r.model == "unet" or not r.backbone.startswith("resnet")):

@@ -144,6 +144,8 @@ def test_every_way_to_make_a_recipe_refuses_it() -> None:
         ({"norm": "group", "weights": "torchvision"}, "norm = 'group'; public weights were trained with batch norm"),
         ({"norm": "group", "freeze_bn": True}, "freeze_bn = True; norm = 'group' leaves no batch norm"),
         ({"norm": "group", "bn_batch": 4}, "bn_batch = 4; norm = 'group'"),
+        ({"freeze_bn": True, "backbone": "vgg16", "model": "fcn8s"}, "freeze_bn = True; VGG16 has no batch norm"),
+        ({"reestimate_bn": 3, "backbone": "vgg16", "model": "fcn8s"}, "reestimate_bn = 3; VGG16 has no batch norm"),
         ({"freeze_bn": True, "reestimate_bn": 3}, "reestimate_bn = 3; freeze_bn keeps"),
         ({"frozen_blocks": 2, "backbone": "vgg16", "model": "fcn8s"}, "frozen_blocks = 2; expected a ResNet"),
         ({"frozen_blocks": 2, "weights": "x.pth", "reestimate_bn": 3}, "reestimate_bn = 3; frozen_blocks keeps"),
