@@ -14,6 +14,7 @@ import pytest
 from imagecodecs import tiff_encode
 from PIL import Image
 from pycocotools.coco import COCO
+from pycocotools.mask import encode
 from refusal import refused
 from small_set import SMALL, make_trainer
 from trees import save
@@ -449,7 +450,11 @@ def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, command: Callable)
     small = {"segmentation": [[10, 10, 20, 10, 15, 22]], "category_id": 3}  # over the large one, though named first
     counts = [48 * 10, 100, 40 * 48 - 580]
     crowd = {"segmentation": {"counts": counts, "size": [40, 48]}, "category_id": 3, "iscrowd": 1}
-    annotations = [{**small, "image_id": 1}, {**large, "image_id": 1}, {**crowd, "image_id": 2}]
+    drawn = rng.random((40, 48)) < 0.5
+    drawn[:, -1] = np.arange(40) // 10 % 2  # the last run is of 10 pixels
+    compressed = encode(np.asfortranarray(drawn, np.uint8))["counts"].decode()
+    noise = {"segmentation": {"counts": compressed, "size": [40, 48]}, "category_id": 7}
+    annotations = [{**each, "image_id": image} for each, image in ((small, 1), (large, 1), (crowd, 2), (noise, 2))]
     content = {
         "images": [{"id": k, "file_name": name, "height": 40, "width": 48} for k, name in enumerate(files, 1)],
         "annotations": [{"id": k, "bbox": [0, 0, 1, 1], **each} for k, each in enumerate(annotations, 1)],
@@ -460,11 +465,11 @@ def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, command: Callable)
     out = command("convert-masks", path, tmp_path / "out")
     assert "2 COCO pictures; 1 COCO pictures without annotations" in out
     coco = COCO(str(path))
-    dog, sheep, crowd = (coco.annToMask(coco.anns[k]) > 0 for k in (1, 2, 3))
+    dog, sheep, crowd, noise = (coco.annToMask(coco.anns[k]) > 0 for k in (1, 2, 3, 4))
     table = ClassTable.load(tmp_path / "out/classes.toml")
     assert [entry.name for entry in table.classes] == ["background", "dog", "sheep"]
-    expected = {"a": np.where(dog, 1, np.where(sheep, 2, 0)), "b": crowd * 1, "c": crowd * 0}
-    assert dog[sheep].any()
+    expected = {"a": np.where(dog, 1, np.where(sheep, 2, 0)), "b": np.where(crowd, 1, noise * 2), "c": crowd * 0}
+    assert dog[sheep].any() and np.array_equal(noise, drawn)
     for name, label in expected.items():
         assert np.array_equal(Image.open(tmp_path / f"out/masks/{name}.png"), label)
     for change, message in (
@@ -473,13 +478,19 @@ def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, command: Callable)
         ({"image_id": 9}, "annotation 1 is of image 9, which images lacks"),
         ({"segmentation": [[1, 2, 3]]}, r"of length >= 6 - at `\$\.annotations\[0\]\.segmentation\[0\]"),
         ({"segmentation": {"counts": [9], "size": [3, 3]}}, r"of height and width \(3, 3\); expected \(40, 48\)"),
-        (
-            {"segmentation": {"counts": [9, 2000], "size": [40, 48]}},
-            "of a.jpg has runs of 2009 pixels; expected 40 x 48",
+        *(
+            ({"segmentation": {"counts": counts, "size": [40, 48]}}, rf"of a.jpg cannot be decoded \({message}")
+            for counts, message in (
+                ([9, 2000], "runs of 2009 pixels in a picture of 1920"),
+                ([9], "runs of 9 pixels"),
+                ([-1, 1921], ""),
+                ("é", "the character 'é'"),
+                ("", "runs of 0 pixels"),
+                (compressed[:-1], "runs of 1910 pixels"),  # without the run of 10 at its end
+                (compressed + "1", "runs of 1931 pixels"),  # 1 more than the run before the last
+                (compressed + "Q", "cut off"),
+            )
         ),
-        ({"segmentation": {"counts": [9], "size": [40, 48]}}, "of a.jpg has runs of 9 pixels; expected 40 x 48"),
-        ({"segmentation": {"counts": [-1, 1921], "size": [40, 48]}}, "annotation 1 of a.jpg cannot be decoded"),
-        ({"segmentation": {"counts": "é", "size": [40, 48]}}, "annotation 1 of a.jpg cannot be decoded .Invalid"),
     ):
         wrong = {**content, "annotations": [{**content["annotations"][0], **change}]}
         path.write_text(json.dumps(wrong))

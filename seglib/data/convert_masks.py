@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -210,12 +210,8 @@ def _read_coco(path: Path, images: Path | None) -> tuple[ClassTable, Iterator[Sa
             raise ValueError(f"{what} has no known category, found {entry.category_id}")
         if isinstance(shape, _Runs) and shape.size != size:
             raise ValueError(f"{what} is of height and width {shape.size}; expected {size}, the image's")
-        runs = msgspec.to_builtins(shape)
-        if isinstance(shape, _Runs) and isinstance(shape.counts, list) and sum(shape.counts) != size[0] * size[1]:
-            raise ValueError(f"{what} has runs of {sum(shape.counts)} pixels; expected {size[0]} x {size[1]}")
         try:
-            if isinstance(shape, list) or isinstance(shape.counts, list):
-                runs = coco.frPyObjects(runs, *size)
+            runs = coco.frPyObjects(_read_runs(shape) if isinstance(shape, _Runs) else shape, *size)
             return coco.decode(coco.merge(runs) if isinstance(runs, list) else runs) > 0  # (H, W)
         except (ValueError, OverflowError) as error:
             raise ValueError(f"{what} cannot be decoded ({error}); expected polygons or COCO's run lengths") from error
@@ -231,6 +227,36 @@ def _read_coco(path: Path, images: Path | None) -> tuple[ClassTable, Iterator[Sa
             yield picture, Path(picture.stem), label, "COCO pictures" if masks else "COCO pictures without annotations"
 
     return table, samples()
+
+
+def _read_runs(runs: _Runs) -> dict[str, Any]:
+    """Returns run lengths as pycocotools takes them, uncompressed; raises ValueError unless they fill their picture.
+
+    pycocotools does not look: of runs that are too short it returns pixels that nothing has written.
+    """
+    counts = runs.counts if isinstance(runs.counts, list) else _decompress(runs.counts)
+    if sum(counts) != (expected := runs.size[0] * runs.size[1]):
+        raise ValueError(f"runs of {sum(counts)} pixels in a picture of {expected}")
+    return {"counts": counts, "size": [*runs.size]}
+
+
+def _decompress(text: str) -> list[int]:
+    """Reads COCO's compressed run lengths: numbers of 6-bit characters, the low ones first; the sixth bit: more follow.
+
+    From the fourth on, a number is the difference to the run before the last.
+    """
+    counts, number, bits = [], 0, 0
+    for character in text:
+        if not 0 <= (code := ord(character) - 48) < 64:
+            raise ValueError(f"the character {character!r}")
+        number, bits = number | (code & 31) << bits, bits + 5
+        if not code & 32:
+            number -= (code >> 4) << bits  # the highest bit is the sign
+            counts.append(number + (counts[-2] if len(counts) > 2 else 0))
+            number, bits = 0, 0
+    if bits:
+        raise ValueError("cut off")
+    return counts
 
 
 def _read_labelme(files: list[Path], images: Path | None) -> tuple[ClassTable, Iterator[Sample]]:
