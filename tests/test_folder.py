@@ -432,7 +432,9 @@ def test_a_converted_folder_reads_the_same(root: Path, tmp_path: Path, command: 
             assert all(np.array_equal(*pair) for pair in zip(before.read(index), after.read(index), strict=True))
             mask = Image.open(after.files[index][1])
             assert mask.mode == "P" and np.array_equal(mask, before.read(index)[1])
-    refused("expected a new or empty folder", convert_masks, root, target, error=FileExistsError)
+    refused("expected a new or empty folder, found files", convert_masks, root, target, error=FileExistsError)
+    file = root / "classes.toml"
+    refused("expected a new or empty folder, found a file", convert_masks, root, file, error=FileExistsError)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
@@ -477,6 +479,8 @@ def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, command: Callable)
         ({"category_id": 9}, "annotation 1 of a.jpg has no known category"),
         ({"image_id": 9}, "annotation 1 is of image 9, which images lacks"),
         ({"segmentation": [[1, 2, 3]]}, r"of length >= 6 - at `\$\.annotations\[0\]\.segmentation\[0\]"),
+        ({"segmentation": [[1, 2, 9, 2, 9, 8, 3]]}, "annotation 1 of a.jpg has a polygon of 7 numbers; expected pairs"),
+        ({"segmentation": [[1, 2, 9, 2, 1e9, 8]]}, r"<= 1000000.0 - at `\$\.annotations\[0\]\.segmentation\[0\]\[4\]`"),
         ({"segmentation": {"counts": [9], "size": [3, 3]}}, r"of height and width \(3, 3\); expected \(40, 48\)"),
         *(
             ({"segmentation": {"counts": counts, "size": [40, 48]}}, rf"of a.jpg cannot be decoded \({message}")
@@ -554,6 +558,12 @@ def test_labelme(tmp_path: Path, command: Callable) -> None:
     for mask in ("!!!", "AAAA", "A"):
         path.write_text(json.dumps({**content, "shapes": [{**shapes[3], "mask": mask}]}))
         not_converted(r"a\.json: the mask of boat is no PNG", tmp_path / "in")
+    colours = np.dstack([PART_OF_A_BOAT] * 3)
+    for mask, found in ((PART_OF_A_BOAT[1:], r"\(2, 4\)"), (colours, r"\(3, 4, 3\)")):
+        path.write_text(json.dumps({**content, "shapes": [{**shapes[3], "mask": as_labelme(mask)}]}))
+        not_converted(rf"a\.json: the mask of boat is {found}; expected \(3, 4\), of its two points", tmp_path / "in")
+    path.write_text(json.dumps({**content, "shapes": [{**shapes[1], "points": [[5.0, 5.0], [1e30, 20.0]]}]}))
+    not_converted(r"<= 1000000.0 - at `\$\.shapes\[0\]\.points\[1\]\[0\]`", tmp_path / "in")  # Pillow draws nothing
     shapes[0]["shape_type"] = "linestrip"
     path.write_text(json.dumps(content))
     not_converted(r"a\.json: lake is a linestrip of 4 points", tmp_path / "in")
