@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from imagecodecs import tiff_encode
+from msgspec.structs import replace
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.mask import encode
@@ -86,7 +87,8 @@ def test_subfolders_of_any_names_and_extensions(tmp_path: Path) -> None:
     for index, name in enumerate(train.names):
         image, label = train.read(index)
         assert image.shape == (40, 48, 3) and np.array_equal(label, labels[name])
-    refused(r"split: .* has \['train', 'val'\], found 'trainaug'", FolderSegmentation, tmp_path, "trainaug")
+    message = r"split: .* has \['train', 'val'\], found 'trainaug'; a recipe names its own as train_split"
+    refused(message, FolderSegmentation, tmp_path, "trainaug")
 
 
 def test_lists(root: Path) -> None:
@@ -96,9 +98,14 @@ def test_lists(root: Path) -> None:
     for lists, message in (
         ({"val": "pier_03\nBay_02\n"}, r"val\.txt: .*images lacks 1 of 2: Bay_02 \(bay_02\.jpg is there\)"),
         ({"val": "bay_01\n"}, r"lists: bay_01\.jpg in train and in val"),
+        ({"val": "pier_03\npier_03.jpg\n"}, r"val\.txt: lists pier_03\.jpg twice, with and without its ending"),
     ):
         write_lists(root, **lists)
         refused(message, FolderSegmentation, root, "train", error=(FileNotFoundError, ValueError))
+    for path in (root / "lists").iterdir():
+        path.rename(path.with_suffix(".TXT"))
+    message = r"lists: expected train\.txt and val\.txt, or no such folder; found test\.TXT, train\.TXT, val\.TXT"
+    refused(message, FolderSegmentation, root, "train", error=FileNotFoundError)
 
 
 def test_pictures_of_one_prefix_stay_on_one_side(root: Path) -> None:
@@ -139,6 +146,10 @@ def nest(root: Path) -> None:
         path.rename(root / "images/train/day1" / path.name)
 
 
+def divide_by(root: Path, share: float) -> None:
+    replace(TABLE, split=SplitRule(share)).save(root / "classes.toml")
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -152,6 +163,7 @@ def nest(root: Path) -> None:
         (lambda r: (r / "masks").rename(r / "labels"), "expected the folders images and masks, found .*labels"),
         (lambda r: [path.unlink() for path in (r / "images").iterdir()], r"images: no picture in .*expected \.jpg"),
         (lambda r: [p.unlink() for p in sorted((r / "images").iterdir())[1:]], "one picture cannot be divided"),
+        (lambda r: divide_by(r, 0.999), r"images: 15 pictures, by share = 0\.999, cannot be divided into"),
         (lambda r: nest(r), r"no picture in \['train'\]; .* not in folders inside it: day1"),
     ],
 )  # fmt: skip
