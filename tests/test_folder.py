@@ -286,6 +286,10 @@ def all_binary(root: Path) -> None:
         (lambda r: paint(r, "bay_02", (1, 2, 3)), r"bay_02\.png: colours without a class: \(1, 2, 3\) \(7 pixels\)"),
         (lambda r: mask_of(r, "bay_02").unlink(), r"no mask of bay_02\.jpg"),
         (lambda r: (r / "images/bay_02.jpg").unlink(), r"bay_02\.png: a mask without a picture"),
+        (
+            lambda r: shutil.copy(r / "images/bay_02.jpg", r / "images/bay_02.JPEG"),
+            r"bay_02\.\w+ share the mask .*02\.png",
+        ),
         (lambda r: mask_of(r, "bay_02").write_bytes(b"no"), r"bay_02\.png: not an image that can be read"),
         (
             lambda r: (r / "images/bay_02.jpg").write_bytes(b"\xff\xd8\xff"),
@@ -303,6 +307,19 @@ def test_every_fault_is_listed(root: Path, command: Callable, damage: object, fa
     out = command("check-folder", root, status=1)
     assert re.search(rf"^fault: .*{fault}", out, re.MULTILINE), out
     assert "colours, colours" not in out
+
+
+def test_what_the_recipe_does_not_read_is_told(root: Path, command: Callable) -> None:
+    write_lists(root, train="\n".join(NAMES))
+    assert "no val: the recipe `folder` reads train and val" in (out := command("check-folder", root))
+    assert "lists: not read" not in out
+    for part in ("images", "masks"):
+        for split in ("train", "val"):
+            (root / part / split).mkdir()
+        for number, path in enumerate(sorted((root / part).glob("*.*"))):
+            path.rename(path.parent / ("val" if number % 3 else "train") / path.name)
+    out = command("check-folder", root)
+    assert "lists: not read, as images has folders" in out and "no val" not in out
 
 
 def test_deep_pictures_of_four_channels_are_told_in_one_round(root: Path, command: Callable) -> None:
