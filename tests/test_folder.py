@@ -8,6 +8,7 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -228,8 +229,10 @@ def test_a_class_that_no_training_label_has_is_told(root: Path, tmp_path: Path, 
 
 
 def test_a_folder_without_faults(root: Path, command: Callable) -> None:
+    for name, no_turn in (("bay_01", 0), ("bay_02", 9)):  # as some cameras write it
+        turn(root / f"images/{name}.jpg", no_turn)
     out = command("check-folder", root)
-    assert "15 pictures; faults: 0" in out
+    assert "15 pictures; faults: 0" in out and "EXIF" not in out
     labels = np.stack([FolderSegmentation(root, "val").read(i)[1] for i in range(3)])
     for k, name in enumerate((*FolderSegmentation(root, "val").classes, "void")):
         share = 100 * (labels == (255 if name == "void" else k)).mean()
@@ -264,6 +267,16 @@ def deep(root: Path) -> None:
     shutil.copy(mask_of(root, "bay_02"), mask_of(root, "new"))
 
 
+def enlarge(root: Path) -> None:
+    """Writes a picture and a mask whose headers say that they are far too large."""
+    Image.new("L", (1, 1)).save(content := BytesIO(), "PNG")
+    png = bytearray(content.getvalue())
+    png[16:24] = (20000).to_bytes(4, "big") * 2
+    png[29:33] = crc32(png[12:29]).to_bytes(4, "big")
+    for path in (root / "images/new.png", mask_of(root, "new")):
+        path.write_bytes(png)
+
+
 def copy_across(root: Path) -> None:
     source, target = (FolderSegmentation(root, split).files[0][0] for split in ("train", "val"))
     shutil.copy(source, target)
@@ -295,6 +308,7 @@ def all_binary(root: Path) -> None:
             lambda r: (r / "images/bay_02.jpg").write_bytes(b"\xff\xd8\xff"),
             r"images/bay_02\.jpg: cannot be read \(cannot identify",
         ),
+        (enlarge, r"images/new\.png: cannot be read \(Image size \(400000000 pixels\) exceeds limit"),
         (lambda r: deep(r), r"new\.npy: more than 8 bits a channel, as 1 of 16 pictures have; .*expected one depth"),
         (lambda r: remove_class(r, "val"), "val: no pixel of class 2, which cannot be scored; .*seed"),
         (lambda r: remove_class(r, "train"), "train: no pixel of class 2, which cannot be learned"),
@@ -355,6 +369,7 @@ def test_deep_pictures_of_four_channels_are_told_in_one_round(root: Path, comman
     (root / "classes.toml").write_text(text)
     for wrong, told in (
         (np.full((40, 48, 4), np.nan), "holds nan"),
+        (np.where(np.mgrid[:40, :48, :4][0] > 0, 500, -np.inf), "holds -inf"),
         (np.ones((40, 48, 4), bool), "values True to True"),
     ):
         np.save(root / "images/bay_04.npy", wrong)
