@@ -1,5 +1,6 @@
 """The command line: `python -m seglib COMMAND`. A command's help comes from its function's signature and docstring."""
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -72,6 +73,8 @@ def train(
     from seglib.train import Trainer, distributed
     from seglib.train.results import load_result
 
+    if eval_every is not None and eval_every < 0:
+        raise ValueError(f"--eval-every {eval_every}; expected a number of iterations, or leave it out")
     with distributed.join():
         settings = Recipe.load(recipe)
         if seed is not None:
@@ -318,6 +321,8 @@ def export(
         labels: return (B, H, W) uint8 classes in place of logits.
         palette: the data set that other weights were trained on: its classes and their colours.
     """
+    if file.suffix not in (".onnx", ".pt2", ".safetensors"):
+        raise ValueError(f"{file}: expected a file NAME.onnx, NAME.pt2 or NAME.safetensors")
     if file.suffix == ".safetensors":
         from seglib.export import save_weights
         from seglib.files import find_checkpoint
@@ -354,8 +359,13 @@ def main(arguments: list[str] | None = None) -> Any:
         for known in COMMANDS:
             print(f"  {known:17} {(_load(known).__doc__ or '').splitlines()[0]}")
         return int(name not in ("-h", "--help"))
+    home = str(Path.home())  # a shell leaves ~ as it is in --output=~/masks
+    rest = [re.sub(r"^(--[\w-]+=)?~(?=[/\\]|$)", lambda found: (found[1] or "") + home, each) for each in rest]
     try:
         return tyro.cli(_load(name), prog=f"python -m seglib {name}", args=rest, config=(tyro.conf.OmitArgPrefixes,))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
     except Exception as error:
         mendable = isinstance(error, OSError | ValueError | FloatingPointError)
         if not mendable and type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here

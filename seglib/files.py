@@ -11,9 +11,14 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # Windows, which removes no file that is open
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +30,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 def write_atomic(path: Path, write: Callable[[BinaryIO], None], keep: Path | None = None) -> None:
     """Writes `path` so that a reader sees either the old file or the new one, never a part; with `keep` also neither.
 
-    First removes what a killed write of the same file left behind: it may be what fills the disk.
+    First removes what a killed write of the same file left behind: it may be what fills the disk. What another process
+    is writing stays.
 
     Args:
         path: target; its folder is made if missing.
@@ -39,17 +45,19 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], None], keep: Path | Non
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-            leftover.unlink()
+            with suppress(OSError), _locked(leftover):
+                leftover.unlink()
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         try:
-            with os.fdopen(handle, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(name, 0o644)  # mkstemp's files are for their owner only
-            if keep is not None and path.exists():
-                os.replace(path, keep)
-            os.replace(name, path)
+            with _locked(Path(name)):
+                with os.fdopen(handle, "wb") as file:
+                    write(file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.chmod(name, 0o644)  # mkstemp's files are for their owner only
+                if keep is not None and path.exists():
+                    os.replace(path, keep)
+                os.replace(name, path)
         finally:
             Path(name).unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:
@@ -59,18 +67,46 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], None], keep: Path | Non
 
 
 @contextmanager
-def make_folder(target: Path) -> Iterator[Path]:
-    """Gives a folder to fill, which becomes `target`, new or empty, at the end; after a fault there is neither."""
-    work = target.absolute().with_name(f".{target.absolute().name}.unfinished")
-    shutil.rmtree(work, ignore_errors=True)
+def _locked(path: Path) -> Iterator[None]:
+    """Tells other processes that a file or folder is in use. Raises BlockingIOError if one of them says so."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
-        work.mkdir(parents=True)
-        yield work
-        if target.is_dir():
-            target.rmdir()
-        work.rename(target)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass  # a file system without locks
+        yield
     finally:
+        os.close(handle)
+
+
+@contextmanager
+def make_folder(target: Path) -> Iterator[Path]:
+    """Gives a folder to fill, which becomes `target`, new or empty, at the end; after a fault there is neither.
+
+    Raises BlockingIOError if another process is filling it.
+    """
+    work = target.absolute().with_name(f".{target.absolute().name}.unfinished")
+    try:
+        with suppress(FileNotFoundError), _locked(work):
+            shutil.rmtree(work)  # a killed process's
+    except BlockingIOError:
+        raise BlockingIOError(f"{target}: another process is writing this folder; expected one at a time") from None
+    work.mkdir(parents=True)
+    try:
+        with _locked(work):
+            yield work
+            if target.is_dir():
+                target.rmdir()
+            work.rename(target)
+    except BaseException:
         shutil.rmtree(work, ignore_errors=True)
+        raise
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

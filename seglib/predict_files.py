@@ -26,8 +26,11 @@ def find_images(given: Sequence[Path], output: Path) -> dict[Path, Path]:
     """Pairs images with the masks to be written: those of a folder keep its sub-folders, and `output` is left out.
 
     Raises:
-        ValueError: if there is no image, two masks would have one name, or a mask would overwrite an image.
+        ValueError: if there is no image, two masks would have one name, a mask would overwrite an image, or `output` is
+            a file.
     """
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"{output}: a file; expected a folder for the masks")
     targets: dict[Path, Path] = {}
     for path in given:
         if not path.is_dir():
@@ -35,7 +38,7 @@ def find_images(given: Sequence[Path], output: Path) -> dict[Path, Path]:
             continue
         inside = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and file.name[0] != "."]
         own = output.resolve() if path.resolve() in output.resolve().parents else None  # earlier masks
-        inside = [file for file in inside if own not in file.resolve().parents]
+        inside = [file for file in inside if own not in file.resolve().parents and not file.is_dir()]
         if not inside:
             raise ValueError(f"{path}: expected a folder with images ({', '.join(SUFFIXES)}), found none")
         targets |= {file: output / file.relative_to(path).with_suffix(".png") for file in inside}
@@ -77,7 +80,8 @@ def write_masks(
 
     Raises:
         ValueError: at the end, after all other images: names each that could not be read, predicted or written, and
-            why; before the first, if overlay is not in 0 to 1, or crf is asked for where it makes no sense.
+            why; before the first, if overlay is not in 0 to 1, crf is asked for where it makes no sense, or the table
+            or an overlay would overwrite an image.
     """
     if not 0 <= overlay <= 1:
         raise ValueError(f"overlay = {overlay}; expected an opacity from 0 to 1")
@@ -86,6 +90,10 @@ def write_masks(
         raise ValueError(f"crf: compares the colours of RGB pictures; the network takes {channels} channels")
     if crf and scoring.window:
         raise ValueError(f"crf: takes a picture whole; expected no window, found {scoring.window}")
+    sources, others = {image.resolve() for image in targets}, [] if areas is None else [areas]
+    others += map(_overlay_of, targets.values()) if overlay else ()
+    if lost := [str(path) for path in others if path.resolve() in sources]:
+        raise ValueError(f"{some(lost)}: an image that the overlays or the table would overwrite; choose other names")
     failed, rows = [], [("image", "class", "pixels", "share")]
     for path, target in targets.items():
         try:
@@ -101,7 +109,7 @@ def write_masks(
             if overlay:
                 rgb = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)  # grey for one
                 drawn = Image.blend(Image.fromarray(rgb), colours.convert("RGB"), overlay)
-                _save(drawn, target.with_name(f"{target.stem}_overlay.jpg"), quality=90, subsampling=0)
+                _save(drawn, _overlay_of(target), quality=90, subsampling=0)
         except (OSError, ValueError, MemoryError, RuntimeError) as error:  # torch's RuntimeError for lack of memory
             message = str(error).partition("\n")[0]
             failed.append(message if message.startswith(str(path)) else f"{path}: {message or type(error).__name__}")
@@ -118,6 +126,10 @@ def write_masks(
         raise ValueError(
             "; ".join(failed) + (f". The other {done} {'is' if done == 1 else 'are'} done" if done else "")
         )
+
+
+def _overlay_of(mask: Path) -> Path:
+    return mask.with_name(f"{mask.stem}_overlay.jpg")
 
 
 def _save(image: Image.Image, path: Path, **options: Any) -> None:

@@ -94,7 +94,24 @@ def test_train_refuses_what_it_cannot_do(tmp_path: Path, monkeypatch: pytest.Mon
     write_recipe(recipe, SMALL)
     assert "expected a folder that holds VOCdevkit" in refusal("train", recipe, "--data-root", tmp_path)
     assert "recipe: seed = -1" in refusal("train", recipe, "--seed=-1")
+    assert "--eval-every -1; expected a number of iterations" in refusal("train", recipe, "--eval-every=-1")
     assert not (tmp_path / "runs").exists()
+
+
+def test_home_is_found_where_the_shell_leaves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert f"{tmp_path / 'gone.pt'}: no such file" in refusal("export", "~/gone.pt", "--labels", "~/x.onnx")
+    assert f"{tmp_path / 'gone'}: no such file" in refusal("diagnose", "gone~", "--data=toy_voc", "--checkpoint=~/gone")
+
+
+def test_an_interrupt_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    def interrupt(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seglib.recipe.Recipe.load", interrupt)
+    with pytest.raises(SystemExit) as raised:
+        main(["train", "toy_voc"])
+    assert raised.value.code == 130 and capsys.readouterr().err == "interrupted\n"
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +224,9 @@ def test_a_run_folder_is_taken_for_its_checkpoint(runs: dict[str, Path], data: P
         told = f"{given}: a folder without checkpoint.pt; expected a run's folder, or a file; {found}"
         assert told in refusal("predict", tmp_path / given, image, "--output", tmp_path / "masks")
         assert told in refusal("export", tmp_path / given, tmp_path / "x.safetensors")
+    assert "x.pth: expected a file NAME.onnx, NAME.pt2 or NAME.safetensors" in refusal(
+        "export", run, tmp_path / "x.pth"
+    )
     with pytest.raises(OSError, match=r"a folder; expected a file of weights, such as .*checkpoint\.pt"):
         load_run(run)
 

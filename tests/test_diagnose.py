@@ -591,12 +591,23 @@ def test_the_command_with_a_run(capsys: pytest.CaptureFixture) -> None:
     assert "checked: train: 48 samples, val: 12 samples" in capsys.readouterr().out
 
 
-def test_the_command_with_a_run_reads_all_labels_and_predicts_some(tmp_path: Path) -> None:
+def test_the_command_with_a_run_reads_all_labels_and_predicts_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = shutil.copytree(PROJECT / "data/toy_cityscapes", tmp_path / "streets")
     train, val = (sorted((root / "leftImg8bit" / split).rglob("*.png")) for split in ("train", "val"))
     shutil.copy(train[5], val[1])  # not among the three that are predicted
+    reads = []
+    monkeypatch.setattr("seglib.diagnose.checks.load_run", lambda path: reads.append(path) or load_run(path))
     report = check_root(root, CHECKPOINT, "toy_cityscapes", samples=3)
+    assert reads == [CHECKPOINT], "once"
     assert "train_in_val" in report.names("error") and {"val: 12 samples", "3 predictions"} <= {*report.checked}
+
+
+def test_a_run_on_other_channels_is_told(folder: Path) -> None:
+    table = folder / "classes.toml"
+    table.write_text("in_channels = 1\n" + table.read_text().replace("in_channels = 3", ""))
+    refused(r"pictures of 1 channels; expected 3, as .*toy_streets\.pt takes", check_root, folder, CHECKPOINT)
 
 
 def test_a_report_prints_and_shows_a_table(toy: Setup) -> None:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from small_set import SIZE, SMALL, TRAIN, VAL, make_trainer, weights, write_labe
 from torch import Tensor
 
 from seglib.data import EpochBatches
-from seglib.files import write_json
+from seglib.files import make_folder, write_atomic, write_json
 from seglib.train import Trainer
 from seglib.train.checkpoint import load_state, previous_path
 from seglib.train.results import load_result, seal
@@ -287,6 +288,37 @@ def test_damaged_and_edited_results_are_named(tmp_path: Path) -> None:
     for content in ("", "[1]", '{"name": "x"}', "\x80\x02"):
         path.write_text(content, encoding="latin-1")
         refused(r"result\.json: not a result of a run", load_result, path)
+
+
+def test_writes_of_one_file_do_not_end_each_other(tmp_path: Path) -> None:
+    """What a kill left behind is removed, what another write holds is not; the last to end is what is there."""
+    path, seen = tmp_path / "run.json", []
+    (tmp_path / ".run.json.killed.tmp").write_bytes(b"half")
+
+    def write(file: BinaryIO) -> None:
+        seen.append(sorted(tmp_path.iterdir()))
+        write_atomic(path, lambda other: other.write(b"first"))
+        seen.append(path.read_bytes())
+        file.write(b"last")
+
+    write_atomic(path, write)
+    assert len(seen[0]) == 1 and seen[1] == b"first" and path.read_bytes() == b"last"
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_folder_is_filled_by_one_process_at_a_time(tmp_path: Path) -> None:
+    target, left = tmp_path / "new", tmp_path / ".new.unfinished"
+    left.mkdir()
+    (left / "killed").touch()
+    with make_folder(target) as work:
+        (work / "first").touch()
+        with pytest.raises(BlockingIOError, match="new: another process is writing this folder"), make_folder(target):
+            pass
+        assert [path.name for path in work.iterdir()] == ["first"]
+    assert [path.name for path in target.iterdir()] == ["first"] and not left.exists()
+    with pytest.raises(KeyboardInterrupt), make_folder(tmp_path / "other") as work:
+        raise KeyboardInterrupt
+    assert [*tmp_path.iterdir()] == [target]
 
 
 def test_full_disk(data: Path, tmp_path: Path, limit: Callable, whole: Tensor) -> None:

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
 from imagecodecs import tiff_encode
+from msgspec.structs import replace
 from PIL import Image
 from pycocotools.coco import COCO
+from pycocotools.mask import encode
 from refusal import refused
 from small_set import SMALL, make_trainer
 from trees import save
@@ -85,7 +88,8 @@ def test_subfolders_of_any_names_and_extensions(tmp_path: Path) -> None:
     for index, name in enumerate(train.names):
         image, label = train.read(index)
         assert image.shape == (40, 48, 3) and np.array_equal(label, labels[name])
-    refused(r"split: .* has \['train', 'val'\], found 'trainaug'", FolderSegmentation, tmp_path, "trainaug")
+    message = r"split: .* has \['train', 'val'\], found 'trainaug'; a recipe names its own as train_split"
+    refused(message, FolderSegmentation, tmp_path, "trainaug")
 
 
 def test_lists(root: Path) -> None:
@@ -95,9 +99,14 @@ def test_lists(root: Path) -> None:
     for lists, message in (
         ({"val": "pier_03\nBay_02\n"}, r"val\.txt: .*images lacks 1 of 2: Bay_02 \(bay_02\.jpg is there\)"),
         ({"val": "bay_01\n"}, r"lists: bay_01\.jpg in train and in val"),
+        ({"val": "pier_03\npier_03.jpg\n"}, r"val\.txt: lists pier_03\.jpg twice, with and without its ending"),
     ):
         write_lists(root, **lists)
         refused(message, FolderSegmentation, root, "train", error=(FileNotFoundError, ValueError))
+    for path in (root / "lists").iterdir():
+        path.rename(path.with_suffix(".TXT"))
+    message = r"lists: expected train\.txt and val\.txt, or no such folder; found test\.TXT, train\.TXT, val\.TXT"
+    refused(message, FolderSegmentation, root, "train", error=FileNotFoundError)
 
 
 def test_pictures_of_one_prefix_stay_on_one_side(root: Path) -> None:
@@ -138,6 +147,10 @@ def nest(root: Path) -> None:
         path.rename(root / "images/train/day1" / path.name)
 
 
+def divide_by(root: Path, share: float) -> None:
+    replace(TABLE, split=SplitRule(share)).save(root / "classes.toml")
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -151,6 +164,7 @@ def nest(root: Path) -> None:
         (lambda r: (r / "masks").rename(r / "labels"), "expected the folders images and masks, found .*labels"),
         (lambda r: [path.unlink() for path in (r / "images").iterdir()], r"images: no picture in .*expected \.jpg"),
         (lambda r: [p.unlink() for p in sorted((r / "images").iterdir())[1:]], "one picture cannot be divided"),
+        (lambda r: divide_by(r, 0.999), r"images: 15 pictures, by share = 0\.999, cannot be divided into"),
         (lambda r: nest(r), r"no picture in \['train'\]; .* not in folders inside it: day1"),
     ],
 )  # fmt: skip
@@ -221,8 +235,10 @@ def test_a_class_that_no_training_label_has_is_told(root: Path, tmp_path: Path, 
 
 
 def test_a_folder_without_faults(root: Path, command: Callable) -> None:
+    for name, no_turn in (("bay_01", 0), ("bay_02", 9)):  # as some cameras write it
+        turn(root / f"images/{name}.jpg", no_turn)
     out = command("check-folder", root)
-    assert "15 pictures; faults: 0" in out
+    assert "15 pictures; faults: 0" in out and "EXIF" not in out
     labels = np.stack([FolderSegmentation(root, "val").read(i)[1] for i in range(3)])
     for k, name in enumerate((*FolderSegmentation(root, "val").classes, "void")):
         share = 100 * (labels == (255 if name == "void" else k)).mean()
@@ -257,6 +273,16 @@ def deep(root: Path) -> None:
     shutil.copy(mask_of(root, "bay_02"), mask_of(root, "new"))
 
 
+def enlarge(root: Path) -> None:
+    """Writes a picture and a mask whose headers say that they are far too large."""
+    Image.new("L", (1, 1)).save(content := BytesIO(), "PNG")
+    png = bytearray(content.getvalue())
+    png[16:24] = (20000).to_bytes(4, "big") * 2
+    png[29:33] = crc32(png[12:29]).to_bytes(4, "big")
+    for path in (root / "images/new.png", mask_of(root, "new")):
+        path.write_bytes(png)
+
+
 def copy_across(root: Path) -> None:
     source, target = (FolderSegmentation(root, split).files[0][0] for split in ("train", "val"))
     shutil.copy(source, target)
@@ -279,11 +305,16 @@ def all_binary(root: Path) -> None:
         (lambda r: paint(r, "bay_02", (1, 2, 3)), r"bay_02\.png: colours without a class: \(1, 2, 3\) \(7 pixels\)"),
         (lambda r: mask_of(r, "bay_02").unlink(), r"no mask of bay_02\.jpg"),
         (lambda r: (r / "images/bay_02.jpg").unlink(), r"bay_02\.png: a mask without a picture"),
+        (
+            lambda r: shutil.copy(r / "images/bay_02.jpg", r / "images/bay_02.JPEG"),
+            r"bay_02\.\w+ share the mask .*02\.png",
+        ),
         (lambda r: mask_of(r, "bay_02").write_bytes(b"no"), r"bay_02\.png: not an image that can be read"),
         (
             lambda r: (r / "images/bay_02.jpg").write_bytes(b"\xff\xd8\xff"),
             r"images/bay_02\.jpg: cannot be read \(cannot identify",
         ),
+        (enlarge, r"images/new\.png: cannot be read \(Image size \(400000000 pixels\) exceeds limit"),
         (lambda r: deep(r), r"new\.npy: more than 8 bits a channel, as 1 of 16 pictures have; .*expected one depth"),
         (lambda r: remove_class(r, "val"), "val: no pixel of class 2, which cannot be scored; .*seed"),
         (lambda r: remove_class(r, "train"), "train: no pixel of class 2, which cannot be learned"),
@@ -296,6 +327,19 @@ def test_every_fault_is_listed(root: Path, command: Callable, damage: object, fa
     out = command("check-folder", root, status=1)
     assert re.search(rf"^fault: .*{fault}", out, re.MULTILINE), out
     assert "colours, colours" not in out
+
+
+def test_what_the_recipe_does_not_read_is_told(root: Path, command: Callable) -> None:
+    write_lists(root, train="\n".join(NAMES))
+    assert "no val: the recipe `folder` reads train and val" in (out := command("check-folder", root))
+    assert "lists: not read" not in out
+    for part in ("images", "masks"):
+        for split in ("train", "val"):
+            (root / part / split).mkdir()
+        for number, path in enumerate(sorted((root / part).glob("*.*"))):
+            path.rename(path.parent / ("val" if number % 3 else "train") / path.name)
+    out = command("check-folder", root)
+    assert "lists: not read, as images has folders" in out and "no val" not in out
 
 
 def test_deep_pictures_of_four_channels_are_told_in_one_round(root: Path, command: Callable) -> None:
@@ -331,6 +375,7 @@ def test_deep_pictures_of_four_channels_are_told_in_one_round(root: Path, comman
     (root / "classes.toml").write_text(text)
     for wrong, told in (
         (np.full((40, 48, 4), np.nan), "holds nan"),
+        (np.where(np.mgrid[:40, :48, :4][0] > 0, 500, -np.inf), "holds -inf"),
         (np.ones((40, 48, 4), bool), "values True to True"),
     ):
         np.save(root / "images/bay_04.npy", wrong)
@@ -437,7 +482,9 @@ def test_a_converted_folder_reads_the_same(root: Path, tmp_path: Path, command: 
             assert all(np.array_equal(*pair) for pair in zip(before.read(index), after.read(index), strict=True))
             mask = Image.open(after.files[index][1])
             assert mask.mode == "P" and np.array_equal(mask, before.read(index)[1])
-    refused("expected a new or empty folder", convert_masks, root, target, error=FileExistsError)
+    refused("expected a new or empty folder, found files", convert_masks, root, target, error=FileExistsError)
+    file = root / "classes.toml"
+    refused("expected a new or empty folder, found a file", convert_masks, root, file, error=FileExistsError)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
@@ -455,7 +502,11 @@ def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, command: Callable)
     small = {"segmentation": [[10, 10, 20, 10, 15, 22]], "category_id": 3}  # over the large one, though named first
     counts = [48 * 10, 100, 40 * 48 - 580]
     crowd = {"segmentation": {"counts": counts, "size": [40, 48]}, "category_id": 3, "iscrowd": 1}
-    annotations = [{**small, "image_id": 1}, {**large, "image_id": 1}, {**crowd, "image_id": 2}]
+    drawn = rng.random((40, 48)) < 0.5
+    drawn[:, -1] = np.arange(40) // 10 % 2  # the last run is of 10 pixels
+    compressed = encode(np.asfortranarray(drawn, np.uint8))["counts"].decode()
+    noise = {"segmentation": {"counts": compressed, "size": [40, 48]}, "category_id": 7}
+    annotations = [{**each, "image_id": image} for each, image in ((small, 1), (large, 1), (crowd, 2), (noise, 2))]
     content = {
         "images": [{"id": k, "file_name": name, "height": 40, "width": 48} for k, name in enumerate(files, 1)],
         "annotations": [{"id": k, "bbox": [0, 0, 1, 1], **each} for k, each in enumerate(annotations, 1)],
@@ -466,11 +517,11 @@ def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, command: Callable)
     out = command("convert-masks", path, tmp_path / "out")
     assert "2 COCO pictures; 1 COCO pictures without annotations" in out
     coco = COCO(str(path))
-    dog, sheep, crowd = (coco.annToMask(coco.anns[k]) > 0 for k in (1, 2, 3))
+    dog, sheep, crowd, noise = (coco.annToMask(coco.anns[k]) > 0 for k in (1, 2, 3, 4))
     table = ClassTable.load(tmp_path / "out/classes.toml")
     assert [entry.name for entry in table.classes] == ["background", "dog", "sheep"]
-    expected = {"a": np.where(dog, 1, np.where(sheep, 2, 0)), "b": crowd * 1, "c": crowd * 0}
-    assert dog[sheep].any()
+    expected = {"a": np.where(dog, 1, np.where(sheep, 2, 0)), "b": np.where(crowd, 1, noise * 2), "c": crowd * 0}
+    assert dog[sheep].any() and np.array_equal(noise, drawn)
     for name, label in expected.items():
         assert np.array_equal(Image.open(tmp_path / f"out/masks/{name}.png"), label)
     for change, message in (
@@ -478,14 +529,22 @@ def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, command: Callable)
         ({"category_id": 9}, "annotation 1 of a.jpg has no known category"),
         ({"image_id": 9}, "annotation 1 is of image 9, which images lacks"),
         ({"segmentation": [[1, 2, 3]]}, r"of length >= 6 - at `\$\.annotations\[0\]\.segmentation\[0\]"),
+        ({"segmentation": [[1, 2, 9, 2, 9, 8, 3]]}, "annotation 1 of a.jpg has a polygon of 7 numbers; expected pairs"),
+        ({"segmentation": [[1, 2, 9, 2, 1e9, 8]]}, r"<= 1000000.0 - at `\$\.annotations\[0\]\.segmentation\[0\]\[4\]`"),
         ({"segmentation": {"counts": [9], "size": [3, 3]}}, r"of height and width \(3, 3\); expected \(40, 48\)"),
-        (
-            {"segmentation": {"counts": [9, 2000], "size": [40, 48]}},
-            "of a.jpg has runs of 2009 pixels; expected 40 x 48",
+        *(
+            ({"segmentation": {"counts": counts, "size": [40, 48]}}, rf"of a.jpg cannot be decoded \({message}")
+            for counts, message in (
+                ([9, 2000], "runs of 2009 pixels in a picture of 1920"),
+                ([9], "runs of 9 pixels"),
+                ([-1, 1921], ""),
+                ("é", "the character 'é'"),
+                ("", "runs of 0 pixels"),
+                (compressed[:-1], "runs of 1910 pixels"),  # without the run of 10 at its end
+                (compressed + "1", "runs of 1931 pixels"),  # 1 more than the run before the last
+                (compressed + "Q", "cut off"),
+            )
         ),
-        ({"segmentation": {"counts": [9], "size": [40, 48]}}, "of a.jpg has runs of 9 pixels; expected 40 x 48"),
-        ({"segmentation": {"counts": [-1, 1921], "size": [40, 48]}}, "annotation 1 of a.jpg cannot be decoded"),
-        ({"segmentation": {"counts": "é", "size": [40, 48]}}, "annotation 1 of a.jpg cannot be decoded .Invalid"),
     ):
         wrong = {**content, "annotations": [{**content["annotations"][0], **change}]}
         path.write_text(json.dumps(wrong))
@@ -549,6 +608,12 @@ def test_labelme(tmp_path: Path, command: Callable) -> None:
     for mask in ("!!!", "AAAA", "A"):
         path.write_text(json.dumps({**content, "shapes": [{**shapes[3], "mask": mask}]}))
         not_converted(r"a\.json: the mask of boat is no PNG", tmp_path / "in")
+    colours = np.dstack([PART_OF_A_BOAT] * 3)
+    for mask, found in ((PART_OF_A_BOAT[1:], r"\(2, 4\)"), (colours, r"\(3, 4, 3\)")):
+        path.write_text(json.dumps({**content, "shapes": [{**shapes[3], "mask": as_labelme(mask)}]}))
+        not_converted(rf"a\.json: the mask of boat is {found}; expected \(3, 4\), of its two points", tmp_path / "in")
+    path.write_text(json.dumps({**content, "shapes": [{**shapes[1], "points": [[5.0, 5.0], [1e30, 20.0]]}]}))
+    not_converted(r"<= 1000000.0 - at `\$\.shapes\[0\]\.points\[1\]\[0\]`", tmp_path / "in")  # Pillow draws nothing
     shapes[0]["shape_type"] = "linestrip"
     path.write_text(json.dumps(content))
     not_converted(r"a\.json: lake is a linestrip of 4 points", tmp_path / "in")

@@ -118,7 +118,16 @@ def test_masks_do_not_overwrite_one_another_or_their_image(pictures: Path, tmp_p
     refused(overwrite, find_images, [pictures, a], pictures)
     refused(overwrite, find_images, [pictures], pictures / "sub" / "..")
     above = {a: tmp_path / "a.png", pictures / "sub" / "b.JPG": tmp_path / "sub" / "b.png"}
+    (pictures / "folder.png").mkdir()  # no image
     assert find_images([pictures], tmp_path) == above
+    refused(r"a\.png: a file; expected a folder for the masks", find_images, [pictures], a)
+    overlay, before = pictures / "a_overlay.jpg", a.read_bytes()
+    Image.open(a).save(overlay)
+    targets = {a: pictures / "a.png", overlay: tmp_path / "b.png"}
+    for options, lost in (({"overlay": 0.5}, "a_overlay.jpg"), ({"areas": pictures / "sub" / ".." / "a.png"}, "a.png")):
+        found = write_masks(Placed(), targets, CLASSES, voc_palette(), **options)
+        refused(f"{lost}: an image that the overlays or the table would overwrite", list, found)
+    assert a.read_bytes() == before
     refused("images: expected at least one file or folder", find_images, [], tmp_path)
     (tmp_path / "empty").mkdir()
     refused("empty: expected a folder with images", find_images, [tmp_path / "empty"], tmp_path / "masks")

@@ -101,9 +101,11 @@ def test_stages_keep_the_code_that_trained_them(
 
 def test_the_command(finished: tuple, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     result, folder = finished
-    monkeypatch.setattr(Staged, "run", lambda *_, **__: result)
+    monkeypatch.setenv("SEGLIB_RUNS", str(folder))
+    places = []
+    monkeypatch.setattr(Staged, "run", lambda _, place: places.append(place) or result)
     run_staged("course_report", output=folder / "out.json")
-    assert json.loads((folder / "out.json").read_text()) == result
+    assert json.loads((folder / "out.json").read_text()) == result and places == [folder / "course_report"]
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["first", "second"]
 
 

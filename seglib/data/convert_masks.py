@@ -5,9 +5,10 @@ from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from io import BytesIO
+from math import floor
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -22,6 +23,7 @@ from seglib.data.masks import ClassEntry, ClassTable, indices_of, read_stored
 from seglib.files import make_folder, read_text, some
 
 Side = Annotated[int, Meta(ge=1)]
+Coordinate = Annotated[float, Meta(ge=-1e6, le=1e6)]  # beyond, Pillow draws nothing, and pycocotools takes all memory
 Key = int | str
 Sample = tuple[Path, Path, np.ndarray, str]  # picture, its place and name in the folder, label, what it was read from
 
@@ -47,7 +49,7 @@ class _Annotation(msgspec.Struct):
     image_id: Key
     category_id: Key
     id: Key | None = None
-    segmentation: list[Annotated[list[float], Meta(min_length=6)]] | _Runs | None = None
+    segmentation: list[Annotated[list[Coordinate], Meta(min_length=6)]] | _Runs | None = None
 
 
 class _Coco(msgspec.Struct):
@@ -58,7 +60,7 @@ class _Coco(msgspec.Struct):
 
 class _Shape(msgspec.Struct):
     label: str
-    points: list[tuple[float, float]]
+    points: list[tuple[Coordinate, Coordinate]]
     shape_type: str = "polygon"
     mask: str | None = None  # a PNG in base64, which lies between the two points of a "mask"
 
@@ -81,8 +83,9 @@ def convert_masks(source: Path, target: Path, /, *, images: Path | None = None) 
         target: the new folder.
         images: the folder of the annotated pictures; default: the annotations' own, or images in it or beside it.
     """
-    if target.exists() and any(target.iterdir()):
-        raise FileExistsError(f"{target}: expected a new or empty folder, found files in it")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        found = "files in it" if target.is_dir() else "a file"
+        raise FileExistsError(f"{target}: expected a new or empty folder, found {found}")
     files = [source] if source.suffix.lower() == ".json" and not source.is_dir() else sorted(source.glob("*.json"))
     if files and (files[0] != source or "shapes" in _keys(source)):
         table, samples = _read_labelme(files, images)
@@ -208,14 +211,12 @@ def _read_coco(path: Path, images: Path | None) -> tuple[ClassTable, Iterator[Sa
             raise ValueError(f"{what} has no segmentation, only a box")
         if entry.category_id not in categories:
             raise ValueError(f"{what} has no known category, found {entry.category_id}")
+        if isinstance(shape, list) and (odd := next((len(polygon) for polygon in shape if len(polygon) % 2), 0)):
+            raise ValueError(f"{what} has a polygon of {odd} numbers; expected pairs, x and y of each corner")
         if isinstance(shape, _Runs) and shape.size != size:
             raise ValueError(f"{what} is of height and width {shape.size}; expected {size}, the image's")
-        runs = msgspec.to_builtins(shape)
-        if isinstance(shape, _Runs) and isinstance(shape.counts, list) and sum(shape.counts) != size[0] * size[1]:
-            raise ValueError(f"{what} has runs of {sum(shape.counts)} pixels; expected {size[0]} x {size[1]}")
         try:
-            if isinstance(shape, list) or isinstance(shape.counts, list):
-                runs = coco.frPyObjects(runs, *size)
+            runs = coco.frPyObjects(_read_runs(shape) if isinstance(shape, _Runs) else shape, *size)
             return coco.decode(coco.merge(runs) if isinstance(runs, list) else runs) > 0  # (H, W)
         except (ValueError, OverflowError) as error:
             raise ValueError(f"{what} cannot be decoded ({error}); expected polygons or COCO's run lengths") from error
@@ -231,6 +232,36 @@ def _read_coco(path: Path, images: Path | None) -> tuple[ClassTable, Iterator[Sa
             yield picture, Path(picture.stem), label, "COCO pictures" if masks else "COCO pictures without annotations"
 
     return table, samples()
+
+
+def _read_runs(runs: _Runs) -> dict[str, Any]:
+    """Returns run lengths as pycocotools takes them, uncompressed; raises ValueError unless they fill their picture.
+
+    pycocotools does not look: of runs that are too short it returns pixels that nothing has written.
+    """
+    counts = runs.counts if isinstance(runs.counts, list) else _decompress(runs.counts)
+    if sum(counts) != (expected := runs.size[0] * runs.size[1]):
+        raise ValueError(f"runs of {sum(counts)} pixels in a picture of {expected}")
+    return {"counts": counts, "size": [*runs.size]}
+
+
+def _decompress(text: str) -> list[int]:
+    """Reads COCO's compressed run lengths: numbers of 6-bit characters, the low ones first; the sixth bit: more follow.
+
+    From the fourth on, a number is the difference to the run before the last.
+    """
+    counts, number, bits = [], 0, 0
+    for character in text:
+        if not 0 <= (code := ord(character) - 48) < 64:
+            raise ValueError(f"the character {character!r}")
+        number, bits = number | (code & 31) << bits, bits + 5
+        if not code & 32:
+            number -= (code >> 4) << bits  # the highest bit is the sign
+            counts.append(number + (counts[-2] if len(counts) > 2 else 0))
+            number, bits = 0, 0
+    if bits:
+        raise ValueError("cut off")
+    return counts
 
 
 def _read_labelme(files: list[Path], images: Path | None) -> tuple[ClassTable, Iterator[Sample]]:
@@ -268,7 +299,11 @@ def _draw(path: Path, draw: ImageDraw.ImageDraw, shape: _Shape, k: int) -> None:
                 mask = np.array(Image.open(BytesIO(b64decode(shape.mask)))) > 0
             except (OSError, ValueError, SyntaxError) as error:
                 raise ValueError(f"{path}: the mask of {shape.label} is no PNG in base64 ({error})") from error
-            draw.bitmap((int(left), int(top)), Image.fromarray(mask), fill=k)
+            left, top, right, bottom = (floor(side) for side in (left, top, right, bottom))
+            if mask.shape != (sides := (bottom - top + 1, right - left + 1)):
+                found = f"the mask of {shape.label} is {mask.shape}"
+                raise ValueError(f"{path}: {found}; expected {sides}, of its two points")
+            draw.bitmap((left, top), Image.fromarray(mask), fill=k)
         case kind, number:
             found = f"{shape.label} is a {kind} of {number} points"
             expected = "polygons, rectangles, circles and masks, which have an area"

@@ -40,7 +40,8 @@ class FolderSegmentation(SegmentationDataset):
         self.in_channels, self.pixel_range = self.table.in_channels, self.table.pixel_range
         splits = find_splits(root, self.table.split)
         if split not in splits:
-            raise ValueError(f"split: {root} has {sorted(splits)}, found {split!r}")
+            cure = "a recipe names its own as train_split and val_split"
+            raise ValueError(f"split: {root} has {sorted(splits)}, found {split!r}; {cure}")
         files = pair_masks(root, splits[split], f"pictures of {split}")
         if twice := [name for name, count in Counter(image.stem for image, _ in files).items() if count > 1]:
             raise ValueError(f"{root}: several pictures are called {some(twice)}; expected different names")
@@ -75,23 +76,32 @@ def find_splits(root: Path, rule: SplitRule) -> dict[str, list[Path]]:
     splits = {path.name: list_files(path) for path in subfolders}
     if not subfolders and (root / "lists").is_dir():
         known = {image.name: image for image in images} | {image.stem: image for image in images}
-        for path in sorted((root / "lists").glob("*.txt")):
+        lists = sorted((root / "lists").glob("*.txt"))
+        if not lists:
+            found = some(sorted(os.listdir(root / "lists"))) or "nothing"
+            raise FileNotFoundError(
+                f"{root / 'lists'}: expected train.txt and val.txt, or no such folder; found {found}"
+            )
+        for path in lists:
             ids = read_list(path)
             if absent := [name for name in ids if name not in known]:
                 shown = some([name + nearest_name(name, [image.name for image in images]) for name in absent[:3]])
                 raise FileNotFoundError(f"{path}: {folder} lacks {len(absent)} of {len(ids)}: {shown}")
             splits[path.stem] = [known[name] for name in ids]
+            if twice := [image.name for image, number in Counter(splits[path.stem]).items() if number > 1]:
+                raise ValueError(f"{path}: lists {some(twice)} twice, with and without its ending")
         if twice := sorted({*splits.get("train", ())} & {*splits.get("val", ())}):
             shown = some([image.name for image in twice])
             raise ValueError(f"{root / 'lists'}: {shown} in train and in val; expected no picture in both")
     elif not subfolders:
         splits = divide(images, rule)
-    if empty := [name for name, found in splits.items() if not found] or not splits:
-        deeper = [path.name for name in empty if splits for path in (folder / name).glob("*/")]
-        few = "one picture cannot be divided into train and val; " if images and not deeper else ""
+    if empty := [name for name, found in splits.items() if not found]:
+        if images:
+            found = "one picture" if len(images) == 1 else f"{len(images)} pictures, by share = {rule.share},"
+            raise ValueError(f"{folder}: {found} cannot be divided into train and val; expected a picture in each")
+        deeper = [path.name for name in empty for path in (folder / name).glob("*/")]
         note = f", not in folders inside it: {some(deeper)}" if deeper else ""
-        where = empty if splits else "it"
-        raise FileNotFoundError(f"{folder}: {few}no picture in {where}; expected {', '.join(SUFFIXES)}{note}")
+        raise FileNotFoundError(f"{folder}: no picture in {empty}; expected {', '.join(SUFFIXES)}{note}")
     return splits
 
 

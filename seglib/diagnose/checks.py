@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import nn
@@ -23,8 +23,21 @@ from seglib.diagnose.training import check_history, check_recipe
 from seglib.files import find_checkpoint, some
 from seglib.predict import Scoring, predict_image
 from seglib.recipe import Recipe
-from seglib.train.checkpoint import load_run
+from seglib.train.checkpoint import Run, load_run
 from seglib.train.start import read_run
+
+
+class Loaded(NamedTuple):
+    """A run as `check` looks at it, read once."""
+
+    path: Path
+    run: Run
+    stored: Mapping[str, Any]  # all that its checkpoint holds
+
+    @classmethod
+    def read(cls, path: Path) -> "Loaded":
+        """Reads a run's folder or checkpoint; raises as `load_run`."""
+        return cls(path := find_checkpoint(path), load_run(path), read_run(path)[0])
 
 
 def check(
@@ -66,8 +79,9 @@ def check(
     """
     history, stored, trained_on = run, {}, ()
     if isinstance(run, str | Path):
-        run = find_checkpoint(run)
-        loaded, stored = load_run(run), read_run(run)[0]
+        run = Loaded.read(Path(run))
+    if isinstance(run, Loaded):
+        run, loaded, stored = run
         model, recipe, history = model or loaded.model, recipe or loaded.recipe, loaded.log
         normalisation, trained_on = normalisation or loaded.normalisation, loaded.classes
     sources = {part: Source(each) for part, each in (("train", dataset), ("val", val_dataset)) if each is not None}
@@ -153,17 +167,20 @@ def diagnose(data_root: Path, /, *, checkpoint: Path | None = None, data: str = 
 
 def check_root(data_root: Path, checkpoint: Path | None = None, data: str = "folder", samples: int = 100) -> Report:
     """Checks a data set by its folder, and a run on it; the arguments are those of the command `diagnose`."""
-    run, recipe, faults, number = None, Recipe(data=data, partial=True), [], 0
+    run, loaded, recipe, faults, number = None, None, Recipe(data=data, partial=True), [], 0
     if checkpoint is not None:
-        run = load_run(find_checkpoint(checkpoint))
-        recipe = run.recipe.replace(data=data, partial=True)
+        loaded = Loaded.read(checkpoint)
+        run, recipe = loaded.run, loaded.run.recipe.replace(data=data, partial=True)
     if data == "folder":
         parts, faults, number = open_parts(data_root)
     else:
         splits = {"train": recipe.train_split, "val": recipe.val_split}
         parts = {part: build_dataset(recipe, split, data_root) for part, split in splits.items()}
     train, val = parts.get("train"), parts.get("val")
-    report = check(train, val, run=checkpoint, samples=samples)
+    for part in parts.values() if run else ():
+        if (found := getattr(part, "in_channels", 3)) != (expected := len(run.normalisation.mean)):
+            raise ValueError(f"{data_root}: pictures of {found} channels; expected {expected}, as {checkpoint} takes")
+    report = check(train, val, run=loaded, samples=samples)
     findings, checked = [*find_by_messages(faults, number), *report.findings], [*report.checked]
     if run is not None and val is not None:  # of some pictures; the labels of all were read above
         part, scoring = val.subset(Source(val).spread(samples)), Scoring.of(run.recipe)

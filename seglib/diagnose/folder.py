@@ -35,14 +35,18 @@ def open_parts(folder: Path) -> tuple[dict[str, Readable], list[str], int]:
     if not (folder / "images").is_dir():
         find_splits(folder, SplitRule())  # says what is there in its place, before classes.toml is missed
     table = ClassTable.load(folder / "classes.toml")
-    parts, faults, used, number = {}, [], set(), 0
+    parts, faults, used, number = {}, [], {}, 0
     for split, images in find_splits(folder, table.split).items():
         found = find_masks(folder, images)
         number += len(found)
         faults += [fault for *_, fault in found if fault]
-        used.update(mask for _, masks, _ in found for mask in masks)
+        for image, masks, _ in found:
+            for mask in masks:
+                used.setdefault(mask, {})[image] = None
         parts[split] = Readable(table, [(image, masks[0]) for image, masks, _ in found if masks])
     faults += [f"{mask}: a mask without a picture" for mask in list_masks(folder) if mask not in used]
+    shared = {mask: some([image.name for image in images]) for mask, images in used.items() if len(images) > 1}
+    faults += [f"{names} share the mask {mask}; expected different names" for mask, names in shared.items()]
     return parts, faults, number
 
 
@@ -86,6 +90,11 @@ def check_folder(folder: Path, /, *, write: bool = False) -> int:
             lost = "learned" if split == "train" else "scored"
             cure = "more pictures, another seed of [split], or lists of your own"
             faults.append(f"{split}: no pixel of {some(absent)}, which cannot be {lost}; {cure}")
+    if missing := sorted({"train", "val"} - {*parts}):
+        own = "one of your own names others as train_split and val_split"
+        print(f"no {' and no '.join(missing)}: the recipe `folder` reads train and val; {own}")
+    if (folder / "lists").is_dir() and any(each.is_dir() for each in (folder / "images").glob("[!.]*")):
+        print(f"{folder / 'lists'}: not read, as images has folders")
     print(f"{'share of the pixels, in %':30}" + "".join(f"{split:>10}" for split in parts))
     print(f"{'pictures':30}" + "".join(f"{len(part):10}" for part in parts.values()))
     for k, name in [*enumerate(names), (VOID, "void")]:

@@ -19,7 +19,7 @@ IMAGES = ("image", "images", "img", "pixel_values", "input")  # keys of samples 
 LABELS = ("label", "labels", "mask", "masks", "target", "seg", "semantic")
 THUMB = 16  # side of the grey thumbnails by which copies are found
 ORIENTATION = 0x0112  # EXIF's tag
-UNREADABLE = (OSError, ValueError, SyntaxError)  # Pillow raises the last
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # Pillow raises the last two
 MIRRORS = {"mirrored left to right": np.s_[:, ::-1], "upside down": np.s_[::-1], "turned by 180": np.s_[::-1, ::-1]}
 
 Arrays = tuple[np.ndarray, np.ndarray]  # image (H, W, C) of any range, label (H, W)
@@ -214,8 +214,8 @@ def _read_mended(path: Path, table: Any) -> tuple[np.ndarray, tuple[int, tuple |
                 channels = int(known[1])
             elif known := re.match(r".*?values ([-+.\deinfa]+) to ([-+.\deinfa]+); expected( more bits)?", text):
                 low, high = float(known[1]), float(known[2])
-                if not np.isfinite([low, high]).all():
-                    raise ValueError(f"{path}: holds {high}; expected finite numbers") from error
+                if broken := [each for each in (low, high) if not np.isfinite(each)]:
+                    raise ValueError(f"{path}: holds {broken[0]}; expected finite numbers") from error
                 values = () if known[3] else tuple(int(v) if v == int(v) else v for v in (low, high))
                 scale = (low, max(high, low + 1)) if values else None
             else:
@@ -232,7 +232,7 @@ def _look_at(path: Path, dataset: Any) -> Picture:
     if path.suffix.lower() != ".npy" and getattr(dataset, "in_channels", 3) == 3:
         with Image.open(path) as image:
             turn = image.getexif().get(ORIENTATION, 1)
-            turned, shape = turn != 1, image.size if turn > 4 else image.size[::-1]
+            turned, shape = turn in range(2, 9), image.size if turn in range(5, 9) else image.size[::-1]
             deep = image.mode[0] in "IF" or any(";16" in str(tile[3]) for tile in image.tile)
             dropped = image.mode in ("RGBA", "RGBX") and image.getextrema()[3][0] < 255
             if not deep and getattr(dataset, "pixel_range", None) is None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from seglib.data.open import build_dataset
 from seglib.data.transforms import Normalisation
-from seglib.files import load_tensors, write_atomic, write_json
+from seglib.files import load_tensors, run_folder, write_atomic, write_json
 from seglib.metrics import Scores
 from seglib.models.build import build_model
 from seglib.predict import Scoring, evaluate
@@ -172,12 +172,12 @@ def run_staged(
 
     Args:
         name: a TOML file, or the name of one in seglib/recipes/staged.
-        folder: where the runs are kept; default: runs/NAME.
+        folder: where the runs are kept; default: a folder of that name in the folder of runs.
         output: the result; default: data/results/staged/NAME.json.
         data_root: the data set's folder; default: bundled, or under SEGLIB_DATA.
     """
     stem = Path(name).stem
-    result = Staged.load(name, data_root).run(folder or Path("runs") / stem)
+    result = Staged.load(name, data_root).run(folder or run_folder(stem))
     write_json(output or RESULTS / "staged" / f"{stem}.json", result)
     for stage in result["stages"]:
         aggregates = {aggregate: round(values["miou"], 4) for aggregate, values in stage["aggregates"].items()}
