@@ -158,8 +158,8 @@ def main() -> None:
     for name in ("images", "classes"):
         last = result[name][-1]
         for row in result[name]:
-            row["of the last on paper"] = row["10⁹ multiply-adds"] / last["10⁹ multiply-adds"]
-            row["measured"] = row["step, s"]["median_s"] / last["step, s"]["median_s"]
+            row["share of the last row, on paper"] = row["10⁹ multiply-adds"] / last["10⁹ multiply-adds"]
+            row["share, measured"] = row["step, s"]["median_s"] / last["step, s"]["median_s"]
     one = result["processes"][0]
     for row in result["processes"]:
         for what in ("step", "evaluation"):

@@ -138,6 +138,8 @@ def _save(image: Image.Image, path: Path, **options: Any) -> None:
     try:
         image.save(temporary, **options)
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(f"{path}: could not be written ({error})") from error
     finally:
         temporary.unlink(missing_ok=True)
 

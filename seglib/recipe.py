@@ -121,6 +121,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     focal_gamma: Annotated[float, Meta(ge=0)] = 2.0  # "focal": how much less a sure pixel counts
     alpha: Share = 0.6  # "combined": share of cross-entropy; the rest is Dice
     keep_pixels: Annotated[float, Meta(gt=0, le=1)] = 1.0  # "hard_pixels": share of the pixels that count
+    rmi_weight: Share = 0.5  # "rmi": share of binary cross-entropy; the rest is the region term
     downsample_labels: bool = False  # compare at the head's stride, not at the label's (v3 Table 8)
 
     # --- optimisation

@@ -109,6 +109,15 @@ def test_lists(root: Path) -> None:
     refused(message, FolderSegmentation, root, "train", error=FileNotFoundError)
 
 
+def test_the_mask_of_a_picture_in_another_list_is_no_second_mask(tmp_path: Path) -> None:
+    for name in ("a", "a_gt", "b"):
+        draw(tmp_path, name)
+    TABLE.save(tmp_path / "classes.toml")
+    write_lists(tmp_path, train="a\nb\n", val="a_gt\n")
+    for split, names in (("train", ["a", "b"]), ("val", ["a_gt"])):
+        assert FolderSegmentation(tmp_path, split).names == names
+
+
 def test_pictures_of_one_prefix_stay_on_one_side(root: Path) -> None:
     parts = {split: FolderSegmentation(root, split).names for split in ("train", "val")}
     assert sorted(parts["train"] + parts["val"]) == sorted(NAMES) and len(parts["val"]) == 3
@@ -530,7 +539,7 @@ def test_coco_is_read_as_pycocotools_reads_it(tmp_path: Path, command: Callable)
         ({"image_id": 9}, "annotation 1 is of image 9, which images lacks"),
         ({"segmentation": [[1, 2, 3]]}, r"of length >= 6 - at `\$\.annotations\[0\]\.segmentation\[0\]"),
         ({"segmentation": [[1, 2, 9, 2, 9, 8, 3]]}, "annotation 1 of a.jpg has a polygon of 7 numbers; expected pairs"),
-        ({"segmentation": [[1, 2, 9, 2, 1e9, 8]]}, r"<= 1000000.0 - at `\$\.annotations\[0\]\.segmentation\[0\]\[4\]`"),
+        ({"segmentation": [[1, 2, 9, 2, 2e6, 8]]}, r"<= 1000000.0 - at `\$\.annotations\[0\]\.segmentation\[0\]\[4\]`"),
         ({"segmentation": {"counts": [9], "size": [3, 3]}}, r"of height and width \(3, 3\); expected \(40, 48\)"),
         *(
             ({"segmentation": {"counts": counts, "size": [40, 48]}}, rf"of a.jpg cannot be decoded \({message}")

@@ -12,8 +12,10 @@ from torch import nn
 from torch.optim import lr_scheduler as schedulers
 
 from seglib.data import ToyVOC
+from seglib.geometry import Grid
+from seglib.losses import region_mutual_information
 from seglib.recipe import Recipe
-from seglib.train.optim import build_optimizer, count_pixels, learning_rate, poly
+from seglib.train.optim import build_loss, build_optimizer, count_pixels, learning_rate, poly
 
 CHOICES = {
     "upsampled": {"loss": "upsampled_cross_entropy"},
@@ -30,6 +32,14 @@ CHOICES = {
     "in parts": {"batch_size": 4, "accumulate": 2},
     "a fold, noisy masks": {"folds": 3, "fold": 1, "label_noise": 2},
 }
+
+
+def test_a_recipe_says_how_much_of_rmi_is_the_pixels(data: Path) -> None:
+    dataset = ToyVOC("train", root=data)
+    logits, labels = torch.randn(2, dataset.num_classes, 24, 24), torch.randint(0, dataset.num_classes, (2, 24, 24))
+    recipe = SMALL.replace(loss="rmi", rmi_weight=0.25)
+    built = build_loss(recipe, dataset, torch.device("cpu"), Grid(1))(logits, labels)
+    assert torch.equal(built, region_mutual_information(logits, labels, weight=0.25))
 
 
 @pytest.mark.parametrize("name", CHOICES)

@@ -133,7 +133,9 @@ def pair_masks(root: Path, images: Sequence[Path], what: str = "pictures") -> li
 def find_masks(root: Path, images: Sequence[Path]) -> list[tuple[Path, list[Path], str]]:
     """Finds each picture's masks, named as it is or with one of ENDINGS, and what is wrong; "" if there is one."""
     present: dict[Path, dict[str, list[Path]]] = {}
-    found, stems = [], {image.stem for image in images}
+    found = []
+    # of all pictures, not of this split's only: the mask of `a_gt` is no second mask of `a`
+    stems = {path.stem for parent in {image.parent for image in images} for path in list_files(parent)}
     for image in images:
         folder = root / "masks" / image.parent.relative_to(root / "images")
         if folder not in present:

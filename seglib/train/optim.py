@@ -90,7 +90,7 @@ def build_loss(recipe: Recipe, dataset: SegmentationDataset, device: torch.devic
         "dice": partial(losses.dice, ignore_index=void),
         "combined": partial(losses.combined, alpha=recipe.alpha, **smoothing),
         "hard_pixels": partial(losses.hard_pixel_cross_entropy, keep=recipe.keep_pixels, ignore_index=void),
-        "rmi": partial(losses.region_mutual_information, ignore_index=void),
+        "rmi": partial(losses.region_mutual_information, weight=recipe.rmi_weight, ignore_index=void),
     }
     loss = known[recipe.loss]
     if distributed.world_size() == recipe.accumulate == 1:

@@ -15,7 +15,7 @@ from seglib.train import distributed
 from seglib.zoo.checkpoints import build_layout, translate
 
 # The fields of a run's recipe that its weights need, and that no shape shows.
-NEEDED = ("source", "normalisation", "stride_unit", "stem_stride")
+NEEDED = ("source", "normalisation", "stride_unit", "stem_stride", "norm_groups")
 HEADS = ("classifier.", "scores.", "upsamplings.", "last_upsampling.")  # what has a channel for each class
 
 

@@ -7,6 +7,7 @@ RATES, PYRAMID, HEAD = map(mistaken, ("4.1", "4.2", "4.3"))
 WRONG = {
     "4.1": {
         "a strided, padded convolution rounds up": RATES("-(-crop // output_stride)", "crop // output_stride"),
+        "a side of 16 k pixels leaves k": RATES("-(-crop // output_stride)", "crop // output_stride + 1"),
         "a tap must be on the map along both": RATES(" ** 2", ""),
         "the largest rate is 3 r": RATES("3 * (r + 1)", "r + 1"),
         "rates count values of the map": RATES("r, 2 * r, 3 * r", "tuple(r * k * output_stride for k in (1, 2, 3))"),

@@ -10,12 +10,12 @@ WRONG = {
         "Not told by keys and shapes: dilations.": "{'decoder depth', 'dilations'}",
         "Not told by keys and shapes: order of concatenation.": "{'decoder depth', 'order of concatenation'}",
         "Told all the same: decoder depth.": "{'number of classes', 'depth of the ResNet'}",
-        "a set of strings is expected": "'dropout'",
+        "a set of strings is expected": "'dropout rate'",
         "choose from align_corners": "{'rates'}",
     },
     "15.2": {
         "everything after the first layer differs too": LAYERS(PAIRS, f"[*{PAIRS}][::-1]"),
-        "exact equality takes rounding": LAYERS("rtol=1e-3, atol=1e-3 * float(output.abs().max())", "rtol=0, atol=0"),
+        "rounding is no difference": LAYERS("rtol=1e-3, atol=1e-3 * float(output.abs().max())", "rtol=0, atol=0"),
         "a module with children differs": LAYERS(
             "not list(module.children())", "name != 'backbone'",
             "return kept", "order = [name for name, _ in model.named_modules()]\n"

@@ -32,6 +32,7 @@ WRONG = {
         "has the other sign": SHIFT("shares[dy, dx]", "shares[-dy, -dx]"),
         "rows come first": SHIFT("shares[dy, dx]", "shares[dx, dy]"),
         "void agrees with nothing": SHIFT(" & (label != 255)", ""),
+        "a large shift has fewer pixels": SHIFT(".mean()", ".sum()"),
         "np.roll brings in": SHIFT("np.full(label.shape, 254)", "np.roll(prediction, (dy, dx), (0, 1))"),
     },
     "14.4": {

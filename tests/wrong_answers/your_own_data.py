@@ -20,6 +20,8 @@ WRONG = {
         "at least one walk": HOLD(COUNT, "round(share * len(walks))"),
         "a walk's name ends at the last _": HOLD("rsplit", "split"),
         "round(share * number of walks)": HOLD(COUNT, "1 + round(share * len(walks))"),
+        "3 are held out, expected 4": HOLD("round(share", "int(share"),
+        "3 are held out, expected 2": HOLD("round(share * len(walks))", "int(share * len(walks) + 0.99)"),
         "a generator of its own": HOLD("default_rng(seed)", "default_rng()"),
         "the seed should decide": HOLD("default_rng(seed)", "default_rng(0)"),
         "return names, not walks": HOLD("return {name for", "return {name[:-3] for"),

@@ -23,12 +23,21 @@ def choose_rates(answer: Callable[[int, int, float], Sequence[int]]) -> None:
         right = choose(side := ceil(crop / stride), share)
         return right, {
             "a strided, padded convolution rounds up: 513 at 16 leaves 33.": choose(crop // stride, share),
+            "a side of 16 k pixels leaves k values, one of 16 k + 1 leaves k + 1.": choose(crop // stride + 1, share),
             "that is the share along one axis; a tap must be on the map along both.": choose(side, share, 0.5),
             "the largest rate is 3 r, and it is the one that must meet the map.": choose(side, share, largest=1),
             "rates count values of the map, not pixels of the image.": tuple(rate * stride for rate in right),
         }
 
-    cases = [(513, 16, 0.4), (321, 16, 0.4), (500, 16, 0.35), (97, 8, 0.4), (769, 8, 0.5), (513, 32, 0.5)]
+    cases = [
+        (513, 16, 0.4),
+        (321, 16, 0.4),
+        (500, 16, 0.35),
+        (97, 8, 0.4),
+        (769, 8, 0.5),
+        (513, 32, 0.5),
+        (320, 16, 0.375),
+    ]
     hint = "along an axis the centre tap meets the map at all positions, each other one at side - rate of them."
     compare(answer, cases, values, hint, read=tuple)
 

@@ -75,7 +75,7 @@ def transposed_convolution(answer: Callable[[Tensor, Tensor, int], Tensor]) -> N
         return paint(x, kernel, stride), {
             "the last pixel's kernel reaches beyond its cell.": Size(side * stride for side in x.shape),
             "where kernels overlap, add (+=), do not assign (=).": overwritten,
-            "the kernel is upside down: only a convolution turns it round.": paint(x, kernel.flip(0, 1), stride),
+            "the kernel is upside down: it is painted as it is.": paint(x, kernel.flip(0, 1), stride),
         }
 
     cases = {}

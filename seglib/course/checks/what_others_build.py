@@ -20,7 +20,7 @@ FACTS: dict[str, dict[str, Any]] = {
     "decoder depth": {"variant": {"decoder_depth": 1}},
     "depth of the ResNet": {"depth": 101},
     "dilations": {"multi_grid": (1, 1, 1)},
-    "dropout": {"variant": {"aspp_dropout": 0.5, "decoder_dropout": (0.5, 0.1)}},
+    "dropout rate": {"variant": {"aspp_dropout": 0.5, "decoder_dropout": (0.5, 0.1)}},
     "number of classes": {"num_classes": 19},
     "order of concatenation": {"variant": {"aspp_order": "pool_first", "decoder_order": "low_first"}},
     "output stride": {"output_stride": 8},
@@ -30,7 +30,7 @@ FACTS: dict[str, dict[str, Any]] = {
 @exercise("15.1", "What has no parameter leaves no trace: load_state_dict is content, and the function is another.")
 def in_a_state_dict(answer: Iterable[str]) -> None:
     """Expects those FACTS that the keys and shapes of a state dict tell."""
-    expect(not isinstance(answer, str), "One string.", 'a set of strings is expected: {"dropout", ...}.')
+    expect(not isinstance(answer, str), "One string.", 'a set of strings is expected: {"dropout rate", ...}.')
     found = set(answer)
     expect(found <= FACTS.keys(), f"Unknown: {sorted(found - FACTS.keys())}.", f"choose from {', '.join(FACTS)}.")
     told = {fact for fact in FACTS if _shapes(fact) != _shapes()}
@@ -76,7 +76,8 @@ def first_difference(answer: Callable[[nn.Module, nn.Module, Tensor], str]) -> N
     def values(mine: nn.Module, other: nn.Module, images: Tensor) -> tuple[str, dict[str, str]]:
         return (name := next(right)), {
             "everything after the first layer differs too: stop at the first.": "classifier",
-            "exact equality takes rounding for a difference; compare with a tolerance.": name or "backbone.conv1",
+            "rounding is no difference: give allclose an atol that fits the output's largest value.": name
+            or "backbone.conv1",
             "a layer may be called several times, as a unit's one ReLU is: keep every call.": "backbone.layer4.1.relu",
             "a module with children differs as soon as one of them does; ask the layers only.": "",
         }

@@ -82,11 +82,11 @@ def rename(answer: Callable[[np.ndarray], list[int]]) -> None:
 
 
 def shift_of(
-    label: np.ndarray, prediction: np.ndarray, reach: int, roll: bool = False, void: bool = False
+    label: np.ndarray, prediction: np.ndarray, reach: int, roll: bool = False, void: bool = False, count: bool = False
 ) -> np.ndarray:
     """Returns the share of pixels that agree for each shift of the prediction, (2 reach + 1, 2 reach + 1).
 
-    `roll` and `void` make two usual mistakes: what leaves the picture comes back, void is counted.
+    `roll`, `void` and `count` make usual mistakes: what leaves the picture comes back, void is counted, no shares.
     """
     beyond = {"mode": "wrap"} if roll else {"constant_values": -1}
     padded, (height, width) = np.pad(prediction.astype(np.int64), reach, **beyond), label.shape
@@ -94,7 +94,8 @@ def shift_of(
     for y, x in np.ndindex(shares.shape):
         moved = padded[2 * reach - y :, 2 * reach - x :][:height, :width]
         counted = (moved >= 0) & ((label != VOID) | void)
-        shares[y, x] = (moved == label)[counted].mean()
+        agree = (moved == label)[counted]
+        shares[y, x] = agree.sum() if count else agree.mean()
     return shares
 
 
@@ -113,6 +114,9 @@ def best_shift(answer: Callable[[np.ndarray, np.ndarray, int], tuple[int, int]])
             "rows come first: (dy, dx).": (dx, dy),
             "void agrees with nothing: leave it out.": best(label, prediction, reach, False, True),
             "np.roll brings in at one edge what left at the other.": best(label, prediction, reach, True),
+            "a large shift has fewer pixels to agree: compare shares.": best(
+                label, prediction, reach, False, False, True
+            ),
         }
 
     rng, cases = np.random.default_rng(0), {}

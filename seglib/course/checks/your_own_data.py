@@ -50,7 +50,7 @@ def hold_out(answer: Callable[[list[str], float, int], set[str]]) -> None:
     walks = {"bay": 4, "old_mill": 3, "old_town": 6, "pier": 5, "hill": 2, "weir": 5, "lane": 3, "quay": 4}
     names = [f"{walk}_{number:02d}" for walk, count in walks.items() for number in range(1, count + 1)]
     held: dict[tuple[float, int], set[str]] = {}
-    for share, seed in [(0.25, seed) for seed in range(20)] + [(0.01, 0), (0.5, 1)]:
+    for share, seed in [(0.25, seed) for seed in range(20)] + [(0.01, 0), (0.5, 1), (0.3, 0), (0.45, 0)]:
         found = set(call(answer, list(names), share, seed))
         expect(found <= set(names), "Names came back that were not given.", "return names, not walks or numbers.")
         torn = [walk for walk in walks if 0 < sum(_walk(name) == walk for name in found) < walks[walk]]

@@ -51,15 +51,16 @@ def reach_curves(
         expected = CHANCE + (1 - CHANCE) * shares_in_view(head, every)
         ax.fill_between(every, CHANCE, expected, step="mid", color=SKY, alpha=0.35, linewidth=0)
         ax.axvline(reach(head), color=VERMILION, linewidth=1.5)
-        place, side = (reach(head), "left") if reach(head) < 0.6 * last else (min(reach(head), last), "right")
-        text = f" reach {reach(head)} px" if reach(head) <= last + 4 else f"reach {reach(head)} px →"
-        ax.text(place, 0.41, text, color=VERMILION, ha=side, fontsize=9, path_effects=halo("white"))
+        near = reach(head) < 0.6 * last  # then there is room for the words to the right of the line
+        place, side = (max(reach(head), 4), "left") if near else (min(reach(head), last), "right")
+        text = f" reach {reach(head)} px " if reach(head) <= last + 4 else f"reach {reach(head)} px →"
+        ax.text(place, 0.36, text, color=VERMILION, ha=side, fontsize=9, path_effects=halo("white"))
         own = scores[scores["head"] == str(head)]
         ax.plot(own["distance"], own["accuracy"], "o", color=BLUE, alpha=0.35, markersize=4)
         ax.plot(own.groupby("distance")["accuracy"].mean(), color=BLUE)
         if live and head in live:
             ax.plot(live[head], "D", color=GREEN, markerfacecolor="none", markersize=8, markeredgewidth=1.5)
-        ax.set(xlim=(4, last + 4), ylim=(0.38, 1.03), xticks=np.arange(8, last + 1, 8 if last < 80 else 16))
+        ax.set(xlim=(4, last + 4), ylim=(0.34, 1.03), xticks=np.arange(8, last + 1, 8 if last < 80 else 16))
         ax.set_yticks([0.5, 0.75, 1])
         ax.tick_params(labelsize=8)
         write_per_cent(ax.yaxis)
