@@ -11,20 +11,24 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from PIL import Image
 from small_set import write_small_set
 
 from seglib.__main__ import main
 
 # Before anything imports matplotlib: figures are drawn without a display.
 os.environ["MPLBACKEND"] = "Agg"
+LIMIT = Image.MAX_IMAGE_PIXELS
+
 torch.set_num_threads(1)
 settings.register_profile("course", deadline=None, derandomize=True)
 settings.load_profile("course")
 
 
 @pytest.fixture(autouse=True)
-def _seeds() -> None:
-    """Each test starts from the same random state, whatever ran before it."""
+def _same_start() -> None:
+    """Each test starts from the same random state and Pillow's limit, whatever ran before it."""
+    Image.MAX_IMAGE_PIXELS = LIMIT  # `predict` with windows lifts it for its process
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002  the libraries compared with may draw from the global state
     torch.manual_seed(0)
