@@ -26,8 +26,8 @@ class Scoring:
     """A trained network's way to predict; the probabilities of all views (scales, mirrored) are averaged (v3 Table 6).
 
     The scaled side is (side - 1) * scale + 1, so that 513 becomes 512 * scale + 1. Images shrink as in training: with
-    antialiasing, which the authors' TensorFlow resize does without. Set pad_to=513, as the papers' code does, for
-    networks that were trained on padded images with align_corners=True.
+    antialiasing, which the authors' TensorFlow resize does without; it aligns the corners too. Set pad_to=513, as the
+    papers' code does, for networks that were trained on padded images with align_corners=True.
 
     The values of a map at stride s lie on pixels 0, s, 2 s and so on. Where an image ends beyond the last of them, its
     edge pixels are repeated up to the next one, and the prediction is cut back; otherwise one value predicts the rest.

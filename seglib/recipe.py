@@ -44,8 +44,8 @@ Size = tuple[Positive, Positive]  # (height, width) in pixels
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
     """Everything that the result of a run depends on.
 
-    The defaults follow the papers' VOC protocol (v3 sec. 4.1), but for random weights and the momentum
-    of batch norm, which is PyTorch's.
+    The defaults follow the papers' VOC protocol (v3 sec. 4.1), but for random weights, the momentum of
+    batch norm, which is PyTorch's, and a ResNet's stem, which is "3x3" in the authors' code.
 
     Two runs with equal recipes and equal files give the same weights, bit for bit on one CPU.
 
@@ -141,7 +141,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     weight_decay: Annotated[float, Meta(ge=0)] = 1e-4
     freeze_bn: bool = False  # keep batch norm as it starts (v3 sec. 4.1, second stage)
     frozen_blocks: Annotated[int, Meta(ge=0, le=4)] = 0  # so many blocks of a ResNet, and its stem, stay as they start
-    bn_momentum: Share = 0.1  # share of a new batch in the running statistics; PyTorch's, the TF code has 0.0003
+    # share of a new batch in the running statistics; PyTorch's. v3 has 0.0003, the TF code in heads; in ResNets 0.05
+    bn_momentum: Share = 0.1
     eval_every: Positive | None = None  # iterations between scores on val_split
     patience: Count = 0  # stop after so many scores without a new best, keep the best weights; 0 never stops
     mixed_precision: bool = True  # only on CUDA

@@ -18,12 +18,12 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from refusal import refused
 
+from seglib.__main__ import main
 from seglib.metrics import runs
 from seglib.metrics.cityscapes import (
     StreetResult,
     StreetScores,
     find_frames,
-    score_cityscapes,
     score_folders,
     score_frame,
 )
@@ -341,7 +341,7 @@ def test_images_of_other_kinds(folders: tuple[Path, Path], mode: str, options: d
 
 def test_command(folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     output = tmp_path / "scores.json"
-    score_cityscapes(*folders, output=output, workers=2)
+    main(["score-cityscapes", *map(str, folders), "--output", str(output), "--workers", "2"])
     scores = score_folders(*folders)
     result = scores.compute()
     assert json.loads(output.read_text()) == {**result.to_dict(), "matrix": scores.matrix.tolist()}

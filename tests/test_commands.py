@@ -55,6 +55,7 @@ def test_help_is_the_docstring(name: str, capsys: pytest.CaptureFixture, monkeyp
                 found = out.partition(f"--{field.name.replace('_', '-')} ")[2].partition("(default:")[0]
                 assert re.search(r"[a-z]+ [a-z].*\.\s*$", found), f"{field.name} not described"
             continue
+        assert parameter.kind is not parameter.POSITIONAL_OR_KEYWORD, "an argument that the line would want as a flag"
         if parameter.kind is parameter.KEYWORD_ONLY:
             assert f"--{parameter.name.replace('_', '-')}" in out
         line = next(line for line in described.splitlines() if line.strip().startswith(f"{parameter.name}:"))

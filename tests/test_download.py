@@ -134,7 +134,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def fetch(server: FakeServer, root: Path) -> None:
-    download.download("voc", root, f"{server.address}/{VOC.filename}")
+    download.download("voc", root, url=f"{server.address}/{VOC.filename}")
 
 
 def check_tree(root: Path) -> None:
@@ -150,7 +150,7 @@ def test_all_of_a_mirror_is_read_by_the_data_set_and_asked_for_once(server: Fake
     assert sorted(path.name for path in root.iterdir()) == ["VOC2012", "benchmark_RELEASE"]
     val, trainaug = (VOCSegmentation(root, split, partial=True) for split in ("val", "trainaug"))
     assert val.names == ["2007_000003"] and trainaug.names == ["2007_000001", "2007_000002", "2008_000004"]
-    download.download("all", root, "http://127.0.0.1:1/nobody-listens")
+    download.download("all", root, url="http://127.0.0.1:1/nobody-listens")
     assert server.asked == [None, None]
 
 
@@ -211,15 +211,15 @@ def test_passing_trouble_is_waited_for(server: FakeServer, tmp_path: Path, waits
     fetch(server, tmp_path / "root")
     check_tree(tmp_path / "root")
     with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:1/voc\.tar.*refused"):
-        download.download("voc", tmp_path / "other", "http://127.0.0.1:1/voc.tar")
+        download.download("voc", tmp_path / "other", url="http://127.0.0.1:1/voc.tar")
     assert len(waits) == 3 + RETRIES
 
 
 def test_file_address(server: FakeServer, tmp_path: Path, waits: list[float]) -> None:
     mirror = tmp_path / "my mirror.tar"
-    refused("my%20mirror", download.download, "voc", tmp_path / "root", mirror.as_uri(), error=ConnectionError)
+    refused("my%20mirror", download.download, "voc", tmp_path / "root", url=mirror.as_uri(), error=ConnectionError)
     mirror.write_bytes(ARCHIVE)
-    download.download("voc", tmp_path / "root", mirror.as_uri())
+    download.download("voc", tmp_path / "root", url=mirror.as_uri())
     check_tree(tmp_path / "root")
     assert waits == [] and mirror.read_bytes() == ARCHIVE
 

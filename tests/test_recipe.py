@@ -200,7 +200,14 @@ PROTOCOLS = {
     ),
     "voc_paper_trainval": ({"train_split": "trainval", "freeze_bn": True}, {0: 0.001}, (8, (12, 24, 36))),
     "cityscapes_paper": (  # v3 Table 12
-        {"train_split": "train", "quality": "fine", "crop_size": 769, "eval_output_stride": 8, "model": "deeplabv3"},
+        {
+            "train_split": "train",
+            "quality": "fine",
+            "crop_size": 769,
+            "eval_output_stride": 8,
+            "model": "deeplabv3",
+            "bn_momentum": 0.0003,
+        },
         {0: 0.007, 90_000 - 1: 2.4e-7},
         (16, (6, 12, 18)),
     ),

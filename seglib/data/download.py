@@ -40,7 +40,7 @@ VOC = Archive(_VOC["url"], _VOC["filename"], _VOC["md5"], source="VOCdevkit/VOC2
 SBD = Archive(SBDataset.url, SBDataset.filename, SBDataset.md5, source=_SBD_FOLDER, target=_SBD_FOLDER)
 
 
-def download(which: Literal["all", "voc", "sbd"], root: Path, /, url: str = "") -> None:
+def download(which: Literal["all", "voc", "sbd"], root: Path, /, *, url: str = "") -> None:
     """Downloads Pascal VOC 2012 (2.0 GB), SBD (1.4 GB) or both, checks them and unpacks them.
 
     A set that is in place is left alone. An interrupted download is resumed by the next call.

@@ -134,7 +134,7 @@ class DeepLabV3(nn.Module):
 
     Args:
         num_classes: number of classes K, background included.
-        backbone: a `Backbone`, or the name of one in `build_backbone`, such as "resnet101", the papers' network.
+        backbone: a `Backbone`, or a name of `build_backbone`, such as "resnet101": the papers' but for its stem.
         output_stride: 8, 16 or 32; None is 16 for a backbone given by name, and a module's own.
         atrous_rates: of ASPP at this output stride, any number of them; None is (6, 12, 18) at 16, doubled at 8 and
             halved at 32.

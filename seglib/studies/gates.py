@@ -44,7 +44,7 @@ PAIRS = (("kite", "fish"), ("boat", "tent"))
 OF_PAIRS = tuple(name for pair in PAIRS for name in pair)
 PAINTED = ("toy_voc", "toy_mini")
 GROUNDS = ("grass", "sand", "water")  # what tells them apart, where it has classes: in toy_mini
-# The papers' own network (v3+ Table 3 counts its Mult-Adds); public weights ask for another stem and other strides.
+# The papers' own network (v3+ Table 3 counts its Mult-Adds); torchvision's weights ask for other stems and strides.
 PAPERS_NETWORK = {"weights": "", "stem": "3x3", "stride_unit": "last"}
 TWICE = "twice the steps"  # the base row, trained for twice as long
 # The settings on which a `Geometry` depends: those of the backbone's modules, and those that change modules in place.

@@ -62,7 +62,10 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def group_parameters(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Groups parameters by learning rate and weight decay; kernels decay, biases and norms do not (the TF code)."""
+    """Groups parameters by learning rate and weight decay; kernels decay, biases and norms do not, as in the TF code.
+
+    There depthwise kernels do not decay either, and the classifier's bias has twice the gradient.
+    """
     backbone = set(model.backbone.parameters()) if hasattr(model, "backbone") else set()
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in model.parameters():
@@ -149,7 +152,10 @@ def count_pixels(dataset: SegmentationDataset) -> tuple[list[int], list[int]]:
 
 
 def freeze_batch_norm(model: nn.Module) -> None:
-    """Keeps batch norm's statistics, scale and shift (v3 sec. 4.1, second stage). Call it after `model.train()`."""
+    """Keeps batch norm's statistics, scale and shift (v3 sec. 4.1, second stage). Call it after `model.train()`.
+
+    In the TF code scale and shift go on learning.
+    """
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):  # synchronised ones too
             module.eval()
