@@ -148,6 +148,8 @@ def test_what_was_not_run_is_named(study: Study) -> None:
     store(flipped, mirrored=[0.51])
     one = dataclasses.replace(flipped, base="mirrored").table()
     assert one.remarks["plain"] == "difference over 1 seeds, those of the base row" and one.paired["plain"]
+    store(study, {"plain": {"history": [{"iteration": 10, "loss": 1.0}]}}, plain=[0.5, 0.6])  # on another machine
+    assert not dataclasses.replace(flipped, base="mirrored").table().paired["plain"]
     assert study.values("plain", lambda r: None if r["seed"] == 0 else r["scores"]["miou"]) == {1: 0.6}
     assert study.table(lambda _: None).n["plain"] == 0, "a measure may have no value"
 

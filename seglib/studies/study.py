@@ -208,7 +208,9 @@ class Study:
             obstacle = ""
             if row != self.base and values and base:
                 obstacle = results.find_obstacle(stored.values(), base_results.values(), self.folder)
-            paired = self.recipe(row, 0).training_name == self.recipe(self.base, 0).training_name
+            # equal recipes, trained on two machines, do not give the same weights
+            same = (_losses(stored[seed]) == _losses(base_results[seed]) for seed in stored if seed in base_results)
+            paired = self.recipe(row, 0).training_name == self.recipe(self.base, 0).training_name and all(same)
             compare = report.paired_effect if paired else report.welch_effect
             effect = compare({} if row == self.base or obstacle else values, base)
             theirs = published.get(row, report.NAN)
@@ -295,6 +297,11 @@ class Study:
 
     def _path(self, row: str, seed: int) -> Path:
         return self.folder / f"{self.recipe(row, seed).name}.json"
+
+
+def _losses(result: Result) -> list[float | None]:
+    """The training's log of losses, which tells two trainings apart."""
+    return [row.get("loss") for row in result.get("history", ())]
 
 
 def distinct_rows(studies: Sequence[Study]) -> Iterator[tuple[Study, str, pd.Series]]:
