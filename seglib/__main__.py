@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -180,6 +181,8 @@ class ScoringOptions(NetworkOptions):
         """Returns the recipe's scoring with what the command line says otherwise."""
         from seglib.predict import Scoring
 
+        if not all(map(isfinite, self.scales)):
+            raise ValueError(f"scales = {self.scales}; expected finite numbers")
         given = {name: getattr(self, name) for name in ("scales", "flip", "output_stride", "window", "pad_to")}
         given = {name: value for name, value in given.items() if value not in (None, ())}
         return replace(Scoring.of(recipe), overlap=self.overlap, **given)

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -47,19 +47,22 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], None], keep: Path | Non
         for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
             with suppress(OSError), _locked(leftover):
                 leftover.unlink()
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        try:
-            with _locked(Path(name)):
-                with os.fdopen(handle, "wb") as file:
-                    write(file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.chmod(name, 0o644)  # mkstemp's files are for their owner only
-                if keep is not None and path.exists():
-                    os.replace(path, keep)
-                os.replace(name, path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        with ExitStack() as stack:
+            while True:
+                handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+                stack.callback(Path(name).unlink, missing_ok=True)
+                file = stack.enter_context(os.fdopen(handle, "wb"))
+                with suppress(BlockingIOError, FileNotFoundError):  # another process took it for a leftover: a new one
+                    stack.enter_context(_locked(Path(name)))
+                    break
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+            os.chmod(name, 0o644)  # mkstemp's files are for their owner only
+            if keep is not None and path.exists():
+                os.replace(path, keep)
+            os.replace(name, path)
     except (OSError, RuntimeError) as error:
         # torch.save's zip writer turns a full disk into a RuntimeError about positions in the file
         cause = error if isinstance(error, OSError) or error.__context__ is None else error.__context__
@@ -68,7 +71,10 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], None], keep: Path | Non
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Tells other processes that a file or folder is in use. Raises BlockingIOError if one of them says so."""
+    """Tells other processes that a file or folder is in use.
+
+    Raises BlockingIOError if one of them says so, FileNotFoundError if one has just removed or renamed it.
+    """
     if fcntl is None:
         yield
         return
@@ -80,6 +86,8 @@ def _locked(path: Path) -> Iterator[None]:
             raise
         except OSError:
             pass  # a file system without locks
+        if not os.path.samestat(os.fstat(handle), os.stat(path)):
+            raise FileNotFoundError(path)
         yield
     finally:
         os.close(handle)
@@ -92,21 +100,23 @@ def make_folder(target: Path) -> Iterator[Path]:
     Raises BlockingIOError if another process is filling it.
     """
     work = target.absolute().with_name(f".{target.absolute().name}.unfinished")
-    try:
-        with suppress(FileNotFoundError), _locked(work):
-            shutil.rmtree(work)  # a killed process's
-    except BlockingIOError:
-        raise BlockingIOError(f"{target}: another process is writing this folder; expected one at a time") from None
-    work.mkdir(parents=True)
-    try:
-        with _locked(work):
+    with suppress(FileExistsError):
+        work.mkdir(parents=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(_locked(work))
+        except (BlockingIOError, FileNotFoundError):
+            raise BlockingIOError(f"{target}: another process is writing this folder; expected one at a time") from None
+        try:
+            for left in work.iterdir():  # by a killed process; emptied, as the lock is on this very folder
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
             yield work
-            if target.is_dir():
+            with suppress(FileNotFoundError):
                 target.rmdir()
             work.rename(target)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

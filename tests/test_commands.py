@@ -194,6 +194,8 @@ def test_predict_refuses_what_it_cannot_do(runs: dict[str, Path], tmp_path: Path
         ([runs["smp"], image, "--source", "smp", "--palette", "x"], "recipe: data = 'x'; expected one of ['toy_voc'"),
         ([runs["voc"], image, "--overlay", "2"], "overlay = 2.0; expected an opacity"),
         ([runs["voc"], image, "--scales", "-1"], "scales = (-1.0,); expected"),
+        ([runs["voc"], image, "--scales", "1", "nan"], "scales = (1.0, nan); expected finite numbers"),
+        ([runs["voc"], image, "--scales", "inf"], "scales = (inf,); expected finite numbers"),
         ([runs["voc"], tmp_path / "gone.jpg"], "gone.jpg: no such file"),
         ([runs["smp"], image], "weights.pth: holds no recipe; expected the checkpoint.pt of a run"),
         ([runs["smp"], image, "--source", "smp"], "do not say what their classes are: expected --palette or --data"),

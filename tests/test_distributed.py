@@ -141,8 +141,10 @@ def kill_one(folder: Path) -> None:
     step = run._step
 
     def deadly(images: Tensor, labels: Tensor) -> Tensor:
-        if run.iteration == KILL_AT and distributed.rank() == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if run.iteration == KILL_AT:
+            torch.distributed.barrier()  # the first process has written the checkpoint
+            if distributed.rank() == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
         return step(images, labels)
 
     run._step = deadly
@@ -157,7 +159,15 @@ def torchrun(*program: str | Path) -> subprocess.CompletedProcess:
     threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "CUDA_VISIBLE_DEVICES": ""}
     environment = {**os.environ, **threads, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
     command = [*run, *map(str, program)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
+        try:
+            out, err = process.communicate(timeout=900)
+        except BaseException:
+            process.terminate()  # not kill: it then ends its processes, which lead sessions of their own
+            process.communicate()  # until the last of them has closed the pipes
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 @pytest.fixture(scope="module")

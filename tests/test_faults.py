@@ -321,6 +321,54 @@ def test_a_folder_is_filled_by_one_process_at_a_time(tmp_path: Path) -> None:
     assert [*tmp_path.iterdir()] == [target]
 
 
+@pytest.fixture
+def at_lock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+    """Lets another process act just before this one takes its next lock."""
+    fcntl = pytest.importorskip("fcntl", reason="there are no locks on Windows")
+    flock = fcntl.flock
+
+    def act_first(act: Callable[[], None]) -> None:
+        def acted(handle: int, how: int) -> None:
+            monkeypatch.setattr(fcntl, "flock", flock)
+            act()
+            flock(handle, how)
+
+        monkeypatch.setattr(fcntl, "flock", acted)
+
+    return act_first
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_new_file_that_is_taken_for_a_leftover(tmp_path: Path, at_lock: Callable, removed: bool) -> None:
+    def clean_up() -> None:
+        if not removed:
+            raise BlockingIOError
+        next(tmp_path.iterdir()).unlink()
+
+    path = tmp_path / "run.json"
+    at_lock(clean_up)
+    write_atomic(path, lambda file: file.write(b"new"))
+    assert path.read_bytes() == b"new" and [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_folder_that_another_process_finishes_meanwhile(tmp_path: Path, at_lock: Callable, again: bool) -> None:
+    """The other one may even have begun anew: what it fills is not the folder that this one has found."""
+    target, left = tmp_path / "new", tmp_path / ".new.unfinished"
+    left.mkdir()
+
+    def finish() -> None:
+        left.rename(target)
+        if again:
+            left.mkdir()
+            (left / "kept").touch()
+
+    at_lock(finish)
+    with pytest.raises(BlockingIOError, match="new: another process is writing this folder"), make_folder(target):
+        pass
+    assert target.is_dir() and left.exists() == again == (left / "kept").exists()
+
+
 def test_full_disk(data: Path, tmp_path: Path, limit: Callable, whole: Tensor) -> None:
     run = make_trainer(SMALL, tmp_path / "run", data, checkpoint_seconds=0.0).fit(until=5)
     shutil.copytree(run.run_dir, tmp_path / "before")

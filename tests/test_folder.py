@@ -109,6 +109,18 @@ def test_lists(root: Path) -> None:
     refused(message, FolderSegmentation, root, "train", error=FileNotFoundError)
 
 
+def test_an_accent_may_be_one_character_or_two(tmp_path: Path) -> None:
+    """As in the names of pictures from a Mac, whose masks and lists were made elsewhere."""
+    for name in ("", "_gt"):
+        draw(tmp_path, name, "images/e\u0301{}.jpg", "masks/\u00e9{}.png")
+    TABLE.save(tmp_path / "classes.toml")
+    write_lists(tmp_path, train="\u00e9\n", val="\u00e9_gt.jpg\n")
+    assert [FolderSegmentation(tmp_path, split).names for split in ("train", "val")] == [["e\u0301"], ["e\u0301_gt"]]
+    shutil.copy(tmp_path / "images" / "e\u0301.jpg", tmp_path / "images" / "\u00e9.png")
+    write_lists(tmp_path, train="e\u0301.jpg\n\u00e9.png\n")
+    refused("several pictures are called", FolderSegmentation, tmp_path, "train")
+
+
 def test_the_mask_of_a_picture_in_another_list_is_no_second_mask(tmp_path: Path) -> None:
     for name in ("a", "a_gt", "b"):
         draw(tmp_path, name)
@@ -623,6 +635,8 @@ def test_labelme(tmp_path: Path, command: Callable) -> None:
         not_converted(rf"a\.json: the mask of boat is {found}; expected \(3, 4\), of its two points", tmp_path / "in")
     path.write_text(json.dumps({**content, "shapes": [{**shapes[1], "points": [[5.0, 5.0], [1e30, 20.0]]}]}))
     not_converted(r"<= 1000000.0 - at `\$\.shapes\[0\]\.points\[1\]\[0\]`", tmp_path / "in")  # Pillow draws nothing
+    path.write_text(json.dumps({**content, "shapes": [{**shapes[1], "label": "boat\x7f"}]}))
+    not_converted(r"in: the character DEL in the name of the class 'boat\\x7f'", tmp_path / "in")
     shapes[0]["shape_type"] = "linestrip"
     path.write_text(json.dumps(content))
     not_converted(r"a\.json: lake is a linestrip of 4 points", tmp_path / "in")

@@ -93,6 +93,8 @@ def convert_masks(source: Path, target: Path, /, *, images: Path | None = None) 
         table, samples = _read_coco(source, images)
     else:
         table, samples = _read_folder(source)
+    if deleted := [entry.name for entry in table.classes if "\x7f" in entry.name]:  # classes.toml could not be read
+        raise ValueError(f"{source}: the character DEL in the name of the class {deleted[0]!r}; expected text")
     palette = table.palette
     classes = tuple(ClassEntry(entry.name, k, tuple(palette[k].tolist())) for k, entry in enumerate(table.classes))
     free = tuple(palette[VOID].tolist())

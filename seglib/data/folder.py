@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class FolderSegmentation(SegmentationDataset):
             cure = "a recipe names its own as train_split and val_split"
             raise ValueError(f"split: {root} has {sorted(splits)}, found {split!r}; {cure}")
         files = pair_masks(root, splits[split], f"pictures of {split}")
-        if twice := [name for name, count in Counter(image.stem for image, _ in files).items() if count > 1]:
+        if twice := [name for name, count in Counter(_stem(image) for image, _ in files).items() if count > 1]:
             raise ValueError(f"{root}: several pictures are called {some(twice)}; expected different names")
         names = [entry.name for entry in self.table.classes]
         super().__init__(files, names, self.table.palette, transform, seed)
@@ -75,7 +76,7 @@ def find_splits(root: Path, rule: SplitRule) -> dict[str, list[Path]]:
         )
     splits = {path.name: list_files(path) for path in subfolders}
     if not subfolders and (root / "lists").is_dir():
-        known = {image.name: image for image in images} | {image.stem: image for image in images}
+        known = {normalize("NFC", image.name): image for image in images} | {_stem(image): image for image in images}
         lists = sorted((root / "lists").glob("*.txt"))
         if not lists:
             found = some(sorted(os.listdir(root / "lists"))) or "nothing"
@@ -83,7 +84,7 @@ def find_splits(root: Path, rule: SplitRule) -> dict[str, list[Path]]:
                 f"{root / 'lists'}: expected train.txt and val.txt, or no such folder; found {found}"
             )
         for path in lists:
-            ids = read_list(path)
+            ids = [normalize("NFC", name) for name in read_list(path)]
             if absent := [name for name in ids if name not in known]:
                 shown = some([name + nearest_name(name, [image.name for image in images]) for name in absent[:3]])
                 raise FileNotFoundError(f"{path}: {folder} lacks {len(absent)} of {len(ids)}: {shown}")
@@ -135,14 +136,14 @@ def find_masks(root: Path, images: Sequence[Path]) -> list[tuple[Path, list[Path
     present: dict[Path, dict[str, list[Path]]] = {}
     found = []
     # of all pictures, not of this split's only: the mask of `a_gt` is no second mask of `a`
-    stems = {path.stem for parent in {image.parent for image in images} for path in list_files(parent)}
+    stems = {_stem(path) for parent in {image.parent for image in images} for path in list_files(parent)}
     for image in images:
         folder = root / "masks" / image.parent.relative_to(root / "images")
         if folder not in present:
             present[folder] = {}
             for path in list_files(folder):
-                present[folder].setdefault(path.stem, []).append(path)
-        own = [image.stem + ending for ending in ENDINGS if not ending or image.stem + ending not in stems]
+                present[folder].setdefault(_stem(path), []).append(path)
+        own = [_stem(image) + ending for ending in ENDINGS if not ending or _stem(image) + ending not in stems]
         masks = [mask for name in own for mask in present[folder].get(name, ())]
         fault = f"{some([mask.name for mask in masks])} are masks of {image.name}; expected one"
         if not masks:
@@ -150,6 +151,11 @@ def find_masks(root: Path, images: Sequence[Path]) -> list[tuple[Path, list[Path
             fault = f"{folder} has no mask of {image.name}{near}; expected {image.stem}.png"
         found.append((image, masks, "" if len(masks) == 1 else fault))
     return found
+
+
+def _stem(path: Path) -> str:
+    """Returns the name without its ending; a Mac writes an accent as a character of its own, others do not."""
+    return normalize("NFC", path.stem)
 
 
 def list_files(folder: Path) -> list[Path]:
