@@ -335,6 +335,15 @@ def test_the_running_mean_is_batch_norms(momentum: float) -> None:
     assert (means - truth).std() == pytest.approx(2**-0.5, rel=0.1)
 
 
+@pytest.mark.parametrize(("batch_size", "shift"), [(1, 3.0), (1, 0.0), (4, 2.0)])
+def test_every_batch_mean_is_in_view(batch_size: int, shift: float) -> None:
+    (ax,) = ablation_batch_size.running_mean_figure(batch_size, 0.5, shift).axes
+    means = ax.lines[0].get_ydata()
+    low, high = ax.get_ylim()
+    assert low < means.min() and means.max() < high
+    assert (low, high) == (-2, 5) or batch_size == 1
+
+
 def test_what_a_fault_costs() -> None:
     """Scores of the healthy weights are paired by seed, other trainings are not; one run has no interval."""
     rows = {"healthy": (0.5, 0.6), "paired": (0.4, 0.5), "trained": (0.4, 0.5), "once": (0.7,)}
