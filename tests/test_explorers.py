@@ -125,6 +125,22 @@ def test_an_explorer_draws_what_its_controls_say() -> None:
     assert [label for label, _ in box.controls["size"]._options_full] == ["1 in", "2 in"]
 
 
+@pytest.mark.parametrize("kept", [0, 60])
+def test_an_explorer_says_why_it_cannot_draw(kept: int) -> None:
+    box, broken = build_picture_explorer(), upload("blue")
+    before, said = box.picture.value, box.sentence.value
+    broken["content"] = broken["content"][:kept]
+    with pytest.raises(ValueError, match="cannot be read as a picture"):
+        box.controls["picture"].value = (broken,)
+    assert box.picture.value == before
+    assert (
+        box.sentence.value == "<b>The picture stays as it was: this file cannot be read as a picture; save it as "
+        "JPEG or PNG</b>"
+    )
+    box.controls["picture"].value = (upload("red"),)
+    assert box.picture.value != before and box.sentence.value == said
+
+
 def test_a_picture_may_come_as_ipywidgets_7_has_it() -> None:
     box = build_picture_explorer()
     box.controls["picture"].value = (upload("blue"),)

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 from refusal import refused
 
@@ -248,6 +250,22 @@ def test_samples_that_do_not_fit_are_refused() -> None:
     refused(r"expected 0\.\.4 or 255, found 9", figures.show_samples, [IMAGE], [np.full_like(LABEL, 9)], **LOOK)
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [("ones", 1), ("ones", 4), ("random", 4)])
+def test_titles_over_a_small_kernel_stand_apart(kernel: str, stride: int) -> None:
+    figure = fcn_basics.show_upsampling(1, stride, kernel)
+    figure.draw_without_rendering()
+    texts = [text for ax in figure.axes for text in ax.findobj(Text) if ax.get_title(loc="left") == text.get_text()]
+    boxes = [text.get_window_extent() for text in texts]
+    assert len(boxes) == 3 and all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+def test_every_tap_is_in_view_on_a_small_map() -> None:
+    for ax in aspp.show_taps((1, 12, 36), side=7, down=0, across=100).axes:
+        places = np.concatenate([line.get_xydata() for line in ax.lines])
+        assert len(places) == 9
+        assert ((places > min(ax.get_xlim())) & (places < max(ax.get_xlim()))).all()
+
+
 def test_zoom_shows_one_part_of_both_and_errors_in_the_band() -> None:
     label = np.zeros((80, 100), np.int64)
     label[5:15, 10:30] = VOID
@@ -315,6 +333,15 @@ def test_the_running_mean_is_batch_norms(momentum: float) -> None:
         layer(torch.tensor([[mean - 1], [mean + 1]], dtype=torch.float64))
         assert float(layer.running_mean) == pytest.approx(running[step], rel=1e-9, abs=1e-12)
     assert (means - truth).std() == pytest.approx(2**-0.5, rel=0.1)
+
+
+@pytest.mark.parametrize(("batch_size", "shift"), [(1, 3.0), (1, 0.0), (4, 2.0)])
+def test_every_batch_mean_is_in_view(batch_size: int, shift: float) -> None:
+    (ax,) = ablation_batch_size.running_mean_figure(batch_size, 0.5, shift).axes
+    means = ax.lines[0].get_ydata()
+    low, high = ax.get_ylim()
+    assert low < means.min() and means.max() < high
+    assert (low, high) == (-2, 5) or batch_size == 1
 
 
 def test_what_a_fault_costs() -> None:

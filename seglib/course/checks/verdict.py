@@ -3,6 +3,7 @@
 import copy
 import dis
 import functools
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -50,7 +51,8 @@ def exercise(number: str, correct: str) -> Callable[[Callable[..., None]], Calla
     """Makes a check of a function that takes the answer and raises Mistake if it is wrong.
 
     The check takes the same arguments and returns a Verdict: "not attempted" if an answer is or holds `...`, or is
-    None; "wrong" for a Mistake, and for any other exception, which it names; else "correct".
+    None; "wrong" for a Mistake, and for any other exception, which it names, of the answer or of a check that it
+    does not fit; else "correct".
 
     Args:
         number: of the exercise, "2.1".
@@ -71,7 +73,11 @@ def exercise(number: str, correct: str) -> Callable[[Callable[..., None]], Calla
             except Mistake as mistake:
                 return Verdict(number, "wrong", str(mistake))
             except Exception as error:
-                return Verdict(number, "wrong", f"The answer raises {type(error).__name__}: {error}")
+                named = f"{type(error).__name__}: {error}"
+                if any(frame.f_code is call.__code__ for frame, _ in traceback.walk_tb(error.__traceback__)):
+                    return Verdict(number, "wrong", f"The answer raises {named}")
+                hint = "Hint: is it of the type that the exercise asks for?"
+                return Verdict(number, "wrong", f"What the answer gives cannot be checked ({named}). {hint}")
             return Verdict(number, "correct", correct)
 
         check.exercise = number

@@ -78,7 +78,8 @@ def running_mean_figure(batch_size: int, momentum: float, shift: float) -> Figur
     ax.plot(running, color=VERMILION, label="running mean")
     error = error_at_end(truth, running)
     ax.set_title(f"In the last {STEPS - SETTLED} steps the running mean is off by {error:.2f} standard deviations.")
-    ax.set(xlabel="step", ylabel="activation", xlim=(0, STEPS), ylim=(-2, 5))
+    heights = min(-2, means.min() - 0.2), max(5, means.max() + 0.2)  # the same for all but very noisy means
+    ax.set(xlabel="step", ylabel="activation", xlim=(0, STEPS), ylim=heights)
     figure.legend(loc="outside right upper")
     return figure
 

@@ -29,7 +29,7 @@ def show_taps(rates: Sequence[int], side: int, down: int = 50, across: int = 50)
     middle = [round(part / 100 * (side - 1)) for part in (down, across)]
     taps = [middle + rate * TAPS for rate in rates]  # (9, 2) each
     ends = np.concatenate([[(-1, side)], *taps])
-    low, high = max(ends.min(), -side) - 1.5, min(ends.max(), 2 * side) + 1.5
+    low, high = ends.min() - 1.5, ends.max() + 1.5
     figure, axes = draw_panels([""] * len(rates), aspects=(1.25,), max_columns=len(rates), width=2.8)
     for ax, rate, places in zip(axes, rates, taps, strict=True):
         ax.add_patch(Rectangle((-0.5, -0.5), side, side, facecolor=PALE, edgecolor=GREY))

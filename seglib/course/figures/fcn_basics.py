@@ -22,7 +22,7 @@ from seglib.models.fields import Layer, theoretical_field
 ALTS = {  # of a figure before which the reader predicts what it shows
     "Figure 3": "How many kernels reach each output pixel: uneven for kernel 3, even for 4 and 2."
 }
-CELL = 0.27  # inches
+CELL, TITLE_LETTER = 0.27, 0.09  # inches
 CELL_PANEL_WIDTH = 2.9
 
 
@@ -32,17 +32,19 @@ def show_numbers(grids: Mapping[str, np.ndarray], digits: int = 0, one_scale: bo
 
     one_scale: the same colours for all; False gives each matrix colours of its own.
     """
-    widths, wanted = [grid.shape[1] for grid in grids.values()], CELL * (1 + 0.3 * digits)
-    cell = min(wanted, FIGURE_WIDTH / sum(widths))
+    wanted = CELL * (1 + 0.3 * digits)
+    cell = min(wanted, FIGURE_WIDTH / sum(grid.shape[1] for grid in grids.values()))
+    # in cells; a title over a narrow matrix has room too
+    widths = [max(grid.shape[1], TITLE_LETTER * len(title) / cell) for title, grid in grids.items()]
     size = (cell * sum(widths) + 0.5 * len(grids), cell * max(len(grid) for grid in grids.values()) + 0.4)
     figure, axes = plt.subplots(1, len(grids), figsize=size, width_ratios=widths, squeeze=False)
-    for ax, (title, grid) in zip(axes[0], grids.items(), strict=True):
+    for ax, width, (title, grid) in zip(axes[0], widths, grids.items(), strict=True):
         compared = list(grids.values()) if one_scale else [grid]
         low, high = min(0.0, *(float(each.min()) for each in compared)), max(float(each.max()) for each in compared)
         norm = Normalize(low, low + 1.8 * max(high - low, 1e-9))
         texts = [[f"{number:.{digits}f}" for number in row] for row in grid]
         draw_cells(ax, grid, texts if cell > 0.75 * wanted else None, "Blues", norm)
-        ax.set(title=title, xticks=[], yticks=[], aspect="equal", anchor="NW")
+        ax.set(title=title, xticks=[], yticks=[], xlim=(-0.5, width - 0.5), aspect="equal", anchor="NW")
         ax.spines[:].set_visible(False)
     return figure
 
@@ -140,7 +142,8 @@ def upsampling_explorer() -> Explorer:
     """Sliders for kernel size, stride and kernel."""
     return Explorer(
         show_upsampling,
-        "A kernel; what it paints for one pixel; and for a map of ones. A pattern in the last is the checkerboard.",
+        "A kernel; what it paints for one pixel; and for a map of ones; each has its own scale, darker is "
+        "more. A pattern in the last is the checkerboard.",
         kernel_size=slider("kernel size", range(1, 9), 3),
         stride=slider("stride", range(1, 5), 2),
         kernel=slider("kernel", ("ones", "bilinear", "random"), "ones"),

@@ -48,7 +48,10 @@ def picture_explorer(
 
     def draw(picture: Any) -> Figure:
         files = [*picture.values()] if isinstance(picture, dict) else picture  # as ipywidgets 7 has them, and 8
-        image = read_picture(io.BytesIO(files[-1]["content"])) if files else example
+        try:
+            image = read_picture(io.BytesIO(files[-1]["content"])) if files else example
+        except OSError as error:
+            raise ValueError("this file cannot be read as a picture; save it as JPEG or PNG") from error
         return show_overlays(
             {"yours" if files else "an example": (image, segment(image))}, dataset.classes, dataset.palette
         )
