@@ -1,10 +1,13 @@
 """The command line: every command tells what it does, and what a user can mend ends it with one line."""
 
+import functools
 import inspect
 import json
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
@@ -59,6 +62,22 @@ def test_help_is_the_docstring(name: str, capsys: pytest.CaptureFixture, monkeyp
             assert f"--{parameter.name.replace('_', '-')}" in out
         line = next(line for line in described.splitlines() if line.strip().startswith(f"{parameter.name}:"))
         assert line.split(": ", 1)[1].split(" (")[0] in out, "not described"
+
+
+@pytest.mark.parametrize("document", ["README.md", "data/README.md", "docs/instructors.md", "docs/results.md"])
+def test_commands_of_the_documents_can_be_read(document: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def unrun(name: str) -> Callable[..., None]:
+        return functools.wraps(_load(name))(lambda *_, **__: read.append(name))
+
+    monkeypatch.setattr("seglib.__main__._load", unrun)
+    text = (ROOT / document).read_text(encoding="utf-8")
+    lines = re.findall(r"(?<=`|!)python -m seglib ([a-z-]+ [^`]*)`", text)
+    lines += re.findall(r"(?m)^(?: {4}|\.venv/bin/|)python -m seglib ([^#\n]*)", text)
+    for line in lines:
+        main(shlex.split(line))
+    assert lines and read == [line.split()[0] for line in lines]
 
 
 @pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), ([], 0), (["trian"], 1)])

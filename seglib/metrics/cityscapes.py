@@ -276,7 +276,7 @@ def score_folders(ground_truth: str | Path, predictions: str | Path, workers: in
     return total
 
 
-def score_cityscapes(ground_truth: Path, predictions: Path, *, output: Path | None = None, workers: int = 1) -> None:
+def score_cityscapes(ground_truth: Path, predictions: Path, /, *, output: Path | None = None, workers: int = 1) -> None:
     """Prints IoU and iIoU of predictions as Cityscapes' evaluation script has them.
 
     Args:
