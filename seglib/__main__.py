@@ -371,9 +371,12 @@ def main(arguments: list[str] | None = None) -> Any:
         if not mendable and type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
             raise
         from seglib.diagnose.report import explain_message
+        from seglib.files import HAS_COURSE, PROJECT
 
         message = str(error)  # of a process that loads samples: that process's traceback, and at its end the error
         message = message.splitlines()[-1] if message.startswith("Caught ") else message
+        if not HAS_COURSE and any(part in message for part in (str(PROJECT / "data"), "SEGLIB_DATA")):
+            message += "; seglib was installed without the course's folder: clone that, and `pip install -e .` in it"
         raise SystemExit(f"error: {explain_message(message)}") from error
 
 

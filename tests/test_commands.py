@@ -3,8 +3,10 @@
 import functools
 import inspect
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -304,3 +306,28 @@ def test_as_a_program(runs: dict[str, Path], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "seglib", "predict", str(runs["streets"]), str(image), "--output", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{tmp_path / image.stem}.png\n")
+
+
+def test_the_package_without_the_course(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "seglib", tmp_path / "seglib", ignore=shutil.ignore_patterns("__pycache__"))
+    recipe = SMALL.replace(iterations=1)
+    file = write_recipe(tmp_path / "small.toml", recipe)
+    program = "import sys; from seglib.__main__ import main; from seglib.files import runs_folder; " + "; ".join(
+        (
+            "main([])",
+            "print(runs_folder())",
+            "main(['train', sys.argv[1], '--data-root', sys.argv[2]])",
+            "main(['train', 'toy_quick', '--run-dir', 'other'])",
+        )
+    )
+    work = tmp_path / "work"
+    work.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name not in ("SEGLIB_DATA", "SEGLIB_RUNS")}
+    done = subprocess.run(
+        [sys.executable, "-c", program, file, data],
+        cwd=work, env=environment | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert f"{work / 'runs'}\n" in done.stdout and (work / "runs" / recipe.name / "result.json").is_file(), done.stderr
+    told = done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and told.startswith(f"error: {tmp_path / 'data' / 'toy_voc'}: expected a folder")
+    assert told.endswith("without the course's folder: clone that, and `pip install -e .` in it")
