@@ -1,5 +1,6 @@
 """The command line: `python -m seglib COMMAND`. A command's help comes from its function's signature and docstring."""
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -349,7 +350,11 @@ def export(
 
 def main(arguments: list[str] | None = None) -> Any:
     """Runs the command that the arguments name; an error that a user can mend ends it with one line."""
-    import tyro
+    try:
+        import tyro
+    except ModuleNotFoundError:
+        cure = "expected the course's: .venv/bin/python, or `source .venv/bin/activate` first"
+        raise SystemExit(f"error: {sys.executable}: a Python without the package tyro; {cure}") from None
 
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name not in COMMANDS:
@@ -359,7 +364,7 @@ def main(arguments: list[str] | None = None) -> Any:
         for known in COMMANDS:
             print(f"  {known:17} {(_load(known).__doc__ or '').splitlines()[0]}")
         return int(name not in ("-h", "--help"))
-    home = str(Path.home())  # a shell leaves ~ as it is in --output=~/masks
+    home = os.path.expanduser("~")  # which a user without a home keeps; a shell leaves ~ as it is in --output=~/masks
     rest = [re.sub(r"^(--[\w-]+=)?~(?=[/\\]|$)", lambda found: (found[1] or "") + home, each) for each in rest]
     try:
         return tyro.cli(_load(name), prog=f"python -m seglib {name}", args=rest, config=(tyro.conf.OmitArgPrefixes,))

@@ -120,9 +120,22 @@ def test_train_refuses_what_it_cannot_do(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_home_is_found_where_the_shell_leaves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    for name in ("HOME", "USERPROFILE"):  # USERPROFILE is Windows'
+        monkeypatch.setenv(name, str(tmp_path))
     assert f"{tmp_path / 'gone.pt'}: no such file" in refusal("export", "~/gone.pt", "--labels", "~/x.onnx")
     assert f"{tmp_path / 'gone'}: no such file" in refusal("diagnose", "gone~", "--data=toy_voc", "--checkpoint=~/gone")
+
+
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    pwd = pytest.importorskip("pwd", reason="Windows asks its environment only")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # as in a container with a --user of its own
+    assert refusal("check-folder", "gone") == "gone: no such folder"
+
+
+def test_another_python_is_told_which_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tyro", None)
+    assert "a Python without the package tyro; expected the course's: .venv/bin/python" in refusal("check-folder", ".")
 
 
 def test_an_interrupt_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
