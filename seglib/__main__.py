@@ -1,5 +1,6 @@
 """The command line: `python -m seglib COMMAND`. A command's help comes from its function's signature and docstring."""
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -352,7 +353,11 @@ def export(
 
 def main(arguments: list[str] | None = None) -> Any:
     """Runs the command that the arguments name; an error that a user can mend ends it with one line."""
-    import tyro
+    try:
+        import tyro
+    except ModuleNotFoundError:
+        cure = "expected the course's: .venv/bin/python, or `source .venv/bin/activate` first"
+        raise SystemExit(f"error: {sys.executable}: a Python without the package tyro; {cure}") from None
 
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name not in COMMANDS:
@@ -362,7 +367,7 @@ def main(arguments: list[str] | None = None) -> Any:
         for known in COMMANDS:
             print(f"  {known:17} {(_load(known).__doc__ or '').splitlines()[0]}")
         return int(name not in ("-h", "--help"))
-    home = str(Path.home())  # a shell leaves ~ as it is in --output=~/masks
+    home = os.path.expanduser("~")  # which a user without a home keeps; a shell leaves ~ as it is in --output=~/masks
     rest = [re.sub(r"^(--[\w-]+=)?~(?=[/\\]|$)", lambda found: (found[1] or "") + home, each) for each in rest]
     try:
         return tyro.cli(_load(name), prog=f"python -m seglib {name}", args=rest, config=(tyro.conf.OmitArgPrefixes,))
@@ -374,9 +379,12 @@ def main(arguments: list[str] | None = None) -> Any:
         if not mendable and type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
             raise
         from seglib.diagnose.report import explain_message
+        from seglib.files import HAS_COURSE, PROJECT
 
         message = str(error)  # of a process that loads samples: that process's traceback, and at its end the error
         message = message.splitlines()[-1] if message.startswith("Caught ") else message
+        if not HAS_COURSE and any(part in message for part in (str(PROJECT / "data"), "SEGLIB_DATA")):
+            message += "; seglib was installed without the course's folder: clone that, and `pip install -e .` in it"
         raise SystemExit(f"error: {explain_message(message)}") from error
 
 

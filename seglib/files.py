@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")  # that wrappers put before the keys of a state dict
 PROJECT = Path(__file__).resolve().parent.parent
+HAS_COURSE = (PROJECT / "data" / "papers.json").is_file()  # False after an installation without -e
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], None], keep: Path | None = None) -> None:
@@ -248,14 +249,14 @@ def runs_folder() -> Path:
     """Returns the folder of all runs, in a place that outlives this runtime where there is one.
 
     It is the folder that SEGLIB_RUNS names; without it, on Colab with a mounted drive, the drive's seglib/runs; else
-    the project's runs/. It is not made here.
+    the project's runs/, or, where the package was installed without the project's folder, runs/. It is not made here.
     """
     if named := os.environ.get("SEGLIB_RUNS"):
         return Path(named).expanduser().resolve()
     drive = PROJECT.parent / "drive" / "MyDrive"  # where Colab mounts it, beside the course
     if "google.colab" in sys.modules and drive.is_dir():
         return drive / "seglib" / "runs"
-    return PROJECT / "runs"
+    return (PROJECT if HAS_COURSE else Path.cwd()) / "runs"
 
 
 def run_folder(name: str) -> Path:

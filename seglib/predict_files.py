@@ -120,7 +120,8 @@ def write_masks(
     if areas is not None:
         text = io.StringIO(newline="")
         csv.writer(text).writerows(rows)
-        write_atomic(areas, lambda file: file.write(text.getvalue().encode()))
+        table = text.getvalue().encode(errors="backslashreplace")  # a file's name may be no UTF-8
+        write_atomic(areas, lambda file: file.write(table))
     if failed:
         done = len(targets) - len(failed)
         raise ValueError(

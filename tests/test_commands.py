@@ -1,10 +1,15 @@
 """The command line: every command tells what it does, and what a user can mend ends it with one line."""
 
+import functools
 import inspect
 import json
+import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
@@ -62,6 +67,22 @@ def test_help_is_the_docstring(name: str, capsys: pytest.CaptureFixture, monkeyp
         assert line.split(": ", 1)[1].split(" (")[0] in out, "not described"
 
 
+@pytest.mark.parametrize("document", ["README.md", "data/README.md", "docs/instructors.md", "docs/results.md"])
+def test_commands_of_the_documents_can_be_read(document: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def unrun(name: str) -> Callable[..., None]:
+        return functools.wraps(_load(name))(lambda *_, **__: read.append(name))
+
+    monkeypatch.setattr("seglib.__main__._load", unrun)
+    text = (ROOT / document).read_text(encoding="utf-8")
+    lines = re.findall(r"(?<=`|!)python -m seglib ([a-z-]+ [^`]*)`", text)
+    lines += re.findall(r"(?m)^(?: {4}|\.venv/bin/|)python -m seglib ([^#\n]*)", text)
+    for line in lines:
+        main(shlex.split(line))
+    assert lines and read == [line.split()[0] for line in lines]
+
+
 @pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), ([], 0), (["trian"], 1)])
 def test_all_commands_are_listed(arguments: list[str], status: int, capsys: pytest.CaptureFixture) -> None:
     assert main(arguments) == status
@@ -100,9 +121,22 @@ def test_train_refuses_what_it_cannot_do(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_home_is_found_where_the_shell_leaves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    for name in ("HOME", "USERPROFILE"):  # USERPROFILE is Windows'
+        monkeypatch.setenv(name, str(tmp_path))
     assert f"{tmp_path / 'gone.pt'}: no such file" in refusal("export", "~/gone.pt", "--labels", "~/x.onnx")
     assert f"{tmp_path / 'gone'}: no such file" in refusal("diagnose", "gone~", "--data=toy_voc", "--checkpoint=~/gone")
+
+
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    pwd = pytest.importorskip("pwd", reason="Windows asks its environment only")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # as in a container with a --user of its own
+    assert refusal("check-folder", "gone") == "gone: no such folder"
+
+
+def test_another_python_is_told_which_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tyro", None)
+    assert "a Python without the package tyro; expected the course's: .venv/bin/python" in refusal("check-folder", ".")
 
 
 def test_an_interrupt_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
@@ -288,3 +322,28 @@ def test_as_a_program(runs: dict[str, Path], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "seglib", "predict", str(runs["streets"]), str(image), "--output", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{tmp_path / image.stem}.png\n")
+
+
+def test_the_package_without_the_course(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "seglib", tmp_path / "seglib", ignore=shutil.ignore_patterns("__pycache__"))
+    recipe = SMALL.replace(iterations=1)
+    file = write_recipe(tmp_path / "small.toml", recipe)
+    program = "import sys; from seglib.__main__ import main; from seglib.files import runs_folder; " + "; ".join(
+        (
+            "main([])",
+            "print(runs_folder())",
+            "main(['train', sys.argv[1], '--data-root', sys.argv[2]])",
+            "main(['train', 'toy_quick', '--run-dir', 'other'])",
+        )
+    )
+    work = tmp_path / "work"
+    work.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name not in ("SEGLIB_DATA", "SEGLIB_RUNS")}
+    done = subprocess.run(
+        [sys.executable, "-c", program, file, data],
+        cwd=work, env=environment | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert f"{work / 'runs'}\n" in done.stdout and (work / "runs" / recipe.name / "result.json").is_file(), done.stderr
+    told = done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and told.startswith(f"error: {tmp_path / 'data' / 'toy_voc'}: expected a folder")
+    assert told.endswith("without the course's folder: clone that, and `pip install -e .` in it")

@@ -1,6 +1,7 @@
 """Masks, overlays and areas of image files, and the scores of mask files."""
 
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,16 @@ def pictures(tmp_path: Path) -> Path:
     (folder / "sub" / "._b.JPG").write_bytes(b"not a picture")
     (folder / "notes.txt").write_text("nor this")
     return folder
+
+
+def test_areas_of_a_name_that_is_no_text(pictures: Path, tmp_path: Path) -> None:
+    try:
+        image = (pictures / "a.png").rename(tmp_path / os.fsdecode(b"M\xf6we.png"))
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    targets = find_images([image], tmp_path / "masks")
+    list(write_masks(Placed(), targets, CLASSES, voc_palette(), UNIT, SCORING, areas=tmp_path / "areas.csv"))
+    assert "M\\udcf6we.png,sky," in (tmp_path / "areas.csv").read_text(encoding="utf-8")
 
 
 def test_masks_overlays_and_areas(pictures: Path, tmp_path: Path) -> None:

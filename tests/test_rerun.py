@@ -78,6 +78,8 @@ def test_the_sample_is_random_and_can_be_repeated(tmp_path: Path) -> None:
     assert sample(tmp_path, 5, 1, "toy*") == sample(tmp_path, 5, 1, "toy*") != sample(tmp_path, 5, 2, "toy*")
     assert len({*sample(tmp_path, 30, None, "toy*")}) == 20 and len(sample(tmp_path, None, None, "*")) == 3
     refused("no stored result", sample, tmp_path, 5, 1, "camvid*", error=FileNotFoundError)
+    for count in (0, -1):
+        refused(f"count = {count}; expected at least 1", sample, tmp_path, count, 1, "*")
     refused("with renew one result of each kind and code is run", rerun, 1, renew=True, folder=tmp_path)
 
 

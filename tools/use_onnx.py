@@ -7,6 +7,8 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 network = onnxruntime.InferenceSession(sys.argv[1])
 about = {key: json.loads(value) for key, value in network.get_modelmeta().custom_metadata_map.items()}
 channels, span = len(about["mean"]), about["pixel_range"]

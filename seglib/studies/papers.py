@@ -16,11 +16,8 @@ Condition = str | int | bool | tuple[int, ...]
 def load_papers() -> Mapping[str, dict]:
     """Reads all papers: key -> title, name, authors, arxiv or url, year, tables.
 
-    Numbers with a decimal point are `Decimal`, so that they print as the paper prints them. Raises FileNotFoundError if
-    the file is not there, as after an installation without the project's folder.
+    Numbers with a decimal point are `Decimal`, so that they print as the paper prints them.
     """
-    if not PAPERS_FILE.is_file():
-        raise FileNotFoundError(f"{PAPERS_FILE}: no such file; expected beside the package (pip install -e .)")
     return json.loads(PAPERS_FILE.read_text(encoding="utf-8"), parse_float=Decimal)
 
 

@@ -69,9 +69,14 @@ def run_again(path: Path) -> Comparison:
 
 
 def sample(folder: Path, count: int | None, seed: int | None, pattern: str, renew: bool = False) -> list[Path]:
-    """Chooses stored results at random, arguments as of `rerun`. Raises FileNotFoundError if none has such a name."""
+    """Chooses stored results at random, arguments as of `rerun`.
+
+    Raises ValueError if `count` makes no sense, FileNotFoundError if none has such a name.
+    """
     if renew and count is not None:
         raise ValueError(f"count = {count}; with renew one result of each kind and code is run: leave it out")
+    if count is not None and count < 1:
+        raise ValueError(f"count = {count}; expected at least 1")
     paths = sorted(folder.glob(f"{pattern}.json"))
     if not paths:
         raise FileNotFoundError(f"{folder / pattern}.json: no stored result; expected at least one")
@@ -85,7 +90,7 @@ def sample(folder: Path, count: int | None, seed: int | None, pattern: str, rene
                 recipe = Recipe.from_dict(result["recipe"])
                 kinds.setdefault((result["code"], *(getattr(recipe, name) for name in KIND)), []).append(path)
         paths = [min(of_kind, key=lambda path: load_result(path).get("train_seconds", 0)) for of_kind in kinds.values()]
-    return generator.sample(paths, min(count or (len(paths) if renew else 3), len(paths)))
+    return generator.sample(paths, min(len(paths) if renew else count or 3, len(paths)))
 
 
 def rerun(
