@@ -174,13 +174,13 @@ def test_gates_of_results(swapped: int, gain: int, failed: list[str], monkeypatc
 def test_too_few_steps_do_not_concern_ways_of_scoring(monkeypatch: pytest.MonkeyPatch) -> None:
     once, twice = [result(0.4, 0)], [result(0.5, 0)]
     monkeypatch.setattr(Made, "made", {"train 16, score 16": once, TWICE: twice})
-    blind = cannot_show(Made.load("output_stride_scoring", "mini"))
+    blind = cannot_show(Made.load("output_stride_scoring", "toy"))
     assert "train 32, score 16" in blind and not {"train 16, score 16", "train 16, score 8"} & {*blind}
 
 
 def test_too_few_seeds_are_known_by_the_spread_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """By Cohen's tables 5 runs a row find 2.02 standard deviations in four of five studies, and 4 do not."""
-    study = Made.load("output_stride_scoring", "mini")
+    study = Made.load("output_stride_scoring", "toy")
     largest = max(abs(value - study.published[study.base]) for value in study.published.values())
     # of 8 degrees of freedom the lower end of the interval is sqrt(8 / 17.535) of the standard deviation
     for sd, outcome in ((largest / 2.04, "passed"), (largest / 2.0, "failed")):
