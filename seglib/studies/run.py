@@ -54,7 +54,8 @@ def run_study(
     for row in rows:
         loaded.recipe(row, seed=0)  # raises if there is no such row
     if dry_run:
-        plan = plan_runs(loaded, read_times() | read_times(folder), rows).round(1)
+        own = read_times(folder)  # which come first where the course has the same training too
+        plan = plan_runs(loaded, own | read_times() | own, rows).round(1)
         print(loaded.protocol)
         if len(gates := check_gates(stored)):
             print(gates.drop(columns="reason").round(3).to_string(index=False))
