@@ -162,7 +162,7 @@ def torchrun(*program: str | Path) -> subprocess.CompletedProcess:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
         try:
-            out, err = process.communicate(timeout=900)
+            out, err = process.communicate(timeout=300)
         except BaseException:
             process.terminate()  # not kill: it then ends its processes, which lead sessions of their own
             process.communicate()  # until the last of them has closed the pipes

@@ -86,6 +86,12 @@ def test_rows_are_tabulated_drawn_and_compared(study: Study, capsys: pytest.Capt
     asked = compare_rows(study, {"wider": ("wide", "base"), "narrower": ("base", "wide")})
     assert asked.difference.round(6).tolist() == [0.06, -0.06] and asked.against.tolist() == ["base", "wide"]
     assert asked["paper difference"].round(6).tolist() == [0.05, -0.05] and asked.effect.eq("confirmed").all()
+    failing = dataclasses.replace(study, cannot_show={"wide": "no headroom"})
+    assert compare_rows(failing, {"wider": ("wide", "base")}).effect.item() == "cannot show"
+    ours = dataclasses.replace(
+        failing, published={"wide": 0.55}
+    )  # what the paper does not compare, a gate does not hide
+    assert compare_rows(ours, {"wider": ("wide", "base")}).effect.item() == "higher"
     store(study, {row: {"code": None} for row in ("base", "wide")}, base=[0.5, 0.52, 0.51], wide=[0.56, 0.57, 0.58])
     assert tell_outcomes(study, ["wide"])[0].endswith("Confirmed. Measured with earlier code.")
     assert tabulate(study).code.tolist() == ["earlier", "earlier", ""]

@@ -22,7 +22,7 @@ from seglib.models.layers import conv3x3_dilations
 from seglib.predict import Scoring, predict_image
 from seglib.recipe import Recipe
 from seglib.train.start import build_network
-from seglib.zoo.audit import IN_ASPP, nominal_stride
+from seglib.zoo.audit import IN_ASPP, PEERS, nominal_stride
 
 SIDE = 193  # largest side of the batch
 IGNORED = -100  # what cross-entropy leaves out by default
@@ -136,8 +136,6 @@ def check_structure(model: nn.Module, recipe: Recipe | None, classes: Sequence[s
                 text = f"at output stride {model.output_stride}, beside the recipe's: {some(differ, 3)}"
                 findings.append(find(name, text))
     elif rates:
-        from seglib.zoo.audit import PEERS  # here: an installation without the course's folder lacks them
-
         named = nominal_stride(model, stride)
         paper = {s: tuple(rate * 16 // s for rate in PAPER_RATES) for s in (8, 16, 32, named)}
         peers = {(s, own.atrous_rates) for peer in PEERS for s, own in peer.dilations.items()}  # as they were trained

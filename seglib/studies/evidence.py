@@ -88,10 +88,11 @@ def compare_rows(study: Study, questions: Mapping[str, tuple[str, str]]) -> pd.D
     lines = {}
     for question, (row, base) in questions.items():
         rows = {name: study.rows[name] for name in (base, row)}
-        kept = {
-            name: {r: v for r, v in getattr(study, name).items() if r in rows} for name in ("published", "cannot_show")
-        }
-        lines[question] = dataclasses.replace(study, base=base, rows=rows, **kept).table().loc[row]
+        published = {name: value for name, value in study.published.items() if name in rows}
+        # a gate that failed hides the paper's difference; rows of ours have none
+        reasons = {name: why for name, why in study.cannot_show.items() if name in rows and len(published) == 2}
+        two = dataclasses.replace(study, base=base, rows=rows, published=published, cannot_show=reasons)
+        lines[question] = two.table().loc[row]
     bases = [base for _, base in questions.values()]
     return pd.DataFrame(lines).T.infer_objects().assign(against=bases)
 

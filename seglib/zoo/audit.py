@@ -1,10 +1,10 @@
-"""The true structure of a network called DeepLab: read off a live model, or documented in `data/peers.toml`."""
+"""The true structure of a network called DeepLab: read off a live model, or documented in `peers.toml`."""
 
 import re
 import tomllib
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 import msgspec
 import torch
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
-from seglib.files import PROJECT
 from seglib.models.deeplab import DeepLabV3
 from seglib.models.layers import conv3x3_dilations, set_atrous
 
@@ -125,17 +124,9 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def follows_the_papers(self, output_stride: int) -> bool | None:
         """Tells if every dilation is the papers'; None if it does not offer this output stride."""
         own = self.dilations.get(output_stride)
-        return None if own is None else own == _load_peers()[0].dilations[output_stride]
+        return None if own is None else own == PAPERS.dilations[output_stride]
 
 
-@cache
-def _load_peers() -> tuple[Peer, ...]:
-    table = tomllib.loads((PROJECT / "data" / "peers.toml").read_text(encoding="utf-8"))
-    return msgspec.convert(table["peer"], tuple[Peer, ...], str_keys=True)
-
-
-def __getattr__(name: str) -> Any:
-    # read on first use: an installation without the course's folder lacks the file
-    if name not in ("PEERS", "PAPERS"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return _load_peers() if name == "PEERS" else _load_peers()[0]
+_TABLE = tomllib.loads(Path(__file__).with_name("peers.toml").read_text(encoding="utf-8"))
+PEERS = msgspec.convert(_TABLE["peer"], tuple[Peer, ...], str_keys=True)
+PAPERS = PEERS[0]
